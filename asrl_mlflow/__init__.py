@@ -1,0 +1,38 @@
+"""Robust losses for XGBoost, tracked with MLflow.
+
+Names are imported when they are first asked for, so that `import asrl_mlflow` itself loads none of
+xgboost, mlflow, optuna and matplotlib.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from asrl_mlflow import datasets, losses, metrics, residuals, tracking
+    from asrl_mlflow.rounds import Round
+    from asrl_mlflow.training import train
+
+    __version__: str
+
+_MODULES = ("datasets", "losses", "metrics", "residuals", "tracking")
+_HOMES = {"Round": "asrl_mlflow.rounds", "train": "asrl_mlflow.training"}
+
+__all__ = ["Round", "datasets", "losses", "metrics", "residuals", "tracking", "train"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module or one of its names
+    if name in _MODULES:
+        return importlib.import_module(f"asrl_mlflow.{name}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name == "__version__":
+        return importlib.metadata.version("asrl-mlflow")
+    msg = f"module 'asrl_mlflow' has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,358 @@
+"""Tables to learn from: named ones and any CSV or Parquet file; splitting and spoiling them.
+
+The embedded table is real and ships with scikit-learn. The other named tables are the paper's; they
+are read as `<name>.csv` (features first, target last) from the folder that `ASRL_DATA_DIR` names,
+else from the user's cache.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from asrl_mlflow.errors import InputError
+
+EMBEDDED = "diabetes"
+PAPER = ("california", "concrete", "gas_turbine", "power_plant", "airfoil")
+DATA_DIR_VARIABLE = "ASRL_DATA_DIR"
+
+ContaminationKind = Literal["none", "sym", "asym", "cauchy"]
+CONTAMINATIONS: tuple[ContaminationKind, ...] = ("none", "sym", "asym", "cauchy")
+
+# Under this a 60/20/20 split leaves too few rows to judge anything by.
+_LEAST_ROWS = 20
+_DELIMITERS = (",", ";", "\t")
+
+Target = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows of a table.
+
+    Parameters
+    ----------
+    features : DataFrame of shape (n, features)
+        Numbers and booleans; NaN is a missing value.
+    target : float64 array of shape (n,)
+        Finite, in target units.
+    """
+
+    features: pd.DataFrame
+    target: Target
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(self.target)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A table with a target, and where it came from.
+
+    Parameters
+    ----------
+    name : str
+        Its short name.
+    rows : Part
+        Features and target, in file order.
+    target_name : str
+        The column that is the target.
+    source : str
+        A path, or the function that made it.
+    digest : str
+        The first 16 hexadecimal digits of a SHA-256 over names and values.
+    """
+
+    name: str
+    rows: Part
+    target_name: str
+    source: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows to learn from, rows to choose by, rows to judge by."""
+
+    train: Part
+    valid: Part
+    test: Part
+
+
+def load(data: str = EMBEDDED, target: str | None = None) -> Dataset:
+    """Read a table by name or path.
+
+    Parameters
+    ----------
+    data : str
+        "diabetes" (embedded), "california", "concrete", "gas_turbine", "power_plant", "airfoil", or
+        a path to a .csv (comma, semicolon or tab) or .parquet file.
+    target : str, optional
+        The column to predict; by default the last.
+
+    Raises
+    ------
+    InputError
+        The file or column is not there; names stand twice; a row has more or fewer fields than the
+        header; a column is text, a date or infinite; a target is missing or infinite; fewer than 20
+        rows. One line, which names the file, the row or the column, and the remedy.
+
+    Examples
+    --------
+    >>> table = load("diabetes")
+    >>> table.rows.features.shape, table.target_name
+    ((442, 10), 'disease_progression')
+    """
+    path = _find(data)
+    if path is None:
+        frame, source, name = _diabetes(), "sklearn.datasets.load_diabetes", EMBEDDED
+    else:
+        frame, source = _read(path), str(path.resolve())
+        name = data if data in PAPER or data == EMBEDDED else path.stem
+    owner = source if path is None else str(path)
+    column = _target_column(frame, target, owner)
+    features = frame.drop(columns=column)
+    _check_features(features, owner)
+    part = Part(features, _checked_target(frame[column], owner))
+    return Dataset(name, part, column, source, _digest(frame))
+
+
+def split(rows: Part, seed: int) -> Split:
+    """Shuffle rows by seed into 60% train, 20% valid, 20% test.
+
+    Examples
+    --------
+    >>> parts = split(load().rows, seed=0)
+    >>> len(parts.train), len(parts.valid), len(parts.test)
+    (265, 88, 89)
+    """
+    order = np.random.default_rng(seed).permutation(len(rows))
+    ends = int(0.6 * len(rows)), int(0.8 * len(rows))
+    train, valid, test = (
+        Part(rows.features.iloc[part].reset_index(drop=True), rows.target[part])
+        for part in np.split(order, ends)
+    )
+    return Split(train, valid, test)
+
+
+def contaminate(parts: Split, kind: ContaminationKind, share: float, seed: int) -> Split:
+    """Spoil training and validation targets on purpose; test targets stay clean.
+
+    Parameters
+    ----------
+    parts : Split
+        Clean parts.
+    kind : {"none", "sym", "asym", "cauchy"}
+        "sym" adds plus or minus uniform(3, 10) standard deviations of the clean train and valid
+        targets to `share` of the rows, "asym" only plus; "cauchy" adds 0.1 standard deviations
+        times a standard Cauchy draw to every row.
+    share : float, in [0, 1]
+        Share of the rows; "none" and "cauchy" do not look at it.
+    seed : int
+        Of the draws.
+
+    Examples
+    --------
+    >>> parts = split(load().rows, seed=0)
+    >>> spoiled = contaminate(parts, "asym", 0.2, seed=0)
+    >>> int((spoiled.train.target > parts.train.target).sum())
+    53
+    >>> spoiled.test is parts.test
+    True
+    """
+    if kind == "none":
+        return parts
+    rng = np.random.default_rng(seed)
+    deviation = float(np.concatenate([parts.train.target, parts.valid.target]).std())
+
+    def spoiled(part: Part) -> Part:
+        target = part.target.copy()
+        if kind == "cauchy":
+            target += 0.1 * deviation * rng.standard_cauchy(len(part))
+        else:
+            chosen = rng.choice(len(part), round(share * len(part)), replace=False)
+            size = deviation * rng.uniform(3, 10, chosen.size)
+            signs = rng.choice([-1.0, 1.0], chosen.size) if kind == "sym" else 1.0
+            target[chosen] += signs * size
+        return replace(part, target=target)
+
+    return replace(parts, train=spoiled(parts.train), valid=spoiled(parts.valid))
+
+
+def _find(data: str) -> Path | None:
+    """The file that a name or path means; None is the embedded table."""
+    if data not in (EMBEDDED, *PAPER):
+        if Path(data).is_file():
+            return Path(data)
+        known = (EMBEDDED, *PAPER)
+        close = difflib.get_close_matches(data, known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else "check the path."
+        msg = f"Data needs a .csv or .parquet file or one of {', '.join(known)}; got {data!r}; {hint}"
+        raise InputError(msg)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "asrl-mlflow"
+    named = os.environ.get(DATA_DIR_VARIABLE)
+    for folder in [Path(named), cache] if named else [cache]:
+        if (folder / f"{data}.csv").is_file():
+            return folder / f"{data}.csv"
+    if data == EMBEDDED:
+        return None
+    msg = (
+        f"Data set {data!r} needs the file {data}.csv (features first, target last); got none in "
+        f"{DATA_DIR_VARIABLE}={named or '(unset)'} and {cache}; put it there."
+    )
+    raise InputError(msg)
+
+
+def _diabetes() -> pd.DataFrame:
+    # Here, not above: scikit-learn takes a second to import and only this table needs it.
+    from sklearn.datasets import load_diabetes  # noqa: PLC0415 - see above
+
+    bunch = load_diabetes(as_frame=True)
+    return bunch.data.assign(disease_progression=bunch.target)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".parquet"):
+        msg = f"Data needs a .csv or .parquet file; got {path}; rename or convert it."
+        raise InputError(msg)
+    try:
+        table = _read_csv(path) if suffix == ".csv" else pa.parquet.read_table(path)
+    except pa.ArrowInvalid as error:
+        msg = f"{path}: cannot be read as {suffix[1:]}: {str(error).splitlines()[0]}"
+        raise InputError(msg) from error
+    _check_columns(table, path)
+    return table.to_pandas()
+
+
+def _read_csv(path: Path) -> pa.Table:
+    # pyarrow, not pandas: pandas would take the surplus field of a row for an index and shift all
+    # columns without a word.
+    surplus: list[pyarrow.csv.InvalidRow] = []
+
+    def refuse(row: pyarrow.csv.InvalidRow) -> str:
+        surplus.append(row)
+        return "error"
+
+    try:
+        return pyarrow.csv.read_csv(
+            path,
+            # One thread: only then does the parser know the number of a bad row.
+            read_options=pyarrow.csv.ReadOptions(use_threads=False),
+            parse_options=pyarrow.csv.ParseOptions(
+                delimiter=_delimiter(path), newlines_in_values=True, invalid_row_handler=refuse
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        if not surplus:
+            raise
+        row = surplus[0]
+        msg = (
+            f"{path}: every row needs the header's {row.expected_columns} fields; got "
+            f"{row.actual_columns} in line {row.number}; quote a value that holds the delimiter."
+        )
+        raise InputError(msg) from error
+
+
+def _delimiter(path: Path) -> str:
+    """The delimiter that cuts the header into the most columns."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        header = file.readline()
+
+    def columns(delimiter: str) -> int:
+        return max(len(row) for row in csv.reader([header], delimiter=delimiter)) if header else 0
+
+    return max(_DELIMITERS, key=columns)
+
+
+def _check_columns(table: pa.Table, path: Path) -> None:
+    names = table.column_names
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        msg = f"{path}: column names must differ; got {_listed(twice)} more than once; rename them."
+        raise InputError(msg)
+    unusable = [
+        field.name
+        for field in table.schema
+        if not (
+            pa.types.is_integer(field.type)
+            or pa.types.is_floating(field.type)
+            or pa.types.is_boolean(field.type)
+            or pa.types.is_null(field.type)
+        )
+    ]
+    if unusable:
+        first = table.column(unusable[0])
+        example = next((str(value) for value in first if value.is_valid), "")[:40]
+        msg = (
+            f"{path}: columns must hold numbers; got text or dates in {_listed(unusable)} "
+            f"({example!r}); encode as numbers, or remove the column."
+        )
+        raise InputError(msg)
+
+
+def _target_column(frame: pd.DataFrame, target: str | None, owner: str) -> str:
+    names = [str(name) for name in frame.columns]
+    if target is not None and target not in names:
+        close = difflib.get_close_matches(target, names, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"it has {_listed(names)}."
+        msg = f"{owner}: the target must be a column; got {target!r}; {hint}"
+        raise InputError(msg)
+    if len(names) == 1:
+        msg = f"{owner}: needs a feature beside the target; got the one column {names[0]!r}."
+        raise InputError(msg)
+    return names[-1] if target is None else target
+
+
+def _check_features(features: pd.DataFrame, owner: str) -> None:
+    illegal = [name for name in features.columns if any(sign in name for sign in "[]<")]
+    if illegal:
+        msg = f"{owner}: XGBoost refuses [, ] and < in names; got {_listed(illegal)}; rename them."
+        raise InputError(msg)
+    infinite = [name for name in features if np.isinf(features[name].astype(float)).any()]
+    if infinite:
+        msg = (
+            f"{owner}: features must be finite or missing; got infinite values in "
+            f"{_listed(infinite)}; leave them empty, or cap them."
+        )
+        raise InputError(msg)
+
+
+def _checked_target(column: pd.Series[float], owner: str) -> Target:
+    target = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    if len(target) < _LEAST_ROWS:
+        msg = f"{owner}: needs at least {_LEAST_ROWS} rows to split; got {len(target)}."
+        raise InputError(msg)
+    bad = np.flatnonzero(~np.isfinite(target))
+    if bad.size:
+        msg = (
+            f"{owner}: the target {column.name!r} must be finite; got {bad.size} missing or infinite "
+            f"values, the first in row {bad[0] + 1}; remove those rows."
+        )
+        raise InputError(msg)
+    return target
+
+
+def _digest(frame: pd.DataFrame) -> str:
+    digest = hashlib.sha256(",".join(map(str, frame.columns)).encode())
+    digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(repr, names[:most])) + more

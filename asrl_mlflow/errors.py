@@ -1,0 +1,15 @@
+"""The two kinds of failure that are nobody's bug; the flows turn each into an exit code."""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """What a user gave breaks a rule.
+
+    The message is one line: who says so and the rule; what was got; the remedy. Flows print it
+    without a traceback and end with exit code 2.
+    """
+
+
+class StoreError(RuntimeError):
+    """The tracking store cannot be used, seen before anything was trained (exit code 3)."""

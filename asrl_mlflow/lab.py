@@ -1,0 +1,206 @@
+"""One experiment: a loss learns from a table, is judged once on its test rows, and all is logged."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import xgboost
+
+from asrl_mlflow import report, tracking
+from asrl_mlflow.datasets import ContaminationKind, Dataset, Part, contaminate, split
+from asrl_mlflow.losses import Loss, to_config
+from asrl_mlflow.metrics import METRICS
+from asrl_mlflow.rounds import Round
+from asrl_mlflow.training import SCALE_ATTRIBUTE, WEIGHT_RULE_ATTRIBUTE, train
+
+LOSS_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to boost, whatever the loss.
+
+    Parameters
+    ----------
+    rounds : int, >= 1
+        Boosting rounds, at most.
+    learning_rate : float, in (0, 1]
+        Shrinkage of each tree.
+    max_depth : int, >= 1
+        Depth of each tree.
+    early_stopping_rounds : int, optional
+        Stop when the validation MAE has not improved for so many rounds.
+    """
+
+    rounds: int = 100
+    learning_rate: float = 0.1
+    max_depth: int = 6
+    early_stopping_rounds: int | None = None
+
+    def booster_params(self, seed: int) -> dict[str, Any]:
+        """XGBoost's parameters."""
+        return {"learning_rate": self.learning_rate, "max_depth": self.max_depth, "seed": seed}
+
+
+@dataclass(frozen=True)
+class Contamination:
+    """How training and validation targets are spoiled on purpose.
+
+    Parameters
+    ----------
+    kind : {"none", "sym", "asym", "cauchy"}
+        As in `datasets.contaminate`.
+    share : float, in [0, 1]
+        Share of the rows.
+    """
+
+    kind: ContaminationKind = "none"
+    share: float = 0.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out of one experiment.
+
+    Parameters
+    ----------
+    loss : Loss
+        What was minimised.
+    seed : int
+        Of split, contamination and booster.
+    metrics : mapping of metric name to value
+        On the clean test rows.
+    seconds : float
+        Of training alone.
+    """
+
+    loss: Loss
+    seed: int
+    metrics: Mapping[str, float]
+    seconds: float
+
+
+def experiment(
+    loss: Loss,
+    dataset: Dataset,
+    log: tracking.RunLog,
+    *,
+    seed: int,
+    settings: Settings,
+    contamination: Contamination,
+    on_round: Callable[[Round], None],
+) -> Result:
+    """Split by seed, spoil, train, judge on the test rows; log everything to an open run.
+
+    Parameters
+    ----------
+    loss : Loss
+        What to minimise.
+    dataset : Dataset
+        Clean.
+    log : RunLog
+        Of the run to fill.
+    seed : int
+        Of split, contamination and booster.
+    settings : Settings
+        How to boost.
+    contamination : Contamination
+        How to spoil training and validation targets.
+    on_round : callable
+        Told of each round after the log, for a progress bar.
+    """
+    params = settings.booster_params(seed)
+    log.params(
+        {
+            **tracking.loss_params(loss),
+            **{f"booster.{key}": value for key, value in params.items()},
+            "booster.num_boost_round": settings.rounds,
+            "booster.early_stopping_rounds": settings.early_stopping_rounds,
+            **data_params(dataset, contamination),
+            "seed": seed,
+        }
+    )
+    log.dataset(dataset)
+    clean = split(dataset.rows, seed)
+    parts = contaminate(clean, contamination.kind, contamination.share, seed)
+    rounds: list[Round] = []
+
+    def listen(round_: Round) -> None:
+        rounds.append(round_)
+        log.round(round_)
+        on_round(round_)
+
+    started = time.perf_counter()
+    booster = _fit(loss, parts.train, parts.valid, params, settings, listen)
+    seconds = time.perf_counter() - started
+    prediction = booster.inplace_predict(parts.test.features)
+    metrics = {name: metric(parts.test.target, prediction) for name, metric in METRICS.items()}
+    log.metrics(
+        {**{f"test.{name}": value for name, value in metrics.items()}, "fit_seconds": seconds}
+    )
+    log.artifact("loss.json", _loss_json(loss, booster, rounds[-1]))
+    log.artifact("booster.ubj", bytes(booster.save_raw("ubj")))
+    title = f"{loss.name} on {dataset.name}, seed {seed}"
+    figures = {
+        "predicted_against_actual": report.predicted_against_actual(
+            parts.test.target, prediction, loss.name, title
+        ),
+        "thresholds_and_weights": report.thresholds_and_weights(rounds, loss.name, title),
+    }
+    for name, figure in figures.items():
+        if figure is not None:
+            log.artifact(f"figures/{name}.png", report.png(figure))
+    return Result(loss, seed, metrics, seconds)
+
+
+def data_params(dataset: Dataset, contamination: Contamination) -> dict[str, object]:
+    """A table, and what was done to it, under the keys that MLflow shows."""
+    return {
+        "data.name": dataset.name,
+        "data.rows": len(dataset.rows),
+        "data.target": dataset.target_name,
+        "data.digest": dataset.digest,
+        "contaminate.kind": contamination.kind,
+        "contaminate.share": contamination.share,
+    }
+
+
+def _fit(  # noqa: PLR0913 - every part of a fit, and no test row among them
+    loss: Loss,
+    train_rows: Part,
+    valid_rows: Part,
+    params: Mapping[str, Any],
+    settings: Settings,
+    listen: Callable[[Round], None],
+) -> xgboost.Booster:
+    dtrain = xgboost.QuantileDMatrix(train_rows.features, label=train_rows.target)
+    dvalid = xgboost.QuantileDMatrix(valid_rows.features, label=valid_rows.target, ref=dtrain)
+    return train(
+        params,
+        dtrain,
+        settings.rounds,
+        loss=loss,
+        evals=[(dvalid, "valid")],
+        early_stopping_rounds=settings.early_stopping_rounds,
+        on_round=listen,
+    )
+
+
+def _loss_json(loss: Loss, booster: xgboost.Booster, last: Round) -> bytes:
+    """What trained this booster, for whoever finds it without its run."""
+    config = json.loads(booster.save_config())
+    record = {
+        "schema": LOSS_SCHEMA,
+        "loss": to_config(loss),
+        "pointwise": dataclasses.asdict(last.pointwise),
+        "rounds": booster.num_boosted_rounds(),
+        "base_score": json.loads(config["learner"]["learner_model_param"]["base_score"])[0],
+        "weight_rule": booster.attr(WEIGHT_RULE_ATTRIBUTE),
+        "objective_scale": float(booster.attr(SCALE_ATTRIBUTE) or 1),
+    }
+    return json.dumps(record, indent=2).encode()

@@ -1,0 +1,78 @@
+"""Absolute error: the loss whose minimiser is the median."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from asrl_mlflow.losses.loss import (
+    Array,
+    Loss,
+    PointwiseLoss,
+    Statistics,
+    last_resort,
+)
+
+# Below this share of the median |r| the weight 1/|r| stops growing.
+_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class PointwiseAbsoluteError(PointwiseLoss):
+    """rho = |r|, psi = sign r, w = 1 / max(|r|, a hundredth of `scale`).
+
+    Parameters
+    ----------
+    scale : float, in (0, inf)
+        The median |r|, in target units: a residual of this size weighs one row.
+    """
+
+    scale: float
+
+    def value(self, r: npt.ArrayLike) -> Array:  # noqa: D102 - PointwiseLoss says it
+        return np.abs(np.asarray(r, dtype=np.float64))
+
+    def influence(self, r: npt.ArrayLike) -> Array:  # noqa: D102 - PointwiseLoss says it
+        return np.sign(np.asarray(r, dtype=np.float64))
+
+    def weight(self, r: npt.ArrayLike) -> Array:
+        """1 / |r|, which has no limit at 0, so it is held below 100 / `scale`."""
+        return 1 / np.maximum(np.abs(np.asarray(r, dtype=np.float64)), _SHARE * self.scale)
+
+    @property
+    def regions(self) -> Mapping[str, float]:  # noqa: D102 - PointwiseLoss says it
+        return {"middle": math.inf}
+
+    @property
+    def row_weight(self) -> float:
+        """1 / `scale`: w(0) is infinite in truth, so the median residual counts as one row."""
+        return 1 / self.scale
+
+
+@dataclass(frozen=True)
+class AbsoluteError(Loss):
+    """rho(r) = |r|: no residual pulls harder than another.
+
+    `asrl_mlflow.train` trains it through XGBoost's own `reg:absoluteerror`, which refits every leaf
+    to the median of its residuals. A custom objective cannot do that: `objective` and
+    `sklearn_objective` are an approximation by reweighted least squares, with weight
+    1 / max(|r|, a hundredth of the median |r|).
+
+    Examples
+    --------
+    >>> from asrl_mlflow.residuals import Residuals
+    >>> AbsoluteError().adapt(Residuals([1.0, -4.0])).weight([1.0, -4.0])
+    array([1.  , 0.25])
+    """
+
+    name: ClassVar[str] = "absolute_error"
+    XGBOOST_OBJECTIVE: ClassVar[str | None] = "reg:absoluteerror"
+
+    def adapt(self, stats: Statistics) -> PointwiseAbsoluteError:
+        """Only the approximation adapts: its scale is the median |r|."""
+        return PointwiseAbsoluteError(stats.quantile_abs(0.5) or last_resort(stats))

@@ -1,0 +1,151 @@
+"""ASRL as published: the Adaptive Segmented Robust Loss of arXiv 2504.06935."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from asrl_mlflow.errors import InputError
+from asrl_mlflow.losses.loss import (
+    NEGLIGIBLE,
+    THRESHOLD,
+    WEIGHT,
+    Array,
+    Loss,
+    PointwiseLoss,
+    Statistics,
+    check_level,
+    check_positive,
+)
+
+
+@dataclass(frozen=True)
+class PointwiseASRL(PointwiseLoss):
+    """Equation 4: three regions, each with a weight of its own.
+
+    Parameters
+    ----------
+    delta_low, delta_high : float, in [0, inf)
+        Thresholds, in target units; a residual on a threshold belongs to the inner region.
+    alpha, beta, gamma : float, in (0, inf)
+        Weights of core, middle and tail.
+    fallback : int, 0 to 3
+        How many of the weights came from a fallback because their spread was zero.
+    """
+
+    delta_low: float = field(metadata=THRESHOLD)
+    delta_high: float = field(metadata=THRESHOLD)
+    alpha: float = field(metadata=WEIGHT)
+    beta: float = field(metadata=WEIGHT)
+    gamma: float = field(metadata=WEIGHT)
+    fallback: int = field(default=0, metadata=WEIGHT)
+
+    def _choose(self, size: Array, core: Array | float, middle: Array, tail: Array) -> Array:
+        outside = np.where(size <= self.delta_high, middle, tail)
+        return np.where(size <= self.delta_low, core, outside)
+
+    def value(self, r: npt.ArrayLike) -> Array:
+        """rho(r), equation 4; it jumps at both thresholds, up at the first and down at the second."""
+        size = np.abs(np.asarray(r, dtype=np.float64))
+        return self._choose(
+            size, self.alpha * size**2 / 2, self.beta * size, self.gamma * np.log1p(size)
+        )
+
+    def weight(self, r: npt.ArrayLike) -> Array:
+        """alpha; beta/|r|; gamma/(|r| (1 + |r|)): not a majoriser across the jumps."""
+        size = np.abs(np.asarray(r, dtype=np.float64))
+        # A residual of 0 always lies in the core: whatever stands in for it here is not chosen.
+        divisor = np.where(size > 0, size, 1.0)
+        return self._choose(
+            size, self.alpha, self.beta / divisor, self.gamma / (divisor * (1 + size))
+        )
+
+    @property
+    def regions(self) -> Mapping[str, float]:  # noqa: D102 - PointwiseLoss says it
+        return {"core": self.delta_low, "middle": self.delta_high, "tail": math.inf}
+
+
+@dataclass(frozen=True)
+class ASRL(Loss):
+    """Adaptive Segmented Robust Loss, as published.
+
+    alpha r^2/2 for |r| <= delta_low; beta |r| for |r| <= delta_high; gamma log(1 + |r|) beyond.
+
+    Parameters
+    ----------
+    q_low, q_high : float, 0 < q_low < q_high < 1
+        Levels of the quantiles of |r| that give delta_low and delta_high (equations 1 to 3). The
+        paper does not tell its values.
+    eps : float, in (0, inf)
+        Added to each denominator: alpha = 1/(variance of r + eps), beta = 1/(IQR of |r| + eps),
+        gamma = 1/(MAD of r + eps) (equations 5 to 7; population variance, unscaled MAD).
+
+    Raises
+    ------
+    InputError
+        Levels or eps outside their intervals.
+
+    Notes
+    -----
+    The published loss jumps at its thresholds and depends on the target's unit (the tail is
+    log(1 + |r|), eps is added to quantities with units), and its core weight is 1/variance, so
+    gross outliers shift weight to the tail just when they should lose it. `ContinuousASRL` keeps
+    the idea without these faults.
+
+    The paper does not say what happens when a spread is zero. Here an IQR or MAD under a millionth
+    of the upper quartile of |r| is replaced by the standard deviation (1/eps = 1e6 would explode
+    its weight), and where all residuals are equal every weight is 1. `fallback` counts it.
+
+    References
+    ----------
+    arXiv 2504.06935, equations 1 to 7 and Algorithm 1.
+
+    Examples
+    --------
+    >>> from asrl_mlflow.residuals import Residuals
+    >>> point = ASRL(q_low=0.5, q_high=0.75).adapt(Residuals([-1.0, 0.0, 1.0, 3.0, 12.0]))
+    >>> point.delta_low, point.delta_high, round(point.beta, 3), round(point.gamma, 3)
+    (1.0, 3.0, 0.5, 0.5)
+    """
+
+    name: ClassVar[str] = "asrl"
+    q_low: float = 0.5
+    q_high: float = 0.9
+    eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        check_levels(self, self.q_low, self.q_high)
+        check_positive(self, "eps", "1e-6")
+
+    def adapt(self, stats: Statistics) -> PointwiseASRL:
+        """Algorithm 1: thresholds and weights from this round's residuals."""
+        delta_low, delta_high, upper = stats.quantile_abs([self.q_low, self.q_high, 0.75])
+        variance = stats.variance()
+        spreads = [variance, stats.iqr_abs(), stats.mad()]
+        # The variance has no wider spread to fall back on: zero means that all residuals are equal.
+        zero = [variance == 0, *(spread <= NEGLIGIBLE * upper for spread in spreads[1:])]
+        wider = math.sqrt(variance)
+        alpha, beta, gamma = (
+            1 / ((wider if replaced else spread) + self.eps) if variance else 1.0
+            for spread, replaced in zip(spreads, zero, strict=True)
+        )
+        return PointwiseASRL(
+            float(delta_low), float(delta_high), alpha, beta, gamma, fallback=int(sum(zero))
+        )
+
+
+def check_levels(loss: Loss, q_low: float, q_high: float) -> None:
+    """Raise InputError unless 0 < q_low < q_high < 1."""
+    check_level(loss, "q_low", "0.5")
+    check_level(loss, "q_high", "0.9")
+    if not q_low < q_high:
+        msg = (
+            f"{type(loss).__name__} needs 0 < q_low < q_high < 1; got q_low={q_low}, "
+            f"q_high={q_high}; swap them or widen the gap."
+        )
+        raise InputError(msg)

@@ -1,0 +1,125 @@
+"""Continuous ASRL: the idea of the published loss, made continuous and free of units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from asrl_mlflow.losses.asrl import check_levels
+from asrl_mlflow.losses.loss import (
+    NEGLIGIBLE,
+    THRESHOLD,
+    Array,
+    Loss,
+    PointwiseLoss,
+    Statistics,
+    check_positive,
+    last_resort,
+)
+
+
+@dataclass(frozen=True)
+class PointwiseContinuousASRL(PointwiseLoss):
+    """Quadratic core, linear middle, logarithmic tail, joined with equal value and slope.
+
+    Parameters
+    ----------
+    delta_low, delta_high : float, 0 < delta_low <= delta_high < inf
+        Thresholds, in target units.
+    tail : float, in (0, inf)
+        Scale of the tail in units of delta_high.
+    fallback : int, 0 to 2
+        How many of the thresholds came from a fallback because their quantile was zero.
+    """
+
+    delta_low: float = field(metadata=THRESHOLD)
+    delta_high: float = field(metadata=THRESHOLD)
+    tail: float
+    fallback: int = field(default=0, metadata=THRESHOLD)
+
+    def value(self, r: npt.ArrayLike) -> Array:  # noqa: D102 - PointwiseLoss says it
+        size = np.abs(np.asarray(r, dtype=np.float64))
+        core = np.minimum(size, self.delta_low)
+        middle = np.minimum(size, self.delta_high) - core
+        tau = self.tail * self.delta_high
+        beyond = tau * np.log1p(np.maximum(size - self.delta_high, 0) / tau)
+        return core**2 / 2 + self.delta_low * (middle + beyond)
+
+    def weight(self, r: npt.ArrayLike) -> Array:  # noqa: D102 - PointwiseLoss says it
+        size = np.abs(np.asarray(r, dtype=np.float64))
+        tau = self.tail * self.delta_high
+        beyond = np.maximum(size - self.delta_high, 0) / tau
+        return self.delta_low / np.maximum(size, self.delta_low) / (1 + beyond)
+
+    @property
+    def regions(self) -> Mapping[str, float]:  # noqa: D102 - PointwiseLoss says it
+        return {"core": self.delta_low, "middle": self.delta_high, "tail": math.inf}
+
+
+@dataclass(frozen=True)
+class ContinuousASRL(Loss):
+    """Segmented robust loss that is continuous, slope included, and free of the target's unit.
+
+    r^2/2 for |r| <= delta_low; delta_low |r| - delta_low^2/2 for |r| <= delta_high; beyond, with
+    tau = tail delta_high, the value at delta_high plus
+    delta_low tau log(1 + (|r| - delta_high)/tau).
+
+    Parameters
+    ----------
+    q_low, q_high : float, 0 < q_low < q_high < 1
+        Levels of the quantiles of |r| that give delta_low and delta_high.
+    tail : float, in (0, inf)
+        Scale of the logarithmic tail in units of delta_high. Small rejects outliers harder; with
+        1 the influence beyond delta_high is delta_low delta_high / |r|.
+
+    Raises
+    ------
+    InputError
+        Levels or tail outside their intervals.
+
+    Notes
+    -----
+    The weight never increases with |r|, so as a hessian it is a majoriser: at fixed thresholds no
+    boosting step raises the training loss. Targets multiplied by c give thresholds times c, values
+    times c^2 and the same weights. Special cases: q_high to 1 or tail to infinity is Huber's
+    loss with threshold delta_low; q_low to 1 is squared error.
+
+    A delta_low of zero (more than q_low of the residuals are 0, as with zero-inflated targets) is
+    replaced by delta_high, and a delta_high of zero by the standard deviation; `fallback` counts
+    it. A delta_low under a millionth of delta_high counts as zero.
+
+    Examples
+    --------
+    >>> from asrl_mlflow.residuals import Residuals
+    >>> point = ContinuousASRL(q_low=0.5, q_high=0.75).adapt(Residuals([0.0, 1.0, 2.0, -4.0, 50.0]))
+    >>> point.delta_low, point.delta_high
+    (2.0, 4.0)
+    >>> point.influence([1.0, 3.0, 8.0])
+    array([1., 2., 1.])
+    """
+
+    name: ClassVar[str] = "asrl_c"
+    q_low: float = 0.5
+    q_high: float = 0.9
+    tail: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_levels(self, self.q_low, self.q_high)
+        check_positive(self, "tail", "1.0")
+
+    def adapt(self, stats: Statistics) -> PointwiseContinuousASRL:
+        """Thresholds from the quantiles of this round's |r|."""
+        low, high = (float(q) for q in stats.quantile_abs([self.q_low, self.q_high]))
+        delta_high = high or last_resort(stats)
+        core_is_empty = low <= NEGLIGIBLE * delta_high
+        return PointwiseContinuousASRL(
+            delta_low=delta_high if core_is_empty else low,
+            delta_high=delta_high,
+            tail=self.tail,
+            fallback=int(core_is_empty) + int(high == 0),
+        )

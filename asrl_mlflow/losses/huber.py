@@ -1,0 +1,124 @@
+"""Huber's loss, with a threshold in target units or one that follows the residuals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from asrl_mlflow.losses.loss import (
+    THRESHOLD,
+    Array,
+    Loss,
+    PointwiseLoss,
+    Statistics,
+    check_level,
+    check_positive,
+    last_resort,
+)
+
+
+@dataclass(frozen=True)
+class PointwiseHuber(PointwiseLoss):
+    """rho = r^2/2 for |r| <= delta, else delta |r| - delta^2/2.
+
+    Parameters
+    ----------
+    delta : float, in (0, inf)
+        Threshold, in target units.
+    fallback : {0, 1}
+        1 where the quantile was zero and a wider scale took its place.
+    """
+
+    delta: float = field(metadata=THRESHOLD)
+    fallback: int = field(default=0, metadata=THRESHOLD)
+
+    def value(self, r: npt.ArrayLike) -> Array:  # noqa: D102 - PointwiseLoss says it
+        size = np.abs(np.asarray(r, dtype=np.float64))
+        core = np.minimum(size, self.delta)
+        return core**2 / 2 + self.delta * (size - core)
+
+    def weight(self, r: npt.ArrayLike) -> Array:  # noqa: D102 - PointwiseLoss says it
+        return self.delta / np.maximum(np.abs(np.asarray(r, dtype=np.float64)), self.delta)
+
+    @property
+    def regions(self) -> Mapping[str, float]:  # noqa: D102 - PointwiseLoss says it
+        return {"core": self.delta, "middle": math.inf}
+
+
+@dataclass(frozen=True)
+class Huber(Loss):
+    """Huber's loss with a fixed threshold.
+
+    Parameters
+    ----------
+    delta : float, in (0, inf)
+        Largest quadratic |r|, **in target units**: it must be chosen for each target, and is
+        exempt from every statement that losses here do not depend on units.
+
+    Raises
+    ------
+    InputError
+        delta is not a finite number above 0.
+
+    References
+    ----------
+    P. J. Huber, Robust Estimation of a Location Parameter, 1964, doi:10.1214/aoms/1177703732.
+
+    Examples
+    --------
+    >>> from asrl_mlflow.residuals import Residuals
+    >>> Huber(delta=1.0).adapt(Residuals([0.5, 3.0])).value([0.5, 3.0])
+    array([0.125, 2.5  ])
+    """
+
+    name: ClassVar[str] = "huber"
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_positive(self, "delta", "1.345 standard deviations of the noise")
+
+    def adapt(self, stats: Statistics) -> PointwiseHuber:  # noqa: ARG002 - delta is fixed
+        """The same in every round."""
+        return PointwiseHuber(self.delta)
+
+
+@dataclass(frozen=True)
+class AdaptiveHuber(Loss):
+    """Huber's loss whose threshold is a quantile of this round's |r|.
+
+    Parameters
+    ----------
+    quantile : float, in (0, 1)
+        Share of the training rows that lie in the quadratic core.
+
+    Raises
+    ------
+    InputError
+        quantile is not a number inside (0, 1).
+
+    Notes
+    -----
+    Where the quantile is zero, the standard deviation of the residuals takes its place.
+
+    Examples
+    --------
+    >>> from asrl_mlflow.residuals import Residuals
+    >>> AdaptiveHuber(quantile=0.5).adapt(Residuals([1.0, -2.0, 30.0]))
+    PointwiseHuber(delta=2.0, fallback=0)
+    """
+
+    name: ClassVar[str] = "adaptive_huber"
+    quantile: float = 0.9
+
+    def __post_init__(self) -> None:
+        check_level(self, "quantile", "0.9")
+
+    def adapt(self, stats: Statistics) -> PointwiseHuber:
+        """The threshold at the quantile of |r|."""
+        delta = stats.quantile_abs(self.quantile)
+        return PointwiseHuber(delta or last_resort(stats), fallback=int(delta == 0))

@@ -1,0 +1,221 @@
+"""What a loss is: a frozen value that adapts to residual statistics and becomes a pointwise loss.
+
+Conventions, stated once, for every loss of this package:
+
+* r is the residual, target minus prediction, in target units; arrays have shape (n,), float64.
+* value rho(r): even, 0 at 0. influence psi(r) = d rho / d r. weight w(r) = psi(r) / r, at r = 0 its
+  limit. By the prediction the gradient is -psi(r) = -w(r) r.
+* The hessian handed to XGBoost is w, not rho''. Where w does not increase with \\|r\\| it is a
+  majoriser: no tree can raise the loss at fixed thresholds. rho'' is 0 or negative outside the
+  core, and a small floor under it explodes.
+* On the way to XGBoost both are divided by the weight of one full row, w(0), so that hessians
+  count rows and `lambda` and `min_child_weight` keep their meaning.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from asrl_mlflow.errors import InputError
+from asrl_mlflow.residuals import FloatArray, Residuals, row_counts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Array = npt.NDArray[np.float64]
+
+# Groups of a pointwise loss's fields: a field that has one is logged each round as <group>.<name>.
+THRESHOLD: Mapping[str, str] = {"group": "threshold"}
+WEIGHT: Mapping[str, str] = {"group": "weight"}
+
+# The least weight, relative to w(0). float32 ends near 2**-149; this far out the floor lets even a
+# residual of 1e36 core widths pull no harder than one inside the core, and leaves sample weights
+# room down to 2**-29.
+FLOOR = 2.0**-120
+
+# A threshold or spread this small beside the quantile of |r| it is measured with counts as zero.
+NEGLIGIBLE = 1e-6
+
+
+class Statistics(Protocol):
+    """What a loss may ask of a round's residuals; where the rows live is the answerer's secret."""
+
+    @property
+    def count(self) -> int:
+        """How many rows the statistics speak for."""
+
+    @overload
+    def quantile_abs(self, q: float) -> float: ...
+    @overload
+    def quantile_abs(self, q: Sequence[float] | FloatArray) -> Array: ...
+    def quantile_abs(self, q: float | Sequence[float] | FloatArray) -> float | Array:
+        """Quantiles of \\|r\\| at levels in [0, 1]."""
+
+    def iqr_abs(self) -> float:
+        """Interquartile range of \\|r\\|."""
+
+    def variance(self) -> float:
+        """Population variance of r."""
+
+    def median(self) -> float:
+        """Median of r."""
+
+    def mad(self) -> float:
+        """Unscaled median absolute deviation of r from its median."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PointwiseLoss(ABC):
+    """One round's loss: thresholds and weights are fixed, what is left is a function of r.
+
+    Fields are this round's numbers; `dataclasses.asdict` gives them for the record.
+    """
+
+    @abstractmethod
+    def value(self, r: npt.ArrayLike) -> Array:
+        """rho(r), shape (n,)."""
+
+    @abstractmethod
+    def weight(self, r: npt.ArrayLike) -> Array:
+        """w(r) = psi(r) / r, shape (n,); at r = 0 the limit."""
+
+    def influence(self, r: npt.ArrayLike) -> Array:
+        """psi(r) = d rho / d r, shape (n,)."""
+        return self.weight(r) * np.asarray(r, dtype=np.float64)
+
+    @property
+    @abstractmethod
+    def regions(self) -> Mapping[str, float]:
+        """Region names from the inside out, each with the largest \\|r\\| that belongs to it.
+
+        Quadratic is "core", linear "middle", logarithmic "tail".
+        """
+
+    @property
+    def row_weight(self) -> float:
+        """The weight that counts as one row in XGBoost: w(0)."""
+        return float(self.weight(np.zeros(1))[0])
+
+    def relative_weight(self, r: npt.ArrayLike) -> tuple[Array, int]:
+        """w(r) / w(0), held above 2**-120, and how many rows that floor held up.
+
+        XGBoost keeps hessians in float32, where a farther tail would underflow to an illegal 0.
+        """
+        weight = self.weight(r) / self.row_weight
+        low = weight < FLOOR
+        floored = int(np.count_nonzero(low))
+        return (np.where(low, FLOOR, weight) if floored else weight), floored
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss(ABC):
+    """A loss and its parameters: frozen, comparable, hashable, the same in every round.
+
+    Subclasses are frozen dataclasses whose fields are the parameters. `XGBOOST_OBJECTIVE` names
+    XGBoost's own objective for the two losses that have one; `asrl_mlflow.train` uses it.
+    """
+
+    name: ClassVar[str]
+    XGBOOST_OBJECTIVE: ClassVar[str | None] = None
+
+    @abstractmethod
+    def adapt(self, stats: Statistics) -> PointwiseLoss:
+        """The pointwise loss for residuals with these statistics."""
+
+    def _gradient_pair(
+        self, target: npt.ArrayLike, prediction: npt.ArrayLike, sample_weight: npt.ArrayLike | None
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        y, prediction = np.asarray(target), np.asarray(prediction)
+        if y.shape != prediction.shape:
+            msg = (
+                f"{type(self).__name__} needs one target a row and one prediction a target; got "
+                f"shapes {y.shape} and {prediction.shape}."
+            )
+            raise InputError(msg)
+        r = y - prediction
+        counts, _ = row_counts(sample_weight, r.size)
+        weight, _ = self.adapt(Residuals(r, counts)).relative_weight(r)
+        if counts is not None:
+            weight = weight * counts
+        # Rounded to float32 before the product: the very numbers reg:squarederror would compute.
+        hessian = weight.astype(np.float32)
+        return (-r * hessian).astype(np.float32), hessian
+
+    def objective(
+        self, predt: npt.NDArray[Any], dtrain: Any  # noqa: ANN401 - a DMatrix; this floor knows numpy only
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Gradient and hessian for `xgboost.train(obj=loss.objective)`.
+
+        Parameters
+        ----------
+        predt : array of shape (n,)
+            Predictions so far, in target units.
+        dtrain : xgboost.DMatrix
+            Its labels and weights are used; XGBoost itself would drop the weights.
+
+        Notes
+        -----
+        XGBoost leaves `base_score` at 0.5 for custom objectives: set it, to the median of the
+        target, or the first rounds walk there. `asrl_mlflow.train` does that and more.
+        """
+        return self._gradient_pair(dtrain.get_label(), predt, dtrain.get_weight())
+
+    def sklearn_objective(
+        self,
+        y_true: npt.ArrayLike,
+        y_pred: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None = None,
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Gradient and hessian for `XGBRegressor(objective=loss.sklearn_objective)`.
+
+        Parameters
+        ----------
+        y_true, y_pred : arrays of shape (n,)
+            Targets and predictions, in target units.
+        sample_weight : array of shape (n,), optional
+            Read as `asrl_mlflow.residuals.row_counts` says.
+
+        Notes
+        -----
+        `base_score` stays 0.5 unless it is passed: `XGBRegressor(base_score=np.median(y), ...)`.
+        """
+        return self._gradient_pair(y_true, y_pred, sample_weight)
+
+
+def check_level(loss: Loss, name: str, remedy: str) -> None:
+    """Raise InputError unless the parameter is a quantile level in the open interval (0, 1)."""
+    level = getattr(loss, name)
+    if not (_is_real(level) and 0 < level < 1):
+        msg = f"{type(loss).__name__} needs 0 < {name} < 1; got {name}={level!r}; try {remedy}."
+        raise InputError(msg)
+
+
+def check_positive(loss: Loss, name: str, remedy: str) -> None:
+    """Raise InputError unless the parameter is a finite number above 0."""
+    number = getattr(loss, name)
+    if not (_is_real(number) and 0 < number < math.inf):
+        msg = f"{type(loss).__name__} needs 0 < {name} < inf; got {name}={number!r}; try {remedy}."
+        raise InputError(msg)
+
+
+def _is_real(number: object) -> bool:
+    return isinstance(number, int | float | np.integer | np.floating) and not isinstance(
+        number, bool
+    )
+
+
+def last_resort(stats: Statistics) -> float:
+    """The scale that stands in for a threshold of zero: the standard deviation of the residuals.
+
+    A threshold of zero (most residuals exactly 0, as with zero-inflated targets) would take all
+    weight from every other row, and training would stop without a word. Where all residuals are 0
+    there is nothing to weigh, and 1 keeps the functions defined.
+    """
+    return math.sqrt(stats.variance()) or 1.0

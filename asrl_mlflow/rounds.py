@@ -1,0 +1,39 @@
+"""What is told of one boosting round: the word that training and tracking share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from asrl_mlflow.losses import PointwiseLoss
+
+
+@dataclass(frozen=True)
+class Round:
+    """What happened in one round, told to `train`'s listener as soon as its tree stands.
+
+    Parameters
+    ----------
+    number : int
+        Trees in the model before this one; counts from 0, on through a continued training.
+    pointwise : PointwiseLoss
+        The loss that built this tree: its thresholds come from the predictions of the trees
+        before.
+    mean_weight : float
+        Mean weight of a training row relative to a full one, before sample weights.
+    floored : int
+        Training rows whose weight was held up by the floor of 2**-120.
+    train, valid : mapping of metric name to value
+        With this tree, in target units; `valid` is of the last entry of `evals`, empty without.
+    valid_shares : mapping of region name to share
+        How the rows of the last entry of `evals` fall into this round's regions; sums to 1.
+        Training shares are constant by construction.
+    """
+
+    number: int
+    pointwise: PointwiseLoss
+    mean_weight: float
+    floored: int
+    train: Mapping[str, float]
+    valid: Mapping[str, float]
+    valid_shares: Mapping[str, float]

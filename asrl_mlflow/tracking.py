@@ -1,0 +1,384 @@
+"""MLflow: where runs are opened, told what happens, and ended with the status that is true.
+
+Training never waits for the store and never fails because of it. Rounds are collected and sent by a
+thread, in batches, about once a second. What the store does not take is kept in a spool file, and
+`resend` delivers it later. (MLflow's own asynchronous queue sends every call by itself unless an
+environment variable says otherwise, and forgets what failed.)
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import logging
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import mlflow
+import mlflow.entities
+from mlflow.environment_variables import (
+    MLFLOW_EXPERIMENT_ID,
+    MLFLOW_EXPERIMENT_NAME,
+    MLFLOW_HTTP_REQUEST_MAX_RETRIES,
+    MLFLOW_RUN_ID,
+    MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT,
+)
+
+import asrl_mlflow
+from asrl_mlflow.datasets import Dataset
+from asrl_mlflow.errors import StoreError
+from asrl_mlflow.losses import Loss
+from asrl_mlflow.rounds import Round
+
+_logger = logging.getLogger(__name__)
+
+EXPERIMENT = "asrl-mlflow"
+DEFAULT_STORE = "sqlite:///mlflow.db"
+SPOOL = Path("asrl-spool")
+
+_SECONDS_BETWEEN_BATCHES = 1.0
+# MLflow refuses larger batches of metrics and of params.
+_METRICS_A_BATCH, _PARAMS_A_BATCH = 1000, 100
+
+
+def connect() -> None:
+    """Choose store and experiment, and make sure that the store answers.
+
+    The store is the one that MLflow is configured for, else `sqlite:///mlflow.db`. The experiment is
+    `asrl-mlflow`, unless one is configured or `mlflow run` has already opened a run.
+
+    Raises
+    ------
+    StoreError
+        The store does not answer, or refuses the experiment.
+    """
+    # Our summary says where to look; MLflow would say it once a run, through the progress bar.
+    os.environ.setdefault(MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.name, "true")
+    # A fresh database would be announced with one line a migration.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    if not mlflow.is_tracking_uri_set():
+        mlflow.set_tracking_uri(DEFAULT_STORE)
+    chosen = (MLFLOW_RUN_ID, MLFLOW_EXPERIMENT_ID, MLFLOW_EXPERIMENT_NAME)
+    try:
+        with _few_retries():
+            mlflow.search_experiments(max_results=1)
+        if not any(variable.is_set() for variable in chosen):
+            mlflow.set_experiment(EXPERIMENT)
+    except Exception as error:  # every store fails in its own way
+        msg = (
+            f"The tracking store must answer before anything is trained; got "
+            f"{_one_line(error)} from {mlflow.get_tracking_uri()}; start it, or set "
+            "MLFLOW_TRACKING_URI."
+        )
+        raise StoreError(msg) from error
+
+
+def ui_command() -> str:
+    """The line that opens this store's user interface."""
+    uri = mlflow.get_tracking_uri()
+    if uri.startswith(("http://", "https://")):
+        return uri
+    # Under `uv run` and `uvx` the shell that the line will be typed into does not know mlflow.
+    if "UV_RUN_RECURSION_DEPTH" in os.environ:
+        runner = "uv run "
+    else:
+        runner = "uvx " if "UV" in os.environ else ""
+    return f"{runner}mlflow ui --backend-store-uri {uri}"
+
+
+@contextmanager
+def run(name: str, *, flow: str) -> Iterator[RunLog]:
+    """One MLflow run, ended FINISHED, KILLED (interrupted) or FAILED (any other error).
+
+    Opened inside another it becomes its child. Where `mlflow run` has opened a run (MLFLOW_RUN_ID),
+    the outermost one adopts it, its name and its params included.
+
+    Parameters
+    ----------
+    name : str
+        Name of the run, unless it is adopted.
+    flow : str
+        The entry point, for the tag `asrl.flow`.
+
+    Examples
+    --------
+    >>> import mlflow
+    >>> with run("first", flow="train") as log:
+    ...     log.params({"seed": 0})
+    ...     log.metrics({"test.mae": 1.5})
+    >>> finished = mlflow.get_run(log.run_id)
+    >>> finished.info.status, finished.data.metrics
+    ('FINISHED', {'test.mae': 1.5})
+    """
+    nested = mlflow.active_run() is not None
+    adopted = not nested and MLFLOW_RUN_ID.is_set()
+    active = mlflow.start_run(
+        run_name=None if adopted else name,
+        nested=nested,
+        tags={"asrl.version": asrl_mlflow.__version__, "asrl.flow": flow},
+    )
+    log = RunLog(active.info.run_id, taken=active.data.params if adopted else {})
+    status = "FAILED"
+    try:
+        yield log
+        status = "FINISHED"
+    except (KeyboardInterrupt, SystemExit):
+        status = "KILLED"
+        raise
+    finally:
+        log.close(status)
+
+
+class RunLog:
+    """What one run is told. No method raises because of the store: see `complete` and `spool`.
+
+    Parameters
+    ----------
+    run_id : str
+        An MLflow run that is RUNNING.
+    taken : mapping, optional
+        Params that the run already has; they stay as they are.
+
+    Attributes
+    ----------
+    run_id : str
+        Of the MLflow run.
+    spool : Path
+        Where everything goes that the store does not take.
+    complete : bool
+        Whether the store has taken everything so far.
+    """
+
+    def __init__(self, run_id: str, taken: Mapping[str, str] | None = None) -> None:
+        self.run_id = run_id
+        self.spool = SPOOL / f"{run_id}.jsonl"
+        self.complete = True
+        self._taken = taken or {}
+        self._client = mlflow.MlflowClient()
+        self._waiting: list[list[Any]] = []
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._sender: threading.Thread | None = None
+
+    def params(self, params: Mapping[str, object]) -> None:
+        """Log params; None is left out."""
+        new = {
+            key: str(value)
+            for key, value in params.items()
+            if value is not None and key not in self._taken
+        }
+        for chunk in _chunks(list(new.items()), _PARAMS_A_BATCH):
+            self._send("params", dict(chunk))
+
+    def metrics(self, metrics: Mapping[str, float]) -> None:
+        """Log metrics that belong to no round."""
+        self._send("metrics", [[key, value, _now(), 0] for key, value in metrics.items()])
+
+    def tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags."""
+        self._send("tags", dict(tags))
+
+    def artifact(self, path: str, content: bytes) -> None:
+        """Log a file; `path` is its place among the run's artifacts, with forward slashes."""
+        self._send("artifact", {"path": path, "base64": base64.b64encode(content).decode()})
+
+    def table(self, path: str, columns: Mapping[str, list[Any]]) -> None:
+        """Log a table that MLflow shows as one; `path` ends in .json."""
+        self._send("table", {"path": path, "columns": dict(columns)})
+
+    def dataset(self, dataset: Dataset) -> None:
+        """Log where the data came from, as a dataset input of the run."""
+        columns = [*dataset.rows.features.columns, dataset.target_name]
+        file = Path(dataset.source)
+        source = {"uri": str(file)} if file.is_file() else {"tags": {"name": dataset.source}}
+        schema = [{"type": "double", "name": str(name), "required": True} for name in columns]
+        self._send(
+            "dataset",
+            {
+                "name": dataset.name,
+                "digest": dataset.digest,
+                "source_type": "local" if file.is_file() else "code",
+                "source": json.dumps(source),
+                "schema": json.dumps({"mlflow_colspec": schema}),
+                "profile": json.dumps(
+                    {
+                        "num_rows": len(dataset.rows),
+                        "num_elements": len(dataset.rows) * len(columns),
+                    }
+                ),
+            },
+        )
+
+    def round(self, round_: Round) -> None:
+        """Log one round, for `train(on_round=log.round)`; it arrives within about a second."""
+        now = _now()
+        entries = [[key, value, now, round_.number] for key, value in round_metrics(round_).items()]
+        with self._lock:
+            self._waiting += entries
+        if self._sender is None:
+            self._sender = threading.Thread(target=self._keep_sending, daemon=True)
+            self._sender.start()
+
+    def close(self, status: str) -> None:
+        """Send what is left and end the run."""
+        self._closing.set()
+        if self._sender is not None:
+            self._sender.join()
+        self._send_waiting()
+        self._send("status", status)
+        # MLflow's notion of the active run goes with it, also where the store no longer answers.
+        with suppress(Exception):
+            mlflow.end_run(status)
+
+    def _keep_sending(self) -> None:
+        while not self._closing.wait(_SECONDS_BETWEEN_BATCHES):
+            self._send_waiting()
+
+    def _send_waiting(self) -> None:
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        for chunk in _chunks(waiting, _METRICS_A_BATCH):
+            self._send("metrics", chunk)
+
+    def _send(self, kind: str, content: Any) -> None:  # noqa: ANN401 - whatever JSON the kind takes
+        # After the first failure all goes to the spool: each try can cost minutes of retries.
+        if self.complete:
+            try:
+                _WRITERS[kind](self._client, self.run_id, content)
+            except Exception as error:  # noqa: BLE001 - every store fails in its own way
+                self.complete = False
+                say = f"The tracking store stopped taking run {self.run_id}: {_one_line(error)}"
+                _logger.warning("%s; what is missing is kept in %s.", say, self.spool)
+            else:
+                return
+        self.spool.parent.mkdir(exist_ok=True)
+        with self._lock, self.spool.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"run_id": self.run_id, "kind": kind, "content": content}) + "\n")
+
+
+def resend(spool: str | Path) -> int:
+    """Deliver a spool file to the store and delete it.
+
+    Parameters
+    ----------
+    spool : path
+        What `RunLog.spool` named. It stays whole if the store fails again, and delivering an entry
+        twice does no harm.
+
+    Returns
+    -------
+    int
+        How many entries were delivered.
+    """
+    client = mlflow.MlflowClient()
+    lines = Path(spool).read_text(encoding="utf-8").splitlines()
+    for line in lines:
+        entry = json.loads(line)
+        _WRITERS[entry["kind"]](client, entry["run_id"], entry["content"])
+    Path(spool).unlink()
+    return len(lines)
+
+
+def round_metrics(round_: Round) -> dict[str, float]:
+    """A round under the keys that MLflow shows."""
+    fields = dataclasses.fields(round_.pointwise)
+    return {
+        **{
+            f"{field.metadata['group']}.{field.name}": getattr(round_.pointwise, field.name)
+            for field in fields
+            if "group" in field.metadata
+        },
+        "weight.mean": round_.mean_weight,
+        "weight.floored": round_.floored,
+        **{f"train.{name}": value for name, value in round_.train.items()},
+        **{f"valid.{name}": value for name, value in round_.valid.items()},
+        **{f"share.valid.{name}": value for name, value in round_.valid_shares.items()},
+    }
+
+
+def loss_params(loss: Loss) -> dict[str, object]:
+    """A loss under the keys that MLflow shows."""
+    fields = dataclasses.asdict(loss).items()
+    return {"loss.name": loss.name, **{f"loss.{key}": value for key, value in fields}}
+
+
+def _write_params(client: mlflow.MlflowClient, run_id: str, content: dict[str, str]) -> None:
+    params = [mlflow.entities.Param(key, value) for key, value in content.items()]
+    client.log_batch(run_id, params=params)
+
+
+def _write_metrics(client: mlflow.MlflowClient, run_id: str, content: list[list[Any]]) -> None:
+    client.log_batch(run_id, metrics=[mlflow.entities.Metric(*entry) for entry in content])
+
+
+def _write_tags(client: mlflow.MlflowClient, run_id: str, content: dict[str, str]) -> None:
+    client.log_batch(run_id, tags=[mlflow.entities.RunTag(*tag) for tag in content.items()])
+
+
+def _write_artifact(client: mlflow.MlflowClient, run_id: str, content: dict[str, str]) -> None:
+    place = PurePosixPath(content["path"])
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, place.name)
+        file.write_bytes(base64.b64decode(content["base64"]))
+        client.log_artifact(run_id, str(file), None if place.parent.name == "" else str(place.parent))
+
+
+def _write_table(client: mlflow.MlflowClient, run_id: str, content: dict[str, Any]) -> None:
+    client.log_table(run_id, content["columns"], content["path"])
+
+
+def _write_dataset(client: mlflow.MlflowClient, run_id: str, content: dict[str, str]) -> None:
+    context = mlflow.entities.InputTag("mlflow.data.context", "training")
+    dataset = mlflow.entities.Dataset(**content)
+    client.log_inputs(run_id, [mlflow.entities.DatasetInput(dataset, [context])])
+
+
+def _write_status(client: mlflow.MlflowClient, run_id: str, content: str) -> None:
+    client.set_terminated(run_id, content)
+
+
+# Everything that is logged is one of these, so that what was not can be kept and sent again.
+_WRITERS: Mapping[str, Callable[[mlflow.MlflowClient, str, Any], None]] = {
+    "params": _write_params,
+    "metrics": _write_metrics,
+    "tags": _write_tags,
+    "artifact": _write_artifact,
+    "table": _write_table,
+    "dataset": _write_dataset,
+    "status": _write_status,
+}
+
+
+@contextmanager
+def _few_retries() -> Iterator[None]:
+    """A store that is not there shall be found out in seconds, not in MLflow's four minutes."""
+    variable = MLFLOW_HTTP_REQUEST_MAX_RETRIES
+    before = variable.get_raw()
+    variable.set(min(variable.get(), 1))
+    try:
+        yield
+    finally:
+        if before is None:
+            variable.unset()
+        else:
+            variable.set(before)
+
+
+def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -1,0 +1,415 @@
+"""Boosting with a robust loss: XGBoost builds the trees, the loss says what each row weighs.
+
+Gradient -w r and hessian w are weighted least squares, so in most cases no gradient passes through
+Python: before each round the matrix's weights are set to w times the user's own and
+`reg:squarederror` builds the tree. On a QuantileDMatrix the trees are identical to those of a
+custom objective. On a plain DMatrix they would not be (its histogram cuts are made from the weights
+set at the first round), nor with DART (its gradients are those of a part of the trees): there a
+custom objective does the same work.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xgboost
+
+from asrl_mlflow.errors import InputError
+from asrl_mlflow.losses import Loss, PointwiseLoss, from_config, to_config
+from asrl_mlflow.metrics import METRICS, SELECTING
+from asrl_mlflow.residuals import Residuals, WeightRule, row_counts
+from asrl_mlflow.rounds import Round
+
+# Attributes of the booster, which survive save and load: the file itself always claims
+# reg:squarederror.
+LOSS_ATTRIBUTE = "asrl_loss"
+WEIGHT_RULE_ATTRIBUTE = "asrl_weight_rule"
+SCALE_ATTRIBUTE = "asrl_objective_scale"
+
+# XGBoost refuses splits that gain less than about 1e-6, an absolute number in target units squared.
+# Below this robust scale that is felt, so objective and regularisation are scaled up together.
+_TINY = 1 / 16
+# Half of float32's exponents: scaled hessians and their sums stay finite.
+_MOST_DOUBLINGS = 60
+# What is scaled with the objective: XGBoost's names for it, and its default.
+_SCALED = {
+    ("lambda", "reg_lambda"): 1.0,
+    ("alpha", "reg_alpha"): 0.0,
+    ("gamma", "min_split_loss"): 0.0,
+    ("min_child_weight",): 1.0,
+}
+_REPORTED = ("mae", "rmse")
+
+Float32Array = npt.NDArray[np.float32]
+
+
+def train(
+    params: Mapping[str, Any],
+    dtrain: xgboost.DMatrix,
+    num_boost_round: int = 100,
+    *,
+    loss: Loss,
+    evals: Sequence[tuple[xgboost.DMatrix, str]] = (),
+    early_stopping_rounds: int | None = None,
+    metric: str = "mae",
+    on_round: Callable[[Round], None] | None = None,
+    callbacks: Sequence[xgboost.callback.TrainingCallback] | None = None,
+    evals_result: dict[str, dict[str, list[float]]] | None = None,
+    xgb_model: str | PathLike[str] | xgboost.Booster | bytearray | None = None,
+    verbose_eval: bool | int = False,
+    change_loss: bool = False,
+) -> xgboost.Booster:
+    """Train a booster with a loss of `asrl_mlflow.losses`; otherwise as `xgboost.train`.
+
+    Parameters
+    ----------
+    params : mapping
+        XGBoost's parameters, but not `objective`. `base_score` is set to the (weighted) median of
+        the training target unless given here or taken over from `xgb_model`.
+    dtrain : DMatrix, QuantileDMatrix or ExtMemQuantileDMatrix
+        One label a row, in target units. A QuantileDMatrix trains faster. Its weights are sample
+        weights: whole numbers count rows, any others are rescaled to mean 1. The matrix is given
+        back as it was, also after an exception.
+    num_boost_round : int, >= 0
+        Rounds to add.
+    loss : Loss
+        What to minimise.
+    evals : sequence of (DMatrix, name)
+        Where "mae", "rmse" and `metric` are computed each round. The last entry stops and selects.
+    early_stopping_rounds : int, optional
+        Stop when `metric` on the last entry of `evals` has not improved for so many rounds. The
+        booster returned is then cut at its best round.
+    metric : {"mae", "rmse", "mse", "medae"}
+        What early stopping looks at: never the loss, which is another function each round.
+    on_round : callable, optional
+        Called with a `Round` after each round. What it raises ends the training.
+    callbacks : sequence of xgboost.callback.TrainingCallback, optional
+        Called after ours.
+    evals_result : dict, optional
+        Filled with {name: {metric: [one value a round]}}.
+    xgb_model : path, Booster or bytearray, optional
+        A model of ours to continue, with the loss that it recorded.
+    verbose_eval : bool or int
+        Print the metrics every so many rounds.
+    change_loss : bool
+        Continue `xgb_model` although it records another loss, or none.
+
+    Returns
+    -------
+    xgboost.Booster
+        Predicts in target units. Attribute "asrl_loss" is the loss's config as JSON,
+        "asrl_weight_rule" how sample weights were read ("none", "counts", "mean 1") and
+        "asrl_objective_scale" by which power of two objective and regularisation were scaled.
+
+    Raises
+    ------
+    InputError
+        `objective` in params, labels that are missing or have several columns, an unknown metric,
+        early stopping without evals, a continued model with another loss, or a round whose
+        residuals, gradients or hessians are not finite (the message names round and rows).
+
+    Notes
+    -----
+    `SquaredError` and `AbsoluteError` train through XGBoost's own objectives.
+
+    Targets whose robust scale is below 1/16 are learned badly by XGBoost itself (its smallest
+    allowed gain is an absolute number), so for them gradient, hessian, lambda, alpha, gamma and
+    min_child_weight are multiplied by one power of two. The booster keeps the values given.
+
+    Examples
+    --------
+    >>> import numpy as np, xgboost
+    >>> from asrl_mlflow import losses, train
+    >>> x = np.linspace(0, 1, 200)[:, None]
+    >>> y = 5 + 3 * x[:, 0]
+    >>> y[::5] += 100  # one target in five is spoiled
+    >>> dtrain = xgboost.QuantileDMatrix(x, label=y)
+    >>> booster = train({"max_depth": 2}, dtrain, 50, loss=losses.ContinuousASRL(0.5, 0.7))
+    >>> error = np.abs(booster.inplace_predict(x) - (5 + 3 * x[:, 0]))
+    >>> bool(error.mean() < 0.5)
+    True
+    """
+    _check(params, metric, early_stopping_rounds, evals)
+    rows = _Rows.of(dtrain, "dtrain")
+    settings = dict(params)
+    if xgb_model is None:
+        settings.setdefault("base_score", Residuals(rows.target, rows.counts).median())
+    else:
+        _check_continues(xgb_model, loss, change_loss=change_loss)
+    doublings = _doublings(loss, rows)
+    given = _regularisation(settings)
+    natively_measured = _native_metrics(settings.pop("eval_metric", ()))
+    settings |= {name: value * 4.0**doublings for name, value in given.items()}
+    settings |= {
+        "objective": loss.XGBOOST_OBJECTIVE or "reg:squarederror",
+        "disable_default_eval_metric": int(not natively_measured),
+    }
+    if natively_measured:
+        settings["eval_metric"] = natively_measured
+
+    by_weights = (
+        isinstance(dtrain, xgboost.QuantileDMatrix | xgboost.ExtMemQuantileDMatrix)
+        and settings.get("booster", "gbtree") == "gbtree"
+        # XGBoost would measure the training rows with the weights that we set.
+        and not (natively_measured and any(matrix is dtrain for matrix, _ in evals))
+    )
+    boosting = _Boosting(
+        loss=loss,
+        rows=rows,
+        scale=4.0**doublings,
+        by_objective=loss.XGBOOST_OBJECTIVE is None and not by_weights,
+        evals=[
+            (name, rows if matrix is dtrain else _Rows.of(matrix, name)) for matrix, name in evals
+        ],
+        metrics=tuple(dict.fromkeys([*_REPORTED, metric])),
+        on_round=on_round,
+    )
+    stopping = [
+        xgboost.callback.EarlyStopping(
+            rounds=early_stopping_rounds,
+            metric_name=metric,
+            data_name=evals[-1][1],
+            maximize=False,
+            save_best=True,
+        )
+    ] if early_stopping_rounds else []
+    try:
+        booster = xgboost.train(
+            settings,
+            dtrain,
+            num_boost_round,
+            evals=list(evals),
+            obj=boosting.objective if boosting.by_objective else None,
+            callbacks=[boosting, *(callbacks or ()), *stopping],
+            evals_result=evals_result,
+            verbose_eval=verbose_eval,
+            xgb_model=xgb_model,
+        )
+    finally:
+        boosting.restore_weights()
+    booster.set_param({**given, "disable_default_eval_metric": 0})
+    booster.set_attr(
+        **{
+            LOSS_ATTRIBUTE: json.dumps(to_config(loss)),
+            WEIGHT_RULE_ATTRIBUTE: rows.weight_rule,
+            SCALE_ATTRIBUTE: str(4**doublings),
+        }
+    )
+    return booster
+
+
+def recorded_loss(booster: xgboost.Booster) -> Loss | None:
+    """The loss that a booster says it was trained with; None where `train` did not make it."""
+    config = booster.attr(LOSS_ATTRIBUTE)
+    return None if config is None else from_config(json.loads(config))
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of one matrix: what is asked of it every round and never changes."""
+
+    matrix: xgboost.DMatrix
+    target: Float32Array
+    own_weight: Float32Array
+    counts: npt.NDArray[np.float64] | None
+    weight_rule: WeightRule
+
+    @classmethod
+    def of(cls, matrix: xgboost.DMatrix, name: str) -> _Rows:
+        target = matrix.get_label()
+        if target.shape != (matrix.num_row(),):
+            msg = (
+                f"train needs one label a row in {name}; got labels of shape {target.shape} for "
+                f"{matrix.num_row()} rows; pass one target column as label=."
+            )
+            raise InputError(msg)
+        own_weight = matrix.get_weight()
+        return cls(matrix, target, own_weight, *row_counts(own_weight, target.size))
+
+    def predict(self, model: xgboost.Booster) -> Float32Array:
+        # XGBoost caches a matrix's margin, so this adds the last tree and copies.
+        return model.predict(self.matrix, output_margin=True)
+
+    def measure(self, metrics: Sequence[str], prediction: Float32Array) -> dict[str, float]:
+        return {name: METRICS[name](self.target, prediction, self.counts) for name in metrics}
+
+    def shares(self, pointwise: PointwiseLoss, prediction: Float32Array) -> dict[str, float]:
+        size = np.abs(self.target - prediction)
+        within = [
+            float(np.average(size <= limit, weights=self.counts))
+            for limit in pointwise.regions.values()
+        ]
+        return dict(zip(pointwise.regions, np.diff(within, prepend=0.0).tolist(), strict=True))
+
+
+class _Boosting(xgboost.callback.TrainingCallback):
+    """One training seen from inside: it weighs the rows before each tree and tells of it after."""
+
+    def __init__(  # noqa: PLR0913 - the one place where all of this meets
+        self,
+        *,
+        loss: Loss,
+        rows: _Rows,
+        scale: float,
+        by_objective: bool,
+        evals: Sequence[tuple[str, _Rows]],
+        metrics: Sequence[str],
+        on_round: Callable[[Round], None] | None,
+    ) -> None:
+        super().__init__()
+        self.by_objective = by_objective
+        self._loss, self._rows, self._scale = loss, rows, scale
+        self._evals, self._metrics, self._on_round = evals, metrics, on_round
+        # Where XGBoost's own objective does the weighing, the user's weights may serve as they are.
+        self._sets_weights = not by_objective and (
+            loss.XGBOOST_OBJECTIVE is None or scale != 1 or rows.weight_rule == "mean 1"
+        )
+        self._number = 0
+
+    def before_training(self, model: Any) -> Any:  # noqa: ANN401 - XGBoost's signature
+        self._number = model.num_boosted_rounds()
+        self._margin = self._rows.predict(model)
+        return model
+
+    def before_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ANN401, ARG002 - XGBoost's signature
+        if not self.by_objective:
+            _, hessian = self._gradient_pair(self._margin)
+            if self._sets_weights:
+                self._rows.matrix.set_weight(hessian)
+        return False
+
+    def objective(
+        self, predt: Float32Array, dtrain: xgboost.DMatrix  # noqa: ARG002 - XGBoost's signature
+    ) -> tuple[Float32Array, Float32Array]:
+        # Not self._margin: DART asks for the gradient at a part of the trees.
+        return self._gradient_pair(predt)
+
+    def _gradient_pair(self, prediction: Float32Array) -> tuple[Float32Array, Float32Array]:
+        rows, r = self._rows, self._rows.target - prediction
+        try:
+            self._pointwise = self._loss.adapt(Residuals(r, rows.counts))
+        except InputError as error:
+            msg = f"Round {self._number}: {error}"
+            raise InputError(msg) from error
+        if self._loss.XGBOOST_OBJECTIVE is None:
+            weight, self._floored = self._pointwise.relative_weight(r)
+        else:
+            weight, self._floored = np.ones(r.size), 0
+        self._mean_weight = float(np.average(weight, weights=rows.counts))
+        counted: npt.NDArray[Any] = np.ones(r.size) if rows.counts is None else rows.counts
+        # Rounded to float32 before the product, as XGBoost does it: the trees are to the bit those
+        # that it builds from weights.
+        with np.errstate(over="ignore", invalid="ignore"):
+            hessian = (weight * counted * self._scale).astype(np.float32)
+            gradient = -r * hessian
+        sound = np.isfinite(gradient) & np.isfinite(hessian) & ((hessian > 0) | (counted == 0))
+        if not sound.all():
+            msg = (
+                f"Round {self._number}: gradients must be finite and hessians positive; got "
+                f"{np.count_nonzero(~sound)} of {r.size} rows where they are not; look for sample "
+                "weights or targets of extreme size."
+            )
+            raise InputError(msg)
+        return gradient, hessian
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ANN401, ARG002 - XGBoost's signature
+        self._margin = self._rows.predict(model)
+        train = self._rows.measure(self._metrics, self._margin)
+        valid: dict[str, float] = {}
+        shares: dict[str, float] = {}
+        for name, rows in self._evals:
+            prediction = self._margin if rows is self._rows else rows.predict(model)
+            valid = train if rows is self._rows else rows.measure(self._metrics, prediction)
+            shares = rows.shares(self._pointwise, prediction)
+            # XGBoost's own road for metrics prints them with six decimals and reads them back.
+            for metric, value in valid.items():
+                evals_log.setdefault(name, {}).setdefault(metric, []).append(value)
+        if self._on_round is not None:
+            self._on_round(
+                Round(
+                    number=self._number,
+                    pointwise=self._pointwise,
+                    mean_weight=self._mean_weight,
+                    floored=self._floored,
+                    train=train,
+                    valid=valid,
+                    valid_shares=shares,
+                )
+            )
+        self._number += 1
+        return False
+
+    def restore_weights(self) -> None:
+        """Give the user's matrix back as it was: with no weights where there were none."""
+        if self._sets_weights:
+            self._rows.matrix.set_weight(self._rows.own_weight)
+
+
+def _check(
+    params: Mapping[str, Any],
+    metric: str,
+    early_stopping_rounds: int | None,
+    evals: Sequence[tuple[xgboost.DMatrix, str]],
+) -> None:
+    if "objective" in params:
+        msg = (
+            "train takes the objective from loss; got "
+            f"params['objective']={params['objective']!r}; remove it."
+        )
+        raise InputError(msg)
+    if metric not in SELECTING:
+        msg = f"train needs a metric out of {', '.join(SELECTING)}; got {metric!r}."
+        raise InputError(msg)
+    if early_stopping_rounds and not evals:
+        msg = (
+            f"Early stopping needs rows to judge by; got early_stopping_rounds="
+            f"{early_stopping_rounds} and no evals; pass evals=[(dvalid, 'valid')]."
+        )
+        raise InputError(msg)
+
+
+def _check_continues(
+    xgb_model: str | PathLike[str] | xgboost.Booster | bytearray, loss: Loss, *, change_loss: bool
+) -> None:
+    if change_loss:
+        return
+    model = xgb_model if isinstance(xgb_model, xgboost.Booster) else None
+    recorded = recorded_loss(model or xgboost.Booster(model_file=xgb_model))
+    if recorded != loss:
+        msg = (
+            f"A model goes on with the loss that it recorded; it records {recorded}, got {loss}; "
+            "pass that loss, or change_loss=True."
+        )
+        raise InputError(msg)
+
+
+def _doublings(loss: Loss, rows: _Rows) -> int:
+    """By which power of 2 a tiny target must grow to have a robust scale of about 1."""
+    stats = Residuals(rows.target, rows.counts)
+    scale = 1.4826 * stats.mad() or math.sqrt(stats.variance())
+    # reg:absoluteerror has gradients of size 1 whatever the target's unit.
+    if not 0 < scale < _TINY or loss.XGBOOST_OBJECTIVE == "reg:absoluteerror":
+        return 0
+    return min(1 - math.frexp(scale)[1], _MOST_DOUBLINGS)
+
+
+def _regularisation(settings: Mapping[str, Any]) -> dict[str, float]:
+    """The parameters that have the objective's unit, under the names given, defaults filled in."""
+    found = {}
+    for names, default in _SCALED.items():
+        given = [name for name in names if name in settings]
+        found |= {name: float(settings.get(name, default)) for name in given or names[:1]}
+    return found
+
+
+def _native_metrics(eval_metric: str | Sequence[Any]) -> list[Any]:
+    """Those of the user's metrics that XGBoost must compute because we do not."""
+    names = [eval_metric] if isinstance(eval_metric, str) else list(eval_metric)
+    return [name for name in names if name not in _REPORTED]

@@ -1,0 +1,1 @@
+"""The entry points of MLproject, one file each: `python -m flows.<name>`."""

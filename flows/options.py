@@ -1,0 +1,218 @@
+"""The options that entry points share, and how an entry point ends."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from asrl_mlflow.datasets import CONTAMINATIONS, EMBEDDED
+from asrl_mlflow.errors import InputError, StoreError
+from asrl_mlflow.lab import Contamination, Settings
+from asrl_mlflow.losses import LOSSES, Loss, from_config
+from asrl_mlflow.tracking import RunLog, ui_command
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+DONE, BUG, BAD_INPUT, NO_STORE, INCOMPLETE, NO_SPACE = range(6)
+
+
+class Unsettable(click.Option):
+    """An option for which an empty value means: as if it had not been given.
+
+    MLproject cannot leave an option out of its commands.
+    """
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:  # noqa: ANN401 - click's signature
+        """The value's type applied, after an empty one has become the default."""
+        return super().type_cast_value(ctx, self.get_default(ctx) if value == "" else value)
+
+
+class LossNames(click.ParamType):
+    """`all`, or names of losses between commas."""
+
+    name = "names"
+
+    def convert(
+        self, value: str | tuple[Loss, ...], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Loss, ...]:
+        """Names to losses with their default parameters."""
+        if isinstance(value, tuple):
+            return value
+        names = list(LOSSES) if value == "all" else [name.strip() for name in value.split(",")]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            self.fail(f"a loss may stand once; got {', '.join(twice)} more than once", param, ctx)
+        return tuple(_loss(self, name, {}, param, ctx) for name in names)
+
+
+class LossParams(click.ParamType):
+    """`name=number` pairs between commas."""
+
+    name = "params"
+
+    def convert(
+        self, value: str | dict[str, float], param: click.Parameter | None, ctx: click.Context | None
+    ) -> dict[str, float]:
+        """`q_low=0.5,q_high=0.9` to a dict."""
+        if isinstance(value, dict):
+            return value
+        params: dict[str, float] = {}
+        for pair in filter(None, value.split(",")):
+            name, sign, number = pair.partition("=")
+            try:
+                if not sign:
+                    raise ValueError
+                params[name.strip()] = float(number)
+            except ValueError:
+                self.fail(f"it takes name=number,...; got {pair!r}", param, ctx)
+        return params
+
+
+def _loss(
+    kind: click.ParamType,
+    name: str,
+    params: dict[str, float],
+    param: click.Parameter | None,
+    ctx: click.Context | None,
+) -> Loss:
+    try:
+        return from_config({"name": name, "params": params})
+    except InputError as error:
+        kind.fail(str(error), param, ctx)
+
+
+def option(name: str, **settings: Any) -> Callable[[Function], Function]:  # noqa: ANN401 - click's settings
+    """A click option whose empty value means unset and whose default is shown."""
+    return click.option(name, cls=Unsettable, show_default=True, **settings)
+
+
+DATA = (
+    option("--data", default=EMBEDDED, help="Name of a data set, or a path to .csv or .parquet."),
+    option("--target", help="Column to predict.  [default: the last]"),
+    option("--seed", type=click.IntRange(0), default=0, help="Of split, contamination and trees."),
+)
+BOOSTING = (
+    option("--rounds", type=click.IntRange(1), default=100, help="Boosting rounds."),
+    option(
+        "--learning-rate",
+        type=click.FloatRange(0, 1, min_open=True),
+        default=0.1,
+        help="Shrinkage of each tree.",
+    ),
+    option("--max-depth", type=click.IntRange(1), default=6, help="Depth of each tree."),
+    option(
+        "--early-stopping-rounds",
+        type=click.IntRange(1),
+        help="Stop when the validation MAE has not improved for so many rounds.",
+    ),
+)
+CONTAMINATION = (
+    option(
+        "--contaminate-share",
+        type=click.FloatRange(0, 1, max_open=True),
+        default=0.0,
+        help="Share of training and validation targets to spoil.",
+    ),
+    option(
+        "--contaminate-kind",
+        type=click.Choice(CONTAMINATIONS),
+        help="How to spoil them.  [default: asym where a share is given, else none]",
+    ),
+)
+
+
+def options(*groups: Sequence[Callable[[Function], Function]]) -> Callable[[Function], Function]:
+    """Groups of options as one decorator, in the order that --help shows."""
+
+    def decorate(function: Function) -> Function:
+        for group in reversed(groups):
+            for decorator in reversed(group):
+                function = decorator(function)
+        return function
+
+    return decorate
+
+
+def named_loss(name: str, params: dict[str, float]) -> Loss:
+    """The loss of `--loss` and `--loss-params`; a click error names the rule that was broken."""
+    return _loss(LossParams(), name, params, None, None)
+
+
+def boosting(values: dict[str, Any]) -> Settings:
+    """The values of `BOOSTING`, taken out of a command's keyword arguments."""
+    return Settings(
+        rounds=values["rounds"],
+        learning_rate=values["learning_rate"],
+        max_depth=values["max_depth"],
+        early_stopping_rounds=values["early_stopping_rounds"],
+    )
+
+
+def contamination(values: dict[str, Any]) -> Contamination:
+    """The values of `CONTAMINATION`; a share and a kind that contradict each other are refused."""
+    share: float = values["contaminate_share"]
+    kind = values["contaminate_kind"] or ("asym" if share else "none")
+    takes_share = kind in ("sym", "asym")
+    if takes_share != bool(share):
+        rule = "needs a share above 0" if takes_share else "takes no share"
+        remedy = "pass --contaminate-share=0.2" if takes_share else "leave --contaminate-share out"
+        msg = f"--contaminate-kind={kind} {rule}; got {share}; {remedy}."
+        raise click.UsageError(msg)
+    return Contamination(kind, share)
+
+
+def ending(logs: Sequence[RunLog]) -> int:
+    """Say where to look, and what the store did not take; the exit code for that."""
+    click.echo(f"\nSee every run: {ui_command()}")
+    spools = [log.spool for log in logs if not log.complete]
+    for spool in spools:
+        click.echo(
+            f"Not everything was logged; the rest is in {spool}; once the store answers, send it "
+            f'with: python -c "from asrl_mlflow import tracking; tracking.resend({str(spool)!r})"',
+            err=True,
+        )
+    return INCOMPLETE if spools else DONE
+
+
+def run(command: click.Command) -> NoReturn:
+    """Run an entry point and exit as the contract says: one line for what a user can mend.
+
+    0 done, 1 a bug, 2 bad input or configuration, 3 no tracking store, 4 trained but not all of it
+    logged, 5 storage or disk, 128 + n ended by signal n.
+    """
+    for number in _signals():
+        signal.signal(number, _end)
+    # Subclasses of what stands further down come first.
+    try:
+        code = command.main(prog_name=f"python -m flows.{command.name}", standalone_mode=False)
+    except click.ClickException as error:
+        code = _fail(command, f"{error.format_message()}", BAD_INPUT)
+    except InputError as error:
+        code = _fail(command, str(error), BAD_INPUT)
+    except StoreError as error:
+        code = _fail(command, str(error), NO_STORE)
+    except OSError as error:
+        code = _fail(command, f"Storage failed: {error}; free or mount it and run again.", NO_SPACE)
+    sys.exit(code)
+
+
+def _signals() -> list[signal.Signals]:
+    names = ("SIGINT", "SIGTERM", "SIGHUP")
+    return [signal.Signals[name] for name in names if name in signal.Signals.__members__]
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - a signal handler's signature
+    # The first signal ends the runs as KILLED; a second must not cut that short.
+    for other in _signals():
+        signal.signal(other, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
+def _fail(command: click.Command, line: str, code: int) -> int:
+    click.echo(f"{command.name}: {line}", err=True)
+    return code

@@ -1,0 +1,70 @@
+"""One loss on one table, in one tracked run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from asrl_mlflow import report, tracking
+from asrl_mlflow.datasets import load
+from asrl_mlflow.lab import experiment
+from asrl_mlflow.losses import LOSSES
+from flows.options import (
+    BOOSTING,
+    CONTAMINATION,
+    DATA,
+    LossParams,
+    boosting,
+    contamination,
+    ending,
+    named_loss,
+    option,
+    options,
+    run,
+)
+
+
+@click.command("train")
+@options(
+    DATA,
+    (
+        option("--loss", default="asrl_c", help=f"One of {', '.join(LOSSES)}."),
+        option(
+            "--loss-params",
+            type=LossParams(),
+            default="",
+            help="Its parameters, as q_low=0.5,q_high=0.9.  [default: the loss's own]",
+        ),
+    ),
+    BOOSTING,
+    CONTAMINATION,
+)
+def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
+    """Train one loss and log all of it."""
+    loss = named_loss(values["loss"], values["loss_params"])
+    settings, spoiling = boosting(values), contamination(values)
+    dataset = load(values["data"], values["target"])
+    tracking.connect()
+    with (
+        tracking.run(f"{loss.name} {dataset.name}", flow="train") as log,
+        tqdm(total=settings.rounds, unit="round", desc=loss.name, disable=None) as bar,
+    ):
+        result = experiment(
+            loss,
+            dataset,
+            log,
+            seed=values["seed"],
+            settings=settings,
+            contamination=spoiling,
+            on_round=lambda _: bar.update(),
+        )
+    scores = {name: [value] for name, value in result.metrics.items()}
+    table = report.summary_table({loss.name: {**scores, "seconds": [result.seconds]}})
+    click.echo(f"\n{dataset.name}, {loss}\n\n{table}\n\n{report.RECALL_NOTE}")
+    return ending([log])
+
+
+if __name__ == "__main__":
+    run(command)
