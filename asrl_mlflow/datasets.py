@@ -201,7 +201,9 @@ def _find(data: str) -> Path | None:
         known = (EMBEDDED, *PAPER)
         close = difflib.get_close_matches(data, known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else "check the path."
-        msg = f"Data needs a .csv or .parquet file or one of {', '.join(known)}; got {data!r}; {hint}"
+        msg = (
+            f"Data needs a .csv or .parquet file or one of {', '.join(known)}; got {data!r}; {hint}"
+        )
         raise InputError(msg)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "asrl-mlflow"
     named = os.environ.get(DATA_DIR_VARIABLE)
@@ -222,7 +224,8 @@ def _diabetes() -> pd.DataFrame:
     from sklearn.datasets import load_diabetes  # noqa: PLC0415 - see above
 
     bunch = load_diabetes(as_frame=True)
-    return bunch.data.assign(disease_progression=bunch.target)
+    frame: pd.DataFrame = bunch.data.assign(disease_progression=bunch.target)
+    return frame
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -233,10 +236,14 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         table = _read_csv(path) if suffix == ".csv" else pa.parquet.read_table(path)
     except pa.ArrowInvalid as error:
-        msg = f"{path}: cannot be read as {suffix[1:]}: {str(error).splitlines()[0]}"
+        msg = f"{path}: must be a readable {suffix[1:]} file; got: {str(error).splitlines()[0]}"
+        raise InputError(msg) from error
+    except OSError as error:
+        msg = f"{path}: must be a readable file; got: {error.strerror}; check its permissions."
         raise InputError(msg) from error
     _check_columns(table, path)
-    return table.to_pandas()
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
 
 
 def _read_csv(path: Path) -> pa.Table:
@@ -319,11 +326,12 @@ def _target_column(frame: pd.DataFrame, target: str | None, owner: str) -> str:
 
 
 def _check_features(features: pd.DataFrame, owner: str) -> None:
-    illegal = [name for name in features.columns if any(sign in name for sign in "[]<")]
+    names = [str(name) for name in features.columns]
+    illegal = [name for name in names if any(sign in name for sign in "[]<")]
     if illegal:
         msg = f"{owner}: XGBoost refuses [, ] and < in names; got {_listed(illegal)}; rename them."
         raise InputError(msg)
-    infinite = [name for name in features if np.isinf(features[name].astype(float)).any()]
+    infinite = [name for name in names if np.isinf(features[name].astype(float)).any()]
     if infinite:
         msg = (
             f"{owner}: features must be finite or missing; got infinite values in "
@@ -333,7 +341,7 @@ def _check_features(features: pd.DataFrame, owner: str) -> None:
 
 
 def _checked_target(column: pd.Series[float], owner: str) -> Target:
-    target = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    target: Target = column.to_numpy(dtype=np.float64, na_value=np.nan)  # type: ignore[assignment]  # pandas-stubs forget the dtype
     if len(target) < _LEAST_ROWS:
         msg = f"{owner}: needs at least {_LEAST_ROWS} rows to split; got {len(target)}."
         raise InputError(msg)

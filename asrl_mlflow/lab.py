@@ -93,7 +93,7 @@ def experiment(
     seed: int,
     settings: Settings,
     contamination: Contamination,
-    on_round: Callable[[Round], None],
+    on_round: Callable[[Round], object],
 ) -> Result:
     """Split by seed, spoil, train, judge on the test rows; log everything to an open run.
 
@@ -170,7 +170,7 @@ def data_params(dataset: Dataset, contamination: Contamination) -> dict[str, obj
     }
 
 
-def _fit(  # noqa: PLR0913 - every part of a fit, and no test row among them
+def _fit(
     loss: Loss,
     train_rows: Part,
     valid_rows: Part,

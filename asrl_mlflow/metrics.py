@@ -22,7 +22,8 @@ def _residuals(target: npt.ArrayLike, prediction: npt.ArrayLike) -> npt.NDArray[
 
 
 def _mean(values: npt.NDArray[np.float64], sample_weight: npt.ArrayLike | None) -> float:
-    return float(np.average(values, weights=sample_weight))
+    weight = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+    return float(np.average(values, weights=weight))
 
 
 def mae(

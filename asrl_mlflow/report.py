@@ -82,8 +82,9 @@ def summary_table(scores: Mapping[str, Scores]) -> str:
     huber        1.5          2      0.5    0.75        1
     """
     rows = [["loss", *(heading for _, heading in SUMMARY)]]
-    for name in ranked(scores):
-        rows.append([name, *(_cell(scores[name][metric]) for metric, _ in SUMMARY)])
+    rows += [
+        [name, *(_cell(scores[name][metric]) for metric, _ in SUMMARY)] for name in ranked(scores)
+    ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
@@ -175,8 +176,8 @@ def thresholds_and_weights(rounds: Sequence[Round], loss: str, title: str) -> Fi
         means = [round_.mean_weight for round_ in rounds]
         below.plot(numbers, means, color=COLOURS[loss], linewidth=2, label="mean row weight")
         below.set(ylabel="mean weight of a row (1 = full)", ylim=(0, 1.05))
-    above.set(title=title, ylabel="threshold (target units)")
-    above.set_ylim(bottom=0)
+    # Log: under contamination delta_high is a hundred times delta_low. A threshold of 0 is left out.
+    above.set(title=title, ylabel="threshold (target units)", yscale="log")
     below.set(xlabel="boosting round")
     below.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (above, below):

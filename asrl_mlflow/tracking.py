@@ -327,7 +327,9 @@ def _write_artifact(client: mlflow.MlflowClient, run_id: str, content: dict[str,
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, place.name)
         file.write_bytes(base64.b64decode(content["base64"]))
-        client.log_artifact(run_id, str(file), None if place.parent.name == "" else str(place.parent))
+        client.log_artifact(
+            run_id, str(file), None if place.parent.name == "" else str(place.parent)
+        )
 
 
 def _write_table(client: mlflow.MlflowClient, run_id: str, content: dict[str, Any]) -> None:

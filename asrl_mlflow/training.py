@@ -171,15 +171,19 @@ def train(
         metrics=tuple(dict.fromkeys([*_REPORTED, metric])),
         on_round=on_round,
     )
-    stopping = [
-        xgboost.callback.EarlyStopping(
-            rounds=early_stopping_rounds,
-            metric_name=metric,
-            data_name=evals[-1][1],
-            maximize=False,
-            save_best=True,
-        )
-    ] if early_stopping_rounds else []
+    stopping = (
+        [
+            xgboost.callback.EarlyStopping(
+                rounds=early_stopping_rounds,
+                metric_name=metric,
+                data_name=evals[-1][1],
+                maximize=False,
+                save_best=True,
+            )
+        ]
+        if early_stopping_rounds
+        else []
+    )
     try:
         booster = xgboost.train(
             settings,
@@ -252,7 +256,7 @@ class _Rows:
 class _Boosting(xgboost.callback.TrainingCallback):
     """One training seen from inside: it weighs the rows before each tree and tells of it after."""
 
-    def __init__(  # noqa: PLR0913 - the one place where all of this meets
+    def __init__(
         self,
         *,
         loss: Loss,
@@ -286,7 +290,9 @@ class _Boosting(xgboost.callback.TrainingCallback):
         return False
 
     def objective(
-        self, predt: Float32Array, dtrain: xgboost.DMatrix  # noqa: ARG002 - XGBoost's signature
+        self,
+        predt: Float32Array,
+        dtrain: xgboost.DMatrix,  # noqa: ARG002 - XGBoost's signature
     ) -> tuple[Float32Array, Float32Array]:
         # Not self._margin: DART asks for the gradient at a part of the trees.
         return self._gradient_pair(predt)
@@ -402,7 +408,7 @@ def _doublings(loss: Loss, rows: _Rows) -> int:
 
 def _regularisation(settings: Mapping[str, Any]) -> dict[str, float]:
     """The parameters that have the objective's unit, under the names given, defaults filled in."""
-    found = {}
+    found: dict[str, float] = {}
     for names, default in _SCALED.items():
         given = [name for name in names if name in settings]
         found |= {name: float(settings.get(name, default)) for name in given or names[:1]}

@@ -17,12 +17,12 @@ from flows.options import (
     BOOSTING,
     CONTAMINATION,
     DATA,
-    LossNames,
     boosting,
     contamination,
     ending,
     option,
     options,
+    parse_losses,
     run,
 )
 
@@ -33,8 +33,8 @@ from flows.options import (
     (
         option(
             "--losses",
-            type=LossNames(),
             default="all",
+            callback=parse_losses,
             help="all, or names between commas, with their default parameters.",
         ),
         option("--repeats", type=click.IntRange(1), default=1, help="Seeds, from --seed upwards."),

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from asrl_mlflow.datasets import CONTAMINATIONS, EMBEDDED
+from asrl_mlflow.datasets import CONTAMINATIONS, EMBEDDED, ContaminationKind
 from asrl_mlflow.errors import InputError, StoreError
 from asrl_mlflow.lab import Contamination, Settings
 from asrl_mlflow.losses import LOSSES, Loss, from_config
@@ -32,58 +32,30 @@ class Unsettable(click.Option):
         return super().type_cast_value(ctx, self.get_default(ctx) if value == "" else value)
 
 
-class LossNames(click.ParamType):
-    """`all`, or names of losses between commas."""
-
-    name = "names"
-
-    def convert(
-        self, value: str | tuple[Loss, ...], param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[Loss, ...]:
-        """Names to losses with their default parameters."""
-        if isinstance(value, tuple):
-            return value
-        names = list(LOSSES) if value == "all" else [name.strip() for name in value.split(",")]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            self.fail(f"a loss may stand once; got {', '.join(twice)} more than once", param, ctx)
-        return tuple(_loss(self, name, {}, param, ctx) for name in names)
-
-
-class LossParams(click.ParamType):
-    """`name=number` pairs between commas."""
-
-    name = "params"
-
-    def convert(
-        self, value: str | dict[str, float], param: click.Parameter | None, ctx: click.Context | None
-    ) -> dict[str, float]:
-        """`q_low=0.5,q_high=0.9` to a dict."""
-        if isinstance(value, dict):
-            return value
-        params: dict[str, float] = {}
-        for pair in filter(None, value.split(",")):
-            name, sign, number = pair.partition("=")
-            try:
-                if not sign:
-                    raise ValueError
-                params[name.strip()] = float(number)
-            except ValueError:
-                self.fail(f"it takes name=number,...; got {pair!r}", param, ctx)
-        return params
-
-
-def _loss(
-    kind: click.ParamType,
-    name: str,
-    params: dict[str, float],
-    param: click.Parameter | None,
-    ctx: click.Context | None,
-) -> Loss:
+def parse_losses(ctx: click.Context, param: click.Parameter, value: str) -> tuple[Loss, ...]:
+    """`all`, or names between commas, to losses with their default parameters."""
+    names = list(LOSSES) if value == "all" else [name.strip() for name in value.split(",")]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        msg = f"each loss may stand once; got {', '.join(twice)} more than once."
+        raise click.BadParameter(msg, ctx, param)
     try:
-        return from_config({"name": name, "params": params})
+        return tuple(from_config({"name": name}) for name in names)
     except InputError as error:
-        kind.fail(str(error), param, ctx)
+        raise click.BadParameter(str(error), ctx, param) from error
+
+
+def parse_params(ctx: click.Context, param: click.Parameter, value: str) -> dict[str, float]:
+    """`q_low=0.5,q_high=0.9` to a dict."""
+    params: dict[str, float] = {}
+    for pair in filter(None, value.split(",")):
+        name, sign, number = pair.partition("=")
+        try:
+            params[name.strip()] = float(number if sign else "none")
+        except ValueError as error:
+            msg = f"it takes name=number between commas; got {pair!r}."
+            raise click.BadParameter(msg, ctx, param) from error
+    return params
 
 
 def option(name: str, **settings: Any) -> Callable[[Function], Function]:  # noqa: ANN401 - click's settings
@@ -138,11 +110,6 @@ def options(*groups: Sequence[Callable[[Function], Function]]) -> Callable[[Func
     return decorate
 
 
-def named_loss(name: str, params: dict[str, float]) -> Loss:
-    """The loss of `--loss` and `--loss-params`; a click error names the rule that was broken."""
-    return _loss(LossParams(), name, params, None, None)
-
-
 def boosting(values: dict[str, Any]) -> Settings:
     """The values of `BOOSTING`, taken out of a command's keyword arguments."""
     return Settings(
@@ -156,7 +123,7 @@ def boosting(values: dict[str, Any]) -> Settings:
 def contamination(values: dict[str, Any]) -> Contamination:
     """The values of `CONTAMINATION`; a share and a kind that contradict each other are refused."""
     share: float = values["contaminate_share"]
-    kind = values["contaminate_kind"] or ("asym" if share else "none")
+    kind: ContaminationKind = values["contaminate_kind"] or ("asym" if share else "none")
     takes_share = kind in ("sym", "asym")
     if takes_share != bool(share):
         rule = "needs a share above 0" if takes_share else "takes no share"
@@ -187,11 +154,10 @@ def run(command: click.Command) -> NoReturn:
     """
     for number in _signals():
         signal.signal(number, _end)
-    # Subclasses of what stands further down come first.
     try:
         code = command.main(prog_name=f"python -m flows.{command.name}", standalone_mode=False)
     except click.ClickException as error:
-        code = _fail(command, f"{error.format_message()}", BAD_INPUT)
+        code = _fail(command, error.format_message(), BAD_INPUT)
     except InputError as error:
         code = _fail(command, str(error), BAD_INPUT)
     except StoreError as error:

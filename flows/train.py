@@ -10,18 +10,17 @@ from tqdm import tqdm
 from asrl_mlflow import report, tracking
 from asrl_mlflow.datasets import load
 from asrl_mlflow.lab import experiment
-from asrl_mlflow.losses import LOSSES
+from asrl_mlflow.losses import LOSSES, from_config
 from flows.options import (
     BOOSTING,
     CONTAMINATION,
     DATA,
-    LossParams,
     boosting,
     contamination,
     ending,
-    named_loss,
     option,
     options,
+    parse_params,
     run,
 )
 
@@ -33,8 +32,8 @@ from flows.options import (
         option("--loss", default="asrl_c", help=f"One of {', '.join(LOSSES)}."),
         option(
             "--loss-params",
-            type=LossParams(),
             default="",
+            callback=parse_params,
             help="Its parameters, as q_low=0.5,q_high=0.9.  [default: the loss's own]",
         ),
     ),
@@ -43,7 +42,7 @@ from flows.options import (
 )
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
     """Train one loss and log all of it."""
-    loss = named_loss(values["loss"], values["loss_params"])
+    loss = from_config({"name": values["loss"], "params": values["loss_params"]})
     settings, spoiling = boosting(values), contamination(values)
     dataset = load(values["data"], values["target"])
     tracking.connect()

@@ -69,10 +69,10 @@ def from_config(config: Mapping[str, Any]) -> Loss:
     >>> from_config({"name": "asrl_c", "params": {"q_low": 0.7}})
     ContinuousASRL(q_low=0.7, q_high=0.9, tail=1.0)
     """
-    name, params = config.get("name"), config.get("params", {})
+    name, params = str(config.get("name")), config.get("params", {})
     if name not in LOSSES:
         msg = f"A loss needs one of the names {', '.join(LOSSES)}; got {name!r}"
-        raise InputError(msg + _nearest(str(name), LOSSES))
+        raise InputError(msg + _nearest(name, LOSSES))
     loss = LOSSES[name]
     known = [field.name for field in dataclasses.fields(loss)]
     for key in params:

@@ -5,7 +5,7 @@ Conventions, stated once, for every loss of this package:
 * r is the residual, target minus prediction, in target units; arrays have shape (n,), float64.
 * value rho(r): even, 0 at 0. influence psi(r) = d rho / d r. weight w(r) = psi(r) / r, at r = 0 its
   limit. By the prediction the gradient is -psi(r) = -w(r) r.
-* The hessian handed to XGBoost is w, not rho''. Where w does not increase with \\|r\\| it is a
+* The hessian handed to XGBoost is w, not rho''. Where w does not increase with |r| it is a
   majoriser: no tree can raise the loss at fixed thresholds. rho'' is 0 or negative outside the
   core, and a small floor under it explodes.
 * On the way to XGBoost both are divided by the weight of one full row, w(0), so that hessians
@@ -56,10 +56,10 @@ class Statistics(Protocol):
     @overload
     def quantile_abs(self, q: Sequence[float] | FloatArray) -> Array: ...
     def quantile_abs(self, q: float | Sequence[float] | FloatArray) -> float | Array:
-        """Quantiles of \\|r\\| at levels in [0, 1]."""
+        """Quantiles of |r| at levels in [0, 1]."""
 
     def iqr_abs(self) -> float:
-        """Interquartile range of \\|r\\|."""
+        """Interquartile range of |r|."""
 
     def variance(self) -> float:
         """Population variance of r."""
@@ -93,7 +93,7 @@ class PointwiseLoss(ABC):
     @property
     @abstractmethod
     def regions(self) -> Mapping[str, float]:
-        """Region names from the inside out, each with the largest \\|r\\| that belongs to it.
+        """Region names from the inside out, each with the largest |r| that belongs to it.
 
         Quadratic is "core", linear "middle", logarithmic "tail".
         """
@@ -149,7 +149,9 @@ class Loss(ABC):
         return (-r * hessian).astype(np.float32), hessian
 
     def objective(
-        self, predt: npt.NDArray[Any], dtrain: Any  # noqa: ANN401 - a DMatrix; this floor knows numpy only
+        self,
+        predt: npt.NDArray[Any],
+        dtrain: Any,  # noqa: ANN401 - a DMatrix; this floor knows numpy only
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Gradient and hessian for `xgboost.train(obj=loss.objective)`.
 
