@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
@@ -27,9 +27,12 @@ class Unsettable(click.Option):
     MLproject cannot leave an option out of its commands.
     """
 
-    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:  # noqa: ANN401 - click's signature
-        """The value's type applied, after an empty one has become the default."""
-        return super().type_cast_value(ctx, self.get_default(ctx) if value == "" else value)
+    def consume_value(
+        self, ctx: click.Context, opts: Mapping[str, Any]
+    ) -> tuple[Any, click.core.ParameterSource]:
+        """The value and its source, as click finds them once an empty one is out of the way."""
+        given = {name: value for name, value in opts.items() if value != "" or name != self.name}  # noqa: PLC1901 - 0 is not empty
+        return super().consume_value(ctx, given)
 
 
 def parse_losses(ctx: click.Context, param: click.Parameter, value: str) -> tuple[Loss, ...]:
