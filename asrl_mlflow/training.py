@@ -146,7 +146,8 @@ def train(
     doublings = _doublings(loss, rows)
     given = _regularisation(settings)
     natively_measured = _native_metrics(settings.pop("eval_metric", ()))
-    settings |= {name: value * 4.0**doublings for name, value in given.items()}
+    if doublings:
+        settings |= {name: value * 4.0**doublings for name, value in given.items()}
     settings |= {
         "objective": loss.XGBOOST_OBJECTIVE or "reg:squarederror",
         "disable_default_eval_metric": int(not natively_measured),
@@ -198,7 +199,7 @@ def train(
         )
     finally:
         boosting.restore_weights()
-    booster.set_param({**given, "disable_default_eval_metric": 0})
+    booster.set_param({**(given if doublings else {}), "disable_default_eval_metric": 0})
     booster.set_attr(
         **{
             LOSS_ATTRIBUTE: json.dumps(to_config(loss)),

@@ -31,7 +31,7 @@ class Unsettable(click.Option):
         self, ctx: click.Context, opts: Mapping[str, Any]
     ) -> tuple[Any, click.core.ParameterSource]:
         """The value and its source, as click finds them once an empty one is out of the way."""
-        given = {name: value for name, value in opts.items() if value != "" or name != self.name}  # noqa: PLC1901 - 0 is not empty
+        given = {name: value for name, value in opts.items() if value != "" or name != self.name}
         return super().consume_value(ctx, given)
 
 

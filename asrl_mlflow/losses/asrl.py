@@ -59,8 +59,8 @@ class PointwiseASRL(PointwiseLoss):
     def weight(self, r: npt.ArrayLike) -> Array:
         """alpha; beta/|r|; gamma/(|r| (1 + |r|)): not a majoriser across the jumps."""
         size = np.abs(np.asarray(r, dtype=np.float64))
-        # A residual of 0 always lies in the core: whatever stands in for it here is not chosen.
-        divisor = np.where(size > 0, size, 1.0)
+        # A residual of 0 always lies in the core, where nothing is divided.
+        divisor = np.where(size > self.delta_low, size, 1.0)
         return self._choose(
             size, self.alpha, self.beta / divisor, self.gamma / (divisor * (1 + size))
         )

@@ -1,0 +1,41 @@
+"""Fixtures: an empty MLflow store, and tables to learn from."""
+
+from __future__ import annotations
+
+import mlflow
+import numpy as np
+import pytest
+import xgboost
+
+# One thread: the suite shares two cores with whatever else runs, and trees do not depend on it.
+PARAMS = {"max_depth": 4, "learning_rate": 0.3, "nthread": 1}
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """Work in an empty folder with a fresh sqlite store and nothing of MLflow's configured."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("RUN_ID", "EXPERIMENT_ID", "EXPERIMENT_NAME", "TRACKING_URI"):
+        monkeypatch.delenv(f"MLFLOW_{name}", raising=False)
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    yield mlflow.MlflowClient()
+    while mlflow.active_run() is not None:
+        mlflow.end_run()
+    mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture(scope="session")
+def table():
+    """600 rows with a smooth signal, noise, and one target in ten spoiled upwards."""
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(600, 5))
+    y = 40 + 6 * x[:, 0] + 4 * np.sin(2 * x[:, 1]) + rng.normal(size=600)
+    y[::10] += rng.uniform(30, 100, 60)
+    return x, y
+
+
+@pytest.fixture
+def dtrain(table):
+    """The table as XGBoost's quantised matrix."""
+    x, y = table
+    return xgboost.QuantileDMatrix(x, label=y)

@@ -1,0 +1,340 @@
+"""Losses: golden values, and the laws that every one of them keeps."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asrl_mlflow import losses
+from asrl_mlflow.errors import InputError
+from asrl_mlflow.losses.asrl import PointwiseASRL
+from asrl_mlflow.losses.continuous_asrl import PointwiseContinuousASRL
+from asrl_mlflow.losses.huber import PointwiseHuber
+from asrl_mlflow.losses.squared_error import PointwiseSquaredError
+from asrl_mlflow.residuals import Residuals
+from tests.every_loss import EVERY_LOSS
+
+VECTORS = json.loads(Path(__file__).with_name("vectors.json").read_text())
+RNG = np.random.default_rng(3)
+SAMPLE = 5 * RNG.standard_t(2, 401)
+
+
+def every(*but):
+    """All losses of the list but those of some classes, for whose exemption the test's name stands."""
+    kept = [loss for loss in EVERY_LOSS if not isinstance(loss, but)]
+    return pytest.mark.parametrize("loss", kept, ids=str)
+
+
+EVERY = every()
+JUMPING = (losses.ASRL,)
+
+
+def thresholds(point):
+    return [limit for limit in point.regions.values() if math.isfinite(limit)]
+
+
+def grid(point, most=60.0):
+    """Residuals from 0 outwards that keep clear of kinks and of AbsoluteError's held-down centre."""
+    r = np.linspace(0.05, most, 2000)
+    for kink in thresholds(point):
+        r = r[np.abs(r - kink) > 1e-3]
+    return r
+
+
+def golden_pointwise(name, params):
+    number = {key: float(value) for key, value in params.items() if key != "note"}
+    return {
+        "squared": lambda: PointwiseSquaredError(),
+        "huber": lambda: PointwiseHuber(number["delta"]),
+        "asrl_paper": lambda: PointwiseASRL(
+            number["delta1"], number["delta2"], number["alpha"], number["beta"], number["gamma"]
+        ),
+        "asrl_c": lambda: PointwiseContinuousASRL(
+            number["delta1"], number["delta2"], number["tail"]
+        ),
+    }[name]()
+
+
+GOLDEN = [
+    entry
+    for entry in VECTORS["regression"]
+    if entry["loss"] in ("squared", "huber", "asrl_paper", "asrl_c")
+]
+
+
+def test_the_golden_values_cover_the_four_losses_they_are_for():
+    counts = {name: len(list(group)) for name, group in itertools.groupby(GOLDEN, _name)}
+    assert counts == {"squared": 8, "huber": 16, "asrl_paper": 8, "asrl_c": 24}
+
+
+def _name(entry):
+    return entry["loss"]
+
+
+@pytest.mark.parametrize(
+    "entry", GOLDEN, ids=lambda entry: f"{entry['loss']} {entry['params']} {entry['r']}"
+)
+def test_value_influence_and_weight_equal_the_golden_values(entry):
+    point = golden_pointwise(entry["loss"], entry["params"])
+    r = np.array([float(entry["r"])])
+    assert point.value(r)[0] == pytest.approx(entry["value"], rel=1e-12, abs=0)
+    assert point.influence(r)[0] == pytest.approx(entry["psi"], rel=1e-12, abs=0)
+    assert point.weight(r)[0] == pytest.approx(entry["w"], rel=1e-12, abs=0)
+
+
+@pytest.mark.parametrize("entry", VECTORS["asrl_parameters"], ids=lambda entry: entry["q_low"])
+def test_asrl_adapts_to_the_golden_thresholds_and_weights(entry):
+    stats = Residuals([float(r) for r in entry["residuals"]])
+    levels = entry["q_low"], entry["q_high"]
+    # The vector at the levels 0 and 1 lies on the closed ends that a loss does not take.
+    inside = 0 < levels[0] and levels[1] < 1
+    point = losses.ASRL(*levels, entry["eps"]).adapt(stats) if inside else losses.ASRL().adapt(stats)
+    delta_low, delta_high = stats.quantile_abs(levels)
+    assert delta_low == pytest.approx(entry["delta1"], rel=1e-12)
+    assert delta_high == pytest.approx(entry["delta2"], rel=1e-12)
+    if inside:
+        assert (point.delta_low, point.delta_high) == (delta_low, delta_high)
+    assert point.alpha == pytest.approx(entry["alpha"], rel=1e-12)
+    assert point.beta == pytest.approx(entry["beta"], rel=1e-12)
+    assert point.gamma == pytest.approx(entry["gamma"], rel=1e-12)
+
+
+def test_every_loss_of_the_catalogue_is_in_the_list_of_the_laws():
+    assert {type(loss) for loss in EVERY_LOSS} == set(losses.LOSSES.values())
+    assert {name: loss.name for name, loss in losses.LOSSES.items()} == {
+        name: name for name in losses.LOSSES
+    }
+
+
+@EVERY
+def test_weight_times_residual_is_the_derivative_of_the_value(loss):
+    point = loss.adapt(Residuals(SAMPLE))
+    r = grid(point)
+    r = np.concatenate([-r[::-1], r])
+    step = 1e-5
+    slope = (point.value(r + step) - point.value(r - step)) / (2 * step)
+    np.testing.assert_allclose(point.weight(r) * r, slope, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(point.influence(r), point.weight(r) * r, rtol=1e-12)
+
+
+@EVERY
+def test_value_is_even_zero_at_zero_and_does_not_decrease_inside_a_region(loss):
+    point = loss.adapt(Residuals(SAMPLE))
+    r = np.linspace(0, 80, 4001)
+    np.testing.assert_array_equal(point.value(r), point.value(-r))
+    assert point.value([0.0])[0] == 0
+    falls = np.diff(point.value(r)) < 0
+    crosses = np.zeros_like(falls)
+    if isinstance(loss, JUMPING):
+        for kink in thresholds(point):
+            crosses |= (r[:-1] <= kink) & (r[1:] > kink)
+    assert not (falls & ~crosses).any()
+
+
+@EVERY
+def test_weight_is_positive_and_does_not_increase_inside_a_region(loss):
+    point = loss.adapt(Residuals(SAMPLE))
+    r = np.linspace(0, 80, 4001)
+    weight = point.weight(r)
+    assert (weight > 0).all()
+    np.testing.assert_array_equal(weight, point.weight(-r))
+    rises = np.diff(weight) > 1e-15
+    crosses = np.zeros_like(rises)
+    if isinstance(loss, JUMPING):
+        for kink in thresholds(point):
+            crosses |= (r[:-1] <= kink) & (r[1:] > kink)
+    assert not (rises & ~crosses).any()
+
+
+@every(*JUMPING)
+def test_weight_makes_a_majoriser_of_every_loss_without_jumps(loss):
+    point = loss.adapt(Residuals(SAMPLE))
+    r, s = np.meshgrid(grid(point, 40.0)[::20], np.linspace(-40, 40, 201))
+    r, s = r.ravel(), s.ravel()
+    bound = point.value(r) + point.weight(r) / 2 * (s**2 - r**2)
+    assert (point.value(s) <= bound + 1e-9 * (1 + bound)).all()
+
+
+@every(losses.AbsoluteError)
+def test_weight_of_one_row_is_the_weight_at_zero_where_that_is_finite(loss):
+    point = loss.adapt(Residuals(SAMPLE))
+    assert point.row_weight == point.weight([0.0])[0]
+    assert point.relative_weight([0.0])[0][0] == 1
+
+
+def test_published_asrl_jumps_up_at_delta_low_and_down_at_delta_high_equation_4():
+    # r ~ N(0, 1) with q_low=0.5, q_high=0.9: the quantiles of |r|, its IQR, the MAD of r.
+    delta_low, delta_high, iqr, mad = 0.67449, 1.64485, 0.83171, 0.67449
+    point = PointwiseASRL(delta_low, delta_high, alpha=1.0, beta=1 / iqr, gamma=1 / mad)
+    kinks = np.array([delta_low, delta_high])
+    core_end, middle_end = point.value(kinks)
+    middle_start, tail_start = point.value(np.nextafter(kinks, np.inf))
+    assert (core_end, middle_start) == pytest.approx((0.2275, 0.8110), abs=1e-4)
+    assert (middle_end, tail_start) == pytest.approx((1.9777, 1.4420), abs=1e-4)
+    # The influence jumps with it: up by four fifths at delta_low, down to a half at delta_high.
+    assert point.influence(kinks) == pytest.approx([0.6745, 1.2023], abs=1e-4)
+    assert point.influence(np.nextafter(kinks, np.inf)) == pytest.approx([1.2023, 0.5605], abs=1e-4)
+
+
+@every(losses.Huber)
+@pytest.mark.parametrize("scale", [1e-9, 2.0**-7, 3.0, 1e12])
+def test_scaled_residuals_scale_the_thresholds_that_are_not_fixed(loss, scale):
+    here = loss.adapt(Residuals(SAMPLE))
+    there = loss.adapt(Residuals(scale * SAMPLE))
+    expected = [scale * threshold for threshold in thresholds(here)]
+    assert thresholds(there) == pytest.approx(expected, rel=1e-12)
+    if isinstance(loss, losses.ContinuousASRL):
+        r = grid(here)
+        np.testing.assert_allclose(there.value(scale * r), scale**2 * here.value(r), rtol=1e-11)
+        np.testing.assert_allclose(there.weight(scale * r), here.weight(r), rtol=1e-11)
+
+
+def test_continuous_asrl_becomes_adaptive_huber_as_q_high_goes_to_1_and_as_tail_goes_to_infinity():
+    stats, r = Residuals(SAMPLE), np.linspace(-100, 100, 999)
+    huber = losses.AdaptiveHuber(quantile=0.6).adapt(stats)
+    inside = np.abs(r) <= np.abs(SAMPLE).max()
+    to_one = losses.ContinuousASRL(q_low=0.6, q_high=1 - 1e-13).adapt(stats)
+    np.testing.assert_allclose(to_one.value(r[inside]), huber.value(r[inside]), rtol=1e-9)
+    long_tail = losses.ContinuousASRL(q_low=0.6, q_high=0.9, tail=1e12).adapt(stats)
+    np.testing.assert_allclose(long_tail.value(r), huber.value(r), rtol=1e-9)
+    np.testing.assert_allclose(long_tail.weight(r), huber.weight(r), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [losses.ContinuousASRL(1 - 2e-13, 1 - 1e-13), losses.AdaptiveHuber(1 - 1e-13)],
+    ids=lambda loss: loss.name,
+)
+def test_losses_become_squared_error_as_the_core_takes_all_rows(loss):
+    stats = Residuals(SAMPLE)
+    point, squared = loss.adapt(stats), losses.SquaredError().adapt(stats)
+    np.testing.assert_allclose(point.value(SAMPLE), squared.value(SAMPLE), rtol=1e-9)
+    np.testing.assert_allclose(point.weight(SAMPLE), 1, rtol=1e-9)
+
+
+def test_continuous_asrl_joins_its_regions_with_equal_value_and_slope():
+    point = PointwiseContinuousASRL(2.0, 5.0, 0.5)
+    for kink in (2.0, 5.0):
+        inner, outer = np.array([kink]), np.array([np.nextafter(kink, 10)])
+        np.testing.assert_allclose(point.value(inner), point.value(outer), rtol=1e-14)
+        np.testing.assert_allclose(point.influence(inner), point.influence(outer), rtol=1e-14)
+
+
+@EVERY
+def test_a_loss_survives_its_config_as_json(loss):
+    config = json.loads(json.dumps(losses.to_config(loss)))
+    assert set(config) == {"name", "params"}
+    assert losses.from_config(config) == loss
+
+
+@EVERY
+def test_a_loss_and_its_pointwise_loss_are_frozen(loss):
+    for value in (loss, loss.adapt(Residuals(SAMPLE))):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            value.anything = 1
+
+
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        (
+            lambda: losses.ASRL(q_low=0.9, q_high=0.5),
+            "ASRL needs 0 < q_low < q_high < 1; got q_low=0.9, q_high=0.5; swap them or widen the "
+            "gap.",
+        ),
+        (
+            lambda: losses.ContinuousASRL(q_low=0.0),
+            "ContinuousASRL needs 0 < q_low < 1; got q_low=0.0; try 0.5.",
+        ),
+        (
+            lambda: losses.ContinuousASRL(tail=math.inf),
+            "ContinuousASRL needs 0 < tail < inf; got tail=inf; try 1.0.",
+        ),
+        (
+            lambda: losses.Huber(delta="1"),
+            "Huber needs 0 < delta < inf; got delta='1'; try 1.345 standard deviations of the noise.",
+        ),
+        (
+            lambda: losses.AdaptiveHuber(quantile=math.nan),
+            "AdaptiveHuber needs 0 < quantile < 1; got quantile=nan; try 0.9.",
+        ),
+        (
+            lambda: losses.from_config({"name": "asrl_d"}),
+            "A loss needs one of the names asrl, asrl_c, squared_error, absolute_error, huber, "
+            "adaptive_huber; got 'asrl_d'; did you mean 'asrl_c'?",
+        ),
+        (
+            lambda: losses.from_config({"name": "huber", "params": {"detla": 1.0}}),
+            "Huber takes delta; got 'detla'; did you mean 'delta'?",
+        ),
+        (
+            lambda: losses.from_config({"name": "squared_error", "params": {"zz": 1}}),
+            "SquaredError takes no parameters; got 'zz'.",
+        ),
+    ],
+)
+def test_a_bad_loss_is_refused_in_one_line_with_rule_value_and_remedy(make, line):
+    with pytest.raises(InputError) as caught:
+        make()
+    assert str(caught.value) == line
+
+
+# What float32 targets and predictions can leave.
+SIZES = st.one_of(st.just(0.0), st.floats(2.0**-120, 2.0**100))
+
+
+@EVERY
+@given(r=st.lists(st.builds(lambda size, sign: sign * size, SIZES, st.sampled_from([-1, 1])), min_size=1, max_size=40))
+def test_any_finite_residuals_give_finite_values_and_positive_weights(loss, r):
+    point = loss.adapt(Residuals(r))
+    relative, _ = point.relative_weight(r)
+    assert np.isfinite(point.value(r)).all()
+    assert np.isfinite(relative).all()
+    assert (relative > 0).all()
+
+
+@EVERY
+@pytest.mark.parametrize("constant", [0.0, 0.1, -3.0])
+def test_equal_residuals_are_no_division_by_zero(loss, constant):
+    point = loss.adapt(Residuals(np.full(9, constant)))
+    relative, floored = point.relative_weight(np.full(9, constant))
+    assert np.isfinite(relative).all()
+    assert (relative > 0).all()
+    assert floored == 0
+
+
+def test_zero_inflated_residuals_widen_the_core_and_are_counted():
+    r = np.append(np.zeros(70), np.linspace(1, 30, 30))
+    continuous = losses.ContinuousASRL(q_low=0.5, q_high=0.9).adapt(Residuals(r))
+    assert continuous.delta_low == continuous.delta_high == np.quantile(r, 0.9)
+    assert continuous.fallback == 1
+    all_but_one = losses.ContinuousASRL().adapt(Residuals(np.append(np.zeros(99), 5.0)))
+    assert all_but_one.delta_high == pytest.approx(np.append(np.zeros(99), 5.0).std())
+    assert all_but_one.fallback == 2
+    huber = losses.AdaptiveHuber(quantile=0.5).adapt(Residuals(r))
+    assert (huber.delta, huber.fallback) == (pytest.approx(r.std()), 1)
+
+
+def test_a_zero_spread_of_published_asrl_becomes_the_standard_deviation_and_is_counted():
+    r = np.append(np.zeros(80), np.linspace(1, 20, 20))
+    point = losses.ASRL().adapt(Residuals(r))
+    assert point.fallback == 2
+    assert point.beta == point.gamma == pytest.approx(1 / (r.std() + 1e-6))
+    equal = losses.ASRL().adapt(Residuals(np.full(5, 2.0)))
+    assert (equal.alpha, equal.beta, equal.gamma, equal.fallback) == (1, 1, 1, 3)
+
+
+def test_weights_so_far_out_that_float32_would_lose_them_are_held_up_and_counted():
+    point = PointwiseContinuousASRL(1.0, 1.0, 1.0)
+    relative, floored = point.relative_weight([0.5, 1e10, 1e30])
+    assert floored == 1
+    assert relative[2] == 2.0**-120
+    assert relative[1] == pytest.approx(1e-20)
