@@ -61,8 +61,10 @@ def connect() -> None:
     """
     # Our summary says where to look; MLflow would say it once a run, through the progress bar.
     os.environ.setdefault(MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.name, "true")
-    # A fresh database would be announced with one line a migration.
+    # A fresh database would be announced with one line a migration, a failing one with a traceback;
+    # what matters of either is said by us.
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     if not mlflow.is_tracking_uri_set():
         mlflow.set_tracking_uri(DEFAULT_STORE)
     chosen = (MLFLOW_RUN_ID, MLFLOW_EXPERIMENT_ID, MLFLOW_EXPERIMENT_NAME)
@@ -139,6 +141,8 @@ def run(name: str, *, flow: str) -> Iterator[RunLog]:
 class RunLog:
     """What one run is told. No method raises because of the store: see `complete` and `spool`.
 
+    They raise OSError where not even the spool can be written.
+
     Parameters
     ----------
     run_id : str
@@ -166,6 +170,7 @@ class RunLog:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._sender: threading.Thread | None = None
+        self._sender_error: OSError | None = None
 
     def params(self, params: Mapping[str, object]) -> None:
         """Log params; None is left out."""
@@ -229,17 +234,25 @@ class RunLog:
     def close(self, status: str) -> None:
         """Send what is left and end the run."""
         self._closing.set()
-        if self._sender is not None:
-            self._sender.join()
-        self._send_waiting()
-        self._send("status", status)
-        # MLflow's notion of the active run goes with it, also where the store no longer answers.
-        with suppress(Exception):
-            mlflow.end_run(status)
+        try:
+            if self._sender is not None:
+                self._sender.join()
+            if self._sender_error is not None:
+                raise self._sender_error
+            self._send_waiting()
+            self._send("status", status)
+        finally:
+            # MLflow's notion of the active run ends too, also where the store no longer answers.
+            with suppress(Exception):
+                mlflow.end_run(status)
 
     def _keep_sending(self) -> None:
-        while not self._closing.wait(_SECONDS_BETWEEN_BATCHES):
-            self._send_waiting()
+        try:
+            while not self._closing.wait(_SECONDS_BETWEEN_BATCHES):
+                self._send_waiting()
+        except OSError as error:
+            # A thread cannot raise where it would be heard: `close` does.
+            self._sender_error = error
 
     def _send_waiting(self) -> None:
         with self._lock:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+
 import mlflow
 import numpy as np
 import pytest
@@ -11,12 +14,24 @@ import xgboost
 PARAMS = {"max_depth": 4, "learning_rate": 0.3, "nthread": 1}
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    """A sqlite store without runs: making its schema takes a second, copying it nothing."""
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    with contextlib.chdir(file.parent):  # where the default experiment's artifacts will lie
+        mlflow.MlflowClient(f"sqlite:///{file}").search_experiments()
+    return file
+
+
 @pytest.fixture
-def store(tmp_path, monkeypatch):
+def store(tmp_path, monkeypatch, empty_store):
     """Work in an empty folder with a fresh sqlite store and nothing of MLflow's configured."""
     monkeypatch.chdir(tmp_path)
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
     for name in ("RUN_ID", "EXPERIMENT_ID", "EXPERIMENT_NAME", "TRACKING_URI"):
         monkeypatch.delenv(f"MLFLOW_{name}", raising=False)
+    # What an earlier test chose belongs to its own store.
+    monkeypatch.setattr(mlflow.tracking.fluent, "_active_experiment_id", None)
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
     yield mlflow.MlflowClient()
     while mlflow.active_run() is not None:

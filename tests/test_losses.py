@@ -52,7 +52,7 @@ def grid(point, most=60.0):
 def golden_pointwise(name, params):
     number = {key: float(value) for key, value in params.items() if key != "note"}
     return {
-        "squared": lambda: PointwiseSquaredError(),
+        "squared": PointwiseSquaredError,
         "huber": lambda: PointwiseHuber(number["delta"]),
         "asrl_paper": lambda: PointwiseASRL(
             number["delta1"], number["delta2"], number["alpha"], number["beta"], number["gamma"]
@@ -95,8 +95,10 @@ def test_asrl_adapts_to_the_golden_thresholds_and_weights(entry):
     stats = Residuals([float(r) for r in entry["residuals"]])
     levels = entry["q_low"], entry["q_high"]
     # The vector at the levels 0 and 1 lies on the closed ends that a loss does not take.
-    inside = 0 < levels[0] and levels[1] < 1
-    point = losses.ASRL(*levels, entry["eps"]).adapt(stats) if inside else losses.ASRL().adapt(stats)
+    inside = levels[0] > 0 and levels[1] < 1
+    point = (
+        losses.ASRL(*levels, entry["eps"]).adapt(stats) if inside else losses.ASRL().adapt(stats)
+    )
     delta_low, delta_high = stats.quantile_abs(levels)
     assert delta_low == pytest.approx(entry["delta1"], rel=1e-12)
     assert delta_high == pytest.approx(entry["delta2"], rel=1e-12)
@@ -292,7 +294,13 @@ SIZES = st.one_of(st.just(0.0), st.floats(2.0**-120, 2.0**100))
 
 
 @EVERY
-@given(r=st.lists(st.builds(lambda size, sign: sign * size, SIZES, st.sampled_from([-1, 1])), min_size=1, max_size=40))
+@given(
+    r=st.lists(
+        st.builds(lambda size, sign: sign * size, SIZES, st.sampled_from([-1, 1])),
+        min_size=1,
+        max_size=40,
+    )
+)
 def test_any_finite_residuals_give_finite_values_and_positive_weights(loss, r):
     point = loss.adapt(Residuals(r))
     relative, _ = point.relative_weight(r)

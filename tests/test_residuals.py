@@ -14,7 +14,9 @@ from asrl_mlflow.residuals import Residuals, row_counts
 LEVELS = np.array([0.0, 0.1, 0.25, 0.5, 0.733, 0.9, 1.0])
 finite = st.floats(-(2.0**100), 2.0**100, width=32)
 samples = hnp.arrays(
-    st.sampled_from([np.dtype(np.float32), np.dtype(np.float64)]), st.integers(1, 60), elements=finite
+    st.sampled_from([np.dtype(np.float32), np.dtype(np.float64)]),
+    st.integers(1, 60),
+    elements=finite,
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import xgboost
 
@@ -43,7 +44,7 @@ def trees(booster):
         (losses.SquaredError(), "reg:squarederror"),
         (losses.AbsoluteError(), "reg:absoluteerror"),
     ],
-    ids=lambda value: str(value),
+    ids=str,
 )
 def test_squared_and_absolute_error_equal_xgboosts_own_exactly(
     table, matrix, weight, loss, objective
@@ -53,9 +54,7 @@ def test_squared_and_absolute_error_equal_xgboosts_own_exactly(
     ours = matrix(x, label=y, weight=weight)
     theirs = matrix(x, label=y, weight=weight)
     start = Residuals(ours.get_label(), weight).median()
-    expected = xgboost.train(
-        PARAMS | {"objective": objective, "base_score": start}, theirs, 20
-    )
+    expected = xgboost.train(PARAMS | {"objective": objective, "base_score": start}, theirs, 20)
     booster = train(PARAMS, ours, 20, loss=loss)
     assert trees(booster) == trees(expected)
     np.testing.assert_array_equal(booster.inplace_predict(x), expected.inplace_predict(x))
@@ -313,7 +312,6 @@ def test_regularisation_acts_on_tiny_targets_as_on_ordinary_ones(table):
 
 @pytest.mark.parametrize("matrix", [xgboost.DMatrix, xgboost.QuantileDMatrix])
 def test_missing_values_and_categories_are_learned_from(table, matrix):
-    import pandas as pd
 
     x, y = table
     frame = pd.DataFrame(x, columns=list("abcde"))
@@ -329,7 +327,10 @@ def test_missing_values_and_categories_are_learned_from(table, matrix):
 
 @pytest.mark.parametrize(
     "params",
-    [PARAMS | {"booster": "dart", "rate_drop": 0.3}, {"booster": "gblinear", "updater": "coord_descent", "nthread": 1}],
+    [
+        PARAMS | {"booster": "dart", "rate_drop": 0.3},
+        {"booster": "gblinear", "updater": "coord_descent", "nthread": 1},
+    ],
     ids=["dart", "gblinear"],
 )
 @pytest.mark.parametrize("loss", [losses.ContinuousASRL(), losses.SquaredError()], ids=str)
@@ -435,8 +436,9 @@ def test_a_model_that_records_no_loss_goes_on_only_when_asked(dtrain):
     with pytest.raises(InputError, match="it records None"):
         train(PARAMS, dtrain, 2, loss=losses.Huber(), xgb_model=foreign)
     assert (
-        train(PARAMS, dtrain, 2, loss=losses.Huber(), xgb_model=foreign, change_loss=True)
-        .num_boosted_rounds()
+        train(
+            PARAMS, dtrain, 2, loss=losses.Huber(), xgb_model=foreign, change_loss=True
+        ).num_boosted_rounds()
         == 4
     )
 
@@ -563,7 +565,32 @@ def test_callbacks_and_verbose_evaluation_work_as_in_xgboost(table, dtrain, caps
 
 def test_the_last_evals_entry_selects_also_when_it_is_the_training_matrix(table, dtrain):
     rounds = []
-    train(
-        PARAMS, dtrain, 3, loss=losses.Huber(), evals=[(dtrain, "valid")], on_round=rounds.append
-    )
+    train(PARAMS, dtrain, 3, loss=losses.Huber(), evals=[(dtrain, "valid")], on_round=rounds.append)
     assert all(round_.valid == round_.train for round_ in rounds)
+
+
+def test_an_external_memory_matrix_trains_the_same_trees(table, tmp_path):
+    x, y = table
+
+    class Batches(xgboost.DataIter):
+        def __init__(self, cache_prefix=None):
+            super().__init__(cache_prefix=cache_prefix)
+            self.next_batch = 0
+
+        def next(self, input_data):
+            if self.next_batch == 3:
+                return False
+            rows = slice(200 * self.next_batch, 200 * (self.next_batch + 1))
+            input_data(data=x[rows], label=y[rows])
+            self.next_batch += 1
+            return True
+
+        def reset(self):
+            self.next_batch = 0
+
+    on_disk = xgboost.ExtMemQuantileDMatrix(Batches(str(tmp_path / "cache")), max_bin=64)
+    in_memory = xgboost.QuantileDMatrix(Batches(), max_bin=64)
+    loss, params = losses.ContinuousASRL(), PARAMS | {"max_bin": 64}
+    here, there = (train(params, matrix, 10, loss=loss) for matrix in (on_disk, in_memory))
+    np.testing.assert_allclose(here.inplace_predict(x), there.inplace_predict(x), rtol=1e-5)
+    assert on_disk.get_weight().size == 0

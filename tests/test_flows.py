@@ -1,0 +1,366 @@
+"""Flows: what a person at the command line sees, gets and reads in MLflow afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shlex
+import signal
+import subprocess
+import sys
+import termios
+import threading
+import time
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import xgboost
+
+import flows.compare
+import flows.main
+import flows.train
+from asrl_mlflow import datasets, losses
+from asrl_mlflow.metrics import mae
+from flows.options import run
+
+ROOT = Path(__file__).parent.parent
+FLOWS = {"main": flows.main, "train": flows.train, "compare": flows.compare}
+NAMES = list(losses.LOSSES)
+
+
+@pytest.fixture
+def flow(store, monkeypatch, capsys):
+    """Call a flow as `python -m flows.<name>` does; gives exit code, output, error output."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before[signal.SIGHUP] = signal.getsignal(signal.SIGHUP)
+
+    def call(name, *options):
+        monkeypatch.setattr(sys, "argv", [name, *options])
+        with pytest.raises(SystemExit) as ended:
+            run(FLOWS[name].command)
+        return ended.value.code, *capsys.readouterr()
+
+    yield call
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def runs(store):
+    """All runs of the store as (parent, children): the parent is the run without one."""
+    experiments = [experiment.experiment_id for experiment in store.search_experiments()]
+    found = store.search_runs(experiments)
+    parents = [run for run in found if "mlflow.parentRunId" not in run.data.tags]
+    return parents, [run for run in found if run not in parents]
+
+
+def artifacts(store, run_id, path=None):
+    found = []
+    for item in store.list_artifacts(run_id, path):
+        found += artifacts(store, run_id, item.path) if item.is_dir else [item.path]
+    return sorted(found)
+
+
+def download(run_id, path, folder):
+    return Path(
+        mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=path, dst_path=folder)
+    )
+
+
+def test_main_compares_every_loss_and_says_where_to_look(flow, store):
+    code, out, err = flow("main")
+    assert (code, err.count("Traceback")) == (0, 0)
+    table = [
+        line.split() for line in out.splitlines() if line.split()[:1] and line.split()[0] in NAMES
+    ]
+    assert sorted(row[0] for row in table) == sorted(NAMES)
+    scores = [float(row[1]) for row in table]
+    assert scores == sorted(scores)
+    assert "loss            test MAE  test RMSE  test R2  recall  seconds" in out
+    assert "recall: share of the test rows above the median target" in out
+    assert out.splitlines()[-1].startswith("See every run: ")
+    parents, children = runs(store)
+    assert [parent.info.run_name for parent in parents] == ["main diabetes"]
+    assert {child.info.run_name for child in children} == set(NAMES)
+    assert {run.info.status for run in parents + children} == {"FINISHED"}
+    assert artifacts(store, parents[0].info.run_id) == [
+        "comparison.json",
+        "comparison.txt",
+        "figures/metrics.png",
+    ]
+    by_loss = {row[0]: row[1] for row in table}
+    for child in children:
+        assert f"{child.data.metrics['test.mae']:.4g}" == by_loss[child.info.run_name]
+
+
+def test_a_tracked_run_holds_what_the_contract_names(flow, store, tmp_path):
+    code, out, _ = flow("train", "--loss=asrl", "--loss-params=q_low=0.4,q_high=0.8", "--rounds=7")
+    assert code == 0
+    assert "ASRL(q_low=0.4, q_high=0.8, eps=1e-06)" in out
+    (run,), children = runs(store)
+    assert children == []
+    params = run.data.params
+    expected = {
+        "loss.name": "asrl",
+        "loss.q_low": "0.4",
+        "loss.q_high": "0.8",
+        "loss.eps": "1e-06",
+        "booster.learning_rate": "0.1",
+        "booster.max_depth": "6",
+        "booster.num_boost_round": "7",
+        "data.name": "diabetes",
+        "data.rows": "442",
+        "seed": "0",
+    }
+    assert expected.items() <= params.items()
+    per_round = [
+        *(f"threshold.{name}" for name in ("delta_low", "delta_high")),
+        *(f"weight.{name}" for name in ("alpha", "beta", "gamma", "mean")),
+        *("train.mae", "valid.mae", "valid.rmse"),
+        *(f"share.valid.{name}" for name in ("core", "middle", "tail")),
+    ]
+    for key in per_round:
+        assert [m.step for m in store.get_metric_history(run.info.run_id, key)] == list(range(7))
+    at_the_end = {f"test.{name}" for name in ("mae", "rmse", "mse", "medae", "r2", "recall")}
+    assert at_the_end | {"fit_seconds"} <= set(run.data.metrics)
+    assert {"asrl.version", "asrl.flow"} <= set(run.data.tags)
+    assert run.inputs.dataset_inputs[0].dataset.name == "diabetes"
+    assert artifacts(store, run.info.run_id) == [
+        "booster.ubj",
+        "figures/predicted_against_actual.png",
+        "figures/thresholds_and_weights.png",
+        "loss.json",
+    ]
+    record = json.loads(download(run.info.run_id, "loss.json", tmp_path).read_text())
+    assert record["schema"] == 1
+    assert losses.from_config(record["loss"]) == losses.ASRL(0.4, 0.8)
+    test = datasets.split(datasets.load().rows, 0).test
+    booster = xgboost.Booster(model_file=download(run.info.run_id, "booster.ubj", tmp_path))
+    prediction = booster.inplace_predict(test.features)
+    assert mae(test.target, prediction) == pytest.approx(run.data.metrics["test.mae"], rel=1e-6)
+
+
+def test_compare_repeats_over_seeds_and_spoils_only_what_is_learned_from(flow, store, tmp_path):
+    code, out, _ = flow(
+        "compare",
+        "--losses=asrl_c,squared_error",
+        "--repeats=2",
+        "--seed=5",
+        "--rounds=30",
+        "--contaminate-share=0.2",
+    )
+    assert code == 0
+    assert "20% of the training targets spoiled (asym), test targets clean" in out
+    parents, children = runs(store)
+    names = {f"{loss}, seed {seed}" for loss in ("asrl_c", "squared_error") for seed in (5, 6)}
+    assert {child.info.run_name for child in children} == names
+    assert {child.data.params["contaminate.kind"] for child in children} == {"asym"}
+    table = mlflow.load_table("comparison.json", run_ids=[parents[0].info.run_id])
+    assert list(table["loss"]) == ["asrl_c", "squared_error"]
+    for _, row in table.iterrows():
+        scores = [
+            child.data.metrics["test.mae"]
+            for child in children
+            if child.data.params["loss.name"] == row["loss"]
+        ]
+        assert row["test MAE"] == pytest.approx(np.mean(scores))
+        assert row["test MAE sd"] == pytest.approx(np.std(scores, ddof=1))
+    assert " ± " in out
+
+
+def test_early_stopping_keeps_the_best_round(flow, store, tmp_path):
+    code, _, _ = flow("train", "--rounds=300", "--learning-rate=0.5", "--early-stopping-rounds=5")
+    assert code == 0
+    (run,), _ = runs(store)
+    curve = [m.value for m in store.get_metric_history(run.info.run_id, "valid.mae")]
+    booster = xgboost.Booster(model_file=download(run.info.run_id, "booster.ubj", tmp_path))
+    assert len(curve) < 300
+    assert booster.num_boosted_rounds() == int(np.argmin(curve)) + 1
+
+
+REFUSED = {
+    "unknown option": (
+        ["compare", "--round=3"],
+        "compare: No such option '--round'",  # click's hint differs between versions
+    ),
+    "out of range": (
+        ["compare", "--rounds=0"],
+        "compare: Invalid value for '--rounds': 0 is not in the range x>=1.",
+    ),
+    "not a number": (
+        ["train", "--learning-rate=fast"],
+        "train: Invalid value for '--learning-rate': 'fast' is not a valid float range.",
+    ),
+    "unknown loss": (
+        ["compare", "--losses=asrl,huberr"],
+        "compare: Invalid value for '--losses': A loss needs one of the names asrl, asrl_c, "
+        "squared_error, absolute_error, huber, adaptive_huber; got 'huberr'; did you mean 'huber'?",
+    ),
+    "loss twice": (
+        ["compare", "--losses=asrl,asrl"],
+        "compare: Invalid value for '--losses': each loss may stand once; got asrl more than once.",
+    ),
+    "malformed loss parameters": (
+        ["train", "--loss-params=q_low"],
+        "train: Invalid value for '--loss-params': it takes name=number between commas; got 'q_low'.",
+    ),
+    "bad loss parameters": (
+        ["train", "--loss-params=q_low=0.9,q_high=0.5"],
+        "train: ContinuousASRL needs 0 < q_low < q_high < 1; got q_low=0.9, q_high=0.5; swap them "
+        "or widen the gap.",
+    ),
+    "kind without share": (
+        ["train", "--contaminate-kind=sym"],
+        "train: --contaminate-kind=sym needs a share above 0; got 0.0; pass --contaminate-share=0.2.",
+    ),
+    "share that is not looked at": (
+        ["train", "--contaminate-kind=none", "--contaminate-share=0.1"],
+        "train: --contaminate-kind=none takes no share; got 0.1; leave --contaminate-share out.",
+    ),
+    "missing column": (
+        ["main", "--target=bmj"],
+        "main: sklearn.datasets.load_diabetes: the target must be a column; got 'bmj'; did you mean "
+        "'bmi'?",
+    ),
+}
+
+
+@pytest.mark.parametrize(("command", "line"), REFUSED.values(), ids=REFUSED)
+def test_bad_input_is_one_line_exit_code_2_and_no_run(flow, store, command, line):
+    code, out, err = flow(*command)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(line)
+    assert runs(store) == ([], [])
+
+
+def test_a_store_that_does_not_answer_is_one_line_and_exit_code_3(flow):
+    mlflow.set_tracking_uri("http://127.0.0.1:9")
+    code, out, err = flow("main")
+    assert (code, out, err.count("\n")) == (3, "", 1)
+    assert err.startswith("main: The tracking store must answer before anything is trained")
+
+
+@pytest.fixture
+def failing_store(store):
+    """A store that answers at the start and loses its tables as soon as a run has begun."""
+    engine = mlflow.tracking._tracking_service.utils._get_store().engine
+    over = threading.Event()
+
+    def break_it():
+        while not over.is_set():
+            with engine.connect() as connection:
+                begun = connection.exec_driver_sql("SELECT count(*) FROM metrics").scalar()
+            if begun:
+                with engine.begin() as connection:
+                    connection.exec_driver_sql("ALTER TABLE metrics RENAME TO metrics_gone")
+                return
+            time.sleep(0.01)
+
+    breaker = threading.Thread(target=break_it)
+    breaker.start()
+    yield engine
+    over.set()
+    breaker.join()
+
+
+def test_what_could_not_be_logged_is_exit_code_4_and_can_be_sent_later(flow, store, failing_store):
+    code, out, err = flow("train", "--rounds=3000", "--max-depth=2")
+    assert code == 4
+    assert "asrl_c" in out, "the result is shown all the same"
+    lines = [line for line in err.splitlines() if "Not everything was logged" in line]
+    assert len(lines) == 1
+    with failing_store.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE metrics_gone RENAME TO metrics")
+    resend = shlex.split(lines[0].partition("python -c ")[2])[0]
+    exec(resend, {})  # noqa: S102 - the very words that the user is given
+    (run,), _ = runs(store)
+    assert run.info.status == "FINISHED"
+    assert "test.mae" in run.data.metrics
+    assert len(store.get_metric_history(run.info.run_id, "valid.mae")) == 3000
+
+
+def test_a_spool_that_cannot_be_written_is_exit_code_5(flow, store, failing_store):
+    Path("asrl-spool").write_text("a file stands where the folder should be")
+    code, _, err = flow("train", "--rounds=3000", "--max-depth=2")
+    assert code == 5
+    assert err.splitlines()[-1].startswith("train: Storage failed: ")
+    assert "Traceback" not in err
+
+
+def spawn(*options, **settings):
+    return subprocess.Popen(
+        [sys.executable, "-m", *options],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+        **settings,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_killed_runs_and_128_plus_its_number(store, tmp_path, number):
+    process = spawn("flows.compare", "--rounds=100000", stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    begun = False
+    while not begun and time.monotonic() < deadline:
+        time.sleep(0.2)
+        begun = any("train.mae" in child.data.metrics for child in runs(store)[1])
+    assert begun
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert "Traceback" not in err
+    parents, children = runs(store)
+    assert [run.info.status for run in parents + children] == ["KILLED", "KILLED"]
+
+
+def test_a_terminal_sees_a_progress_bar_and_a_pipe_does_not(store):
+    leader, follower = pty.openpty()
+    termios.tcsetwinsize(leader, (24, 100))
+    on_terminal = spawn("flows.train", "--rounds=5", stderr=follower)
+    os.close(follower)
+    piped = spawn("flows.train", "--rounds=5", stderr=subprocess.PIPE)
+    seen = b""
+    while True:
+        try:
+            seen += os.read(leader, 1000)
+        except OSError:  # the process has closed its end
+            break
+    os.close(leader)
+    on_terminal.communicate()
+    assert on_terminal.returncode == 0
+    assert b"asrl_c: 100%" in seen
+    assert b"5/5" in seen
+    _, err = piped.communicate()
+    assert piped.returncode == 0
+    assert "asrl_c:" not in err
+
+
+def test_mlflow_runs_the_project_with_values_that_a_shell_would_take_apart(store, tmp_path):
+    name = "my data; $(touch owned) 'x'.csv"
+    (tmp_path / name).write_text("a,y\n" + "".join(f"{i},{i}\n" for i in range(40)))
+    command = [sys.executable, "-m", "mlflow", "run", str(ROOT), "--env-manager", "local"]
+    parameters = ["-e", "compare", "-P", "rounds=3", "-P", "losses=asrl_c", "-P", "seed=7"]
+    environment = os.environ | {
+        "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    done = subprocess.run(
+        [*command, *parameters, "-P", f"data={tmp_path / name}"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    parents, children = runs(store)
+    assert [run.info.status for run in parents + children] == ["FINISHED", "FINISHED"]
+    # One run, the project's own: adopted, in the experiment that mlflow run chose.
+    assert parents[0].data.tags["mlflow.project.entryPoint"] == "compare"
+    assert parents[0].data.tags["asrl.flow"] == "compare"
+    assert parents[0].info.experiment_id == children[0].info.experiment_id == "0"
+    assert children[0].data.params["data.name"] == "my data; $(touch owned) 'x'"
+    assert not (ROOT / "owned").exists()
+    assert not (tmp_path / "owned").exists()

@@ -1,0 +1,201 @@
+"""The house: floors, laziness, one truth about options and versions, docstrings that run."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib
+import importlib.metadata
+import inspect
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+import asrl_mlflow
+import flows.compare
+import flows.main
+import flows.train
+
+ROOT = Path(__file__).parent.parent
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+MLPROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
+CONDA = yaml.safe_load((ROOT / "conda.yaml").read_text())
+
+# From the ground up; a module may import from its own floor and from those below.
+FLOORS = [
+    {"errors", "losses", "residuals", "metrics", "rounds"},
+    {"datasets"},
+    {"training", "tracking"},
+    {"report", "lab"},
+    {"flows"},
+]
+STRANGERS = {("training", "tracking"), ("tracking", "training")}
+GROUND = {"numpy", "asrl_mlflow"} | set(sys.stdlib_module_names)
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return "flows" if parts[0] == "flows" else parts[1]
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+MODULES = [
+    path
+    for folder in ("asrl_mlflow", "flows")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if path != ROOT / "asrl_mlflow/__init__.py"
+]
+
+
+def floor(name):
+    return next(number for number, rooms in enumerate(FLOORS) if name in rooms)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down_only(path):
+    here = module_name(path)
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "flows":
+            there = "flows"
+        elif parts[0] == "asrl_mlflow" and len(parts) > 1 and parts[1] in set().union(*FLOORS):
+            there = parts[1]
+        else:
+            continue
+        assert floor(there) <= floor(here), f"{here} imports {there} from a floor above"
+        assert (here, there) not in STRANGERS
+    if floor(here) == 0:
+        assert {name.split(".")[0] for name in imports(path)} <= GROUND
+
+
+def test_every_room_of_the_floors_exists():
+    assert {module_name(path) for path in MODULES} == set().union(*FLOORS)
+
+
+def test_importing_the_package_imports_none_of_the_heavy_libraries():
+    check = (
+        "import sys, asrl_mlflow; "
+        "print({'xgboost', 'mlflow', 'optuna', 'matplotlib', 'numpy'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.strip() == "set()"
+
+
+def test_the_names_of_the_contract_can_be_imported():
+    for name in asrl_mlflow.__all__:
+        assert getattr(asrl_mlflow, name) is not None
+    assert set(asrl_mlflow.__all__) <= set(dir(asrl_mlflow))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        asrl_mlflow.nothing  # noqa: B018 - the access is the test
+
+
+def test_train_has_the_signature_of_the_contract():
+    keywords = [
+        *("loss", "evals", "early_stopping_rounds", "metric", "on_round", "callbacks"),
+        *("evals_result", "xgb_model", "verbose_eval"),
+    ]
+    parameters = inspect.signature(asrl_mlflow.train).parameters
+    assert list(parameters)[:12] == ["params", "dtrain", "num_boost_round", *keywords]
+    assert {parameters[name].kind for name in keywords} == {inspect.Parameter.KEYWORD_ONLY}
+
+
+@pytest.mark.parametrize(
+    ("entry_point", "flow"),
+    [("main", flows.main), ("train", flows.train), ("compare", flows.compare)],
+)
+def test_mlproject_offers_the_options_of_the_flow_with_their_defaults(entry_point, flow):
+    offered = MLPROJECT["entry_points"][entry_point]
+    options = {option.opts[0]: option for option in flow.command.params}
+    names = {name: f"--{name.replace('_', '-')}" for name in offered["parameters"]}
+    assert list(names.values()) == list(options)
+    for name, option in names.items():
+        default = offered["parameters"][name]["default"]
+        own = options[option].default
+        assert default == (own if isinstance(own, str | int | float) else ""), name
+    words = offered["command"].split()
+    assert words[:3] == ["python", "-m", f"flows.{entry_point}"]
+    # A bare {p} is quoted by MLflow; quotes around it would be a hole in the shell.
+    assert words[3:] == [f"{option}={{{name}}}" for name, option in names.items()]
+
+
+def test_every_flow_is_an_entry_point():
+    flow_files = {path.stem for path in (ROOT / "flows").glob("*.py")} - {"__init__", "options"}
+    assert set(MLPROJECT["entry_points"]) == flow_files
+
+
+def test_conda_pins_what_pyproject_allows_and_nothing_is_missing():
+    python, rest = CONDA["dependencies"]
+    version = re.fullmatch(r"python=(3\.\d+)", python)[1]
+    assert Version(version) in SpecifierSet(PYPROJECT["project"]["requires-python"])
+    pins = {}
+    for line in rest["pip"][:-1]:
+        name, version = line.split("==")
+        pins[name] = version
+    assert rest["pip"][-1] == "."
+    bounds = {
+        req.name: req.specifier for req in map(Requirement, PYPROJECT["project"]["dependencies"])
+    }
+    assert set(pins) == set(bounds)
+    for name, version in pins.items():
+        assert Version(version) in bounds[name], name
+
+
+def test_every_dependency_and_every_exception_has_its_reason():
+    text = (ROOT / "pyproject.toml").read_text()
+    listed = re.findall(r'^    (?:"[^"]+"|\{[^}]+\}),(.*)$', text, flags=re.MULTILINE)
+    silent = [line for line in listed if "#" not in line]
+    # The words and classifiers explain themselves, as does a type checker's name.
+    assert len(silent) <= len(PYPROJECT["project"]["classifiers"]) + 3
+    for path in [*MODULES, *(ROOT / "tests").glob("*.py")]:
+        for line in path.read_text().splitlines():
+            comment = re.search(r"#\s*(noqa|type: ignore)(.*)", line)
+            if comment and "re.search" not in line:
+                reason = re.search(r"( - |  # )\S+", comment[2])
+                assert reason, f"{path.name}: {line.strip()}"
+
+
+NAMES = [
+    "asrl_mlflow." + ".".join(path.relative_to(ROOT / "asrl_mlflow").with_suffix("").parts)
+    for path in MODULES
+    if path.is_relative_to(ROOT / "asrl_mlflow")
+]
+
+
+@pytest.mark.parametrize("name", [name.removesuffix(".__init__") for name in NAMES])
+def test_the_examples_in_docstrings_run(name, store):
+    result = doctest.testmod(
+        importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE
+    )
+    assert result.failed == 0
+
+
+def test_every_public_function_and_class_has_a_docstring():
+    for name in NAMES:
+        module = importlib.import_module(name.removesuffix(".__init__"))
+        for key, value in vars(module).items():
+            if inspect.isfunction(value) or inspect.isclass(value):
+                own = value.__module__ == module.__name__ and not key.startswith("_")
+                assert not own or inspect.getdoc(value), f"{name}.{key}"
+
+
+def test_the_installed_version_is_the_one_of_pyproject():
+    assert importlib.metadata.version("asrl-mlflow") == PYPROJECT["project"]["version"]
