@@ -72,7 +72,10 @@ def connect() -> None:
         with _few_retries():
             mlflow.search_experiments(max_results=1)
         if not any(variable.is_set() for variable in chosen):
-            mlflow.set_experiment(EXPERIMENT)
+            # Twice: where another process creates it at the same moment, MLflow finds the experiment
+            # by name but forgets to make it the active one.
+            found = mlflow.set_experiment(EXPERIMENT)
+            mlflow.set_experiment(experiment_id=found.experiment_id)
     except Exception as error:  # every store fails in its own way
         msg = (
             f"The tracking store must answer before anything is trained; got "

@@ -91,7 +91,7 @@ def train(
     on_round : callable, optional
         Called with a `Round` after each round. What it raises ends the training.
     callbacks : sequence of xgboost.callback.TrainingCallback, optional
-        Called after ours.
+        Called in this order, after the metrics of the round are known.
     evals_result : dict, optional
         Filled with {name: {metric: [one value a round]}}.
     xgb_model : path, Booster or bytearray, optional
@@ -161,6 +161,19 @@ def train(
         # XGBoost would measure the training rows with the weights that we set.
         and not (natively_measured and any(matrix is dtrain for matrix, _ in evals))
     )
+    listeners = list(callbacks or ())
+    if verbose_eval:
+        listeners.append(xgboost.callback.EvaluationMonitor(period=int(verbose_eval)))
+    if early_stopping_rounds:
+        listeners.append(
+            xgboost.callback.EarlyStopping(
+                rounds=early_stopping_rounds,
+                metric_name=metric,
+                data_name=evals[-1][1],
+                maximize=False,
+                save_best=True,
+            )
+        )
     boosting = _Boosting(
         loss=loss,
         rows=rows,
@@ -171,19 +184,7 @@ def train(
         ],
         metrics=tuple(dict.fromkeys([*_REPORTED, metric])),
         on_round=on_round,
-    )
-    stopping = (
-        [
-            xgboost.callback.EarlyStopping(
-                rounds=early_stopping_rounds,
-                metric_name=metric,
-                data_name=evals[-1][1],
-                maximize=False,
-                save_best=True,
-            )
-        ]
-        if early_stopping_rounds
-        else []
+        listeners=listeners,
     )
     try:
         booster = xgboost.train(
@@ -192,9 +193,9 @@ def train(
             num_boost_round,
             evals=list(evals),
             obj=boosting.objective if boosting.by_objective else None,
-            callbacks=[boosting, *(callbacks or ()), *stopping],
+            callbacks=[boosting],
             evals_result=evals_result,
-            verbose_eval=verbose_eval,
+            verbose_eval=False,
             xgb_model=xgb_model,
         )
     finally:
@@ -267,11 +268,14 @@ class _Boosting(xgboost.callback.TrainingCallback):
         evals: Sequence[tuple[str, _Rows]],
         metrics: Sequence[str],
         on_round: Callable[[Round], None] | None,
+        listeners: Sequence[xgboost.callback.TrainingCallback],
     ) -> None:
         super().__init__()
         self.by_objective = by_objective
         self._loss, self._rows, self._scale = loss, rows, scale
         self._evals, self._metrics, self._on_round = evals, metrics, on_round
+        # Called from here, after the metrics are in: XGBoost 3.1 calls callbacks in any order.
+        self._listeners = listeners
         # Where XGBoost's own objective does the weighing, the user's weights may serve as they are.
         self._sets_weights = not by_objective and (
             loss.XGBOOST_OBJECTIVE is None or scale != 1 or rows.weight_rule == "mean 1"
@@ -281,14 +285,16 @@ class _Boosting(xgboost.callback.TrainingCallback):
     def before_training(self, model: Any) -> Any:  # noqa: ANN401 - XGBoost's signature
         self._number = model.num_boosted_rounds()
         self._margin = self._rows.predict(model)
+        for listener in self._listeners:
+            model = listener.before_training(model)
         return model
 
-    def before_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ANN401, ARG002 - XGBoost's signature
+    def before_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ANN401 - XGBoost's signature
         if not self.by_objective:
             _, hessian = self._gradient_pair(self._margin)
             if self._sets_weights:
                 self._rows.matrix.set_weight(hessian)
-        return False
+        return any(each.before_iteration(model, epoch, evals_log) for each in self._listeners)
 
     def objective(
         self,
@@ -326,7 +332,7 @@ class _Boosting(xgboost.callback.TrainingCallback):
             raise InputError(msg)
         return gradient, hessian
 
-    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ANN401, ARG002 - XGBoost's signature
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ANN401 - XGBoost's signature
         self._margin = self._rows.predict(model)
         train = self._rows.measure(self._metrics, self._margin)
         valid: dict[str, float] = {}
@@ -351,7 +357,12 @@ class _Boosting(xgboost.callback.TrainingCallback):
                 )
             )
         self._number += 1
-        return False
+        return any(each.after_iteration(model, epoch, evals_log) for each in self._listeners)
+
+    def after_training(self, model: Any) -> Any:  # noqa: ANN401 - XGBoost's signature
+        for listener in self._listeners:
+            model = listener.after_training(model)
+        return model
 
     def restore_weights(self) -> None:
         """Give the user's matrix back as it was: with no weights where there were none."""

@@ -359,8 +359,7 @@ def test_a_constant_target_is_predicted(table, loss):
     np.testing.assert_allclose(booster.inplace_predict(x), 7.5, rtol=1e-6)
 
 
-def test_no_round_gives_the_median(table, dtrain):
-    x, _ = table
+def test_no_round_gives_the_median(dtrain):
     booster = train(PARAMS, dtrain, 0, loss=losses.ContinuousASRL())
     np.testing.assert_allclose(booster.predict(dtrain), np.float32(median(dtrain)))
     assert recorded_loss(booster) == losses.ContinuousASRL()
@@ -478,7 +477,9 @@ def test_a_bad_call_is_refused_in_one_line(dtrain, change, line):
 
 
 @pytest.mark.parametrize(
-    ("label", "shape"), [(np.ones((20, 2)), r"\(20, 2\)"), (None, r"\(0,\)")], ids=["two", "none"]
+    ("label", "shape"),
+    [(np.ones((20, 2)), r"\((20, 2|40,)\)"), (None, r"\(0,\)")],
+    ids=["two", "none"],
 )
 def test_labels_need_one_column(label, shape):
     dtrain = xgboost.DMatrix(np.ones((20, 1)), label=label)
