@@ -1,0 +1,68 @@
+"""The README: its Python runs, its table is what `main` prints, its keys are those that are logged.
+
+Its shell commands run in CI, all of them in one clone in the order of the page.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import flows.main
+import flows.train
+from asrl_mlflow import losses, tracking
+from tests.test_flows import runs
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_python_of_the_readme_runs_from_top_to_bottom(store, capsys):
+    namespace = {}
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), namespace)  # noqa: S102 - the readers' words
+    assert float(capsys.readouterr().out.split()[0]) < 0.5
+    (run,), _ = runs(store)
+    assert (run.info.status, run.data.params["loss.name"]) == ("FINISHED", "asrl_c")
+
+
+def test_the_readme_shows_the_table_that_main_prints(store, capsys):
+    assert flows.main.command.main([], standalone_mode=False) == 0
+    printed, shown = capsys.readouterr().out.splitlines(), blocks("text")[0].splitlines()
+    # Seconds are the reader's own; everything else is the same wherever the trees are.
+    table = {line.split()[0]: line.split()[1:-1] for line in printed if line[:4] in STARTS}
+    assert {line.split()[0]: line.split()[1:-1] for line in shown if line[:4] in STARTS} == table
+    assert [line for line in shown if "recall" in line] == [
+        line for line in printed if "recall" in line
+    ]
+
+
+STARTS = {name[:4] for name in losses.LOSSES}
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_the_readme_lists_every_loss_with_its_defaults(name):
+    loss = losses.LOSSES[name]()
+    call = re.sub(r"1e-06", "1e-6", repr(loss))
+    assert f"| `{name}` | `{call}` |" in README
+
+
+def test_every_key_of_a_tracked_run_is_in_the_readme(store):
+    assert flows.train.command.main(["--loss=asrl", "--rounds=3"], standalone_mode=False) == 0
+    (run,), _ = runs(store)
+    keys = [*run.data.metrics, *run.data.params]
+    expanded = README.replace("`.middle`", "`share.valid.middle`").replace(
+        "`.tail`", "`share.valid.tail`"
+    )
+    missing = [
+        key
+        for key in keys
+        if f"`{key}`" not in expanded and not key.startswith(("loss.", "booster."))
+    ]
+    assert missing == []
+    assert tracking.EXPERIMENT in README
