@@ -62,6 +62,19 @@ class Contamination:
     kind: ContaminationKind = "none"
     share: float = 0.0
 
+    def told(self) -> str:
+        """What to add to a title: nothing where nothing was spoiled.
+
+        Examples
+        --------
+        >>> Contamination("asym", 0.2).told()
+        '; 20% of the training targets spoiled (asym), test targets clean'
+        """
+        if self.kind == "none":
+            return ""
+        share = f"{self.share:.0%} of the" if self.share else "all"
+        return f"; {share} training targets spoiled ({self.kind}), test targets clean"
+
 
 @dataclass(frozen=True)
 class Result:
@@ -145,7 +158,7 @@ def experiment(
     )
     log.artifact("loss.json", _loss_json(loss, booster, rounds[-1]))
     log.artifact("booster.ubj", bytes(booster.save_raw("ubj")))
-    title = f"{loss.name} on {dataset.name}, seed {seed}"
+    title = f"{loss.name} on {dataset.name}, seed {seed}{contamination.told()}"
     figures = {
         "predicted_against_actual": report.predicted_against_actual(
             parts.test.target, prediction, loss.name, title

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from asrl_mlflow.losses import LOSSES
 from asrl_mlflow.rounds import Round
@@ -128,7 +128,8 @@ def predicted_against_actual(
     axes.scatter(
         actual, predicted, s=14, color=COLOURS[loss], alpha=opacity, linewidths=0, label="test row"
     )
-    axes.set(title=title, xlabel="actual target", ylabel="predicted target")
+    axes.set(xlabel="actual target", ylabel="predicted target")
+    axes.set_title(title, fontsize="medium", wrap=True)
     legend = axes.legend(frameon=False, loc="upper left")
     for handle in legend.legend_handles:
         if handle is not None:
@@ -177,10 +178,15 @@ def thresholds_and_weights(rounds: Sequence[Round], loss: str, title: str) -> Fi
         below.plot(numbers, means, color=COLOURS[loss], linewidth=2, label="mean row weight")
         below.set(ylabel="mean weight of a row (1 = full)", ylim=(0, 1.05))
     # Log: under contamination delta_high is a hundred times delta_low. A threshold of 0 is left out.
-    above.set(title=title, ylabel="threshold (target units)", yscale="log")
+    above.set(ylabel="threshold (target units)", yscale="log")
+    above.set_title(title, fontsize="medium", wrap=True)
     below.set(xlabel="boosting round")
     below.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (above, below):
+        if axes.get_yscale() == "log":
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
         _plain(axes)
         axes.legend(frameon=False)
     return figure
@@ -202,7 +208,7 @@ def metric_bars(scores: Mapping[str, Scores], title: str) -> Figure:
     panels = [entry for entry in SUMMARY if entry[0] != "seconds"]
     better = {"mae": "smaller is better", "rmse": "smaller is better"}
     figure = Figure(figsize=(11, 1.6 + 0.42 * len(names)), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(title, fontsize="medium")
     for axes, (metric, heading) in zip(
         figure.subplots(1, len(panels), sharey=True), panels, strict=True
     ):

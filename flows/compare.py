@@ -105,19 +105,12 @@ def compare(
                     scores[loss.name][metric].append(value)
                 # Early stopping may have left rounds over.
                 bar.update((done + 1) * settings.rounds - bar.n)
-        title = f"{dataset.name}, seed {', '.join(map(str, seeds))}{_told(spoiling)}"
+        title = f"{dataset.name}, seed {', '.join(map(str, seeds))}{spoiling.told()}"
         parent.table("comparison.json", report.summary_columns(scores))
         parent.artifact("comparison.txt", f"{report.summary_table(scores)}\n".encode())
         parent.artifact("figures/metrics.png", report.png(report.metric_bars(scores, title)))
     click.echo(f"\n{title}\n\n{report.summary_table(scores)}\n\n{report.RECALL_NOTE}")
     return ending(logs)
-
-
-def _told(spoiling: Contamination) -> str:
-    if spoiling.kind == "none":
-        return ""
-    share = f"{spoiling.share:.0%} of the" if spoiling.share else "all"
-    return f"; {share} training targets spoiled ({spoiling.kind}), test targets clean"
 
 
 if __name__ == "__main__":

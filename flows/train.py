@@ -61,7 +61,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
         )
     scores = {name: [value] for name, value in result.metrics.items()}
     table = report.summary_table({loss.name: {**scores, "seconds": [result.seconds]}})
-    click.echo(f"\n{dataset.name}, {loss}\n\n{table}\n\n{report.RECALL_NOTE}")
+    click.echo(f"\n{dataset.name}, {loss}{spoiling.told()}\n\n{table}\n\n{report.RECALL_NOTE}")
     return ending([log])
 
 
