@@ -7,11 +7,9 @@ else from the user's cache.
 
 from __future__ import annotations
 
-import csv
 import difflib
 import hashlib
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -19,11 +17,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.tables import listed, read
 
 EMBEDDED = "diabetes"
 PAPER = ("california", "concrete", "gas_turbine", "power_plant", "airfoil")
@@ -34,7 +30,6 @@ CONTAMINATIONS: tuple[ContaminationKind, ...] = ("none", "sym", "asym", "cauchy"
 
 # Under this a 60/20/20 split leaves too few rows to judge anything by.
 _LEAST_ROWS = 20
-_DELIMITERS = (",", ";", "\t")
 
 Target = npt.NDArray[np.float64]
 
@@ -121,7 +116,7 @@ def load(data: str = EMBEDDED, target: str | None = None) -> Dataset:
     if path is None:
         frame, source, name = _diabetes(), "sklearn.datasets.load_diabetes", EMBEDDED
     else:
-        frame, source = _read(path), str(path.resolve())
+        frame, source = read(path), str(path.resolve())
         name = data if data in PAPER or data == EMBEDDED else path.stem
     owner = source if path is None else str(path)
     column = _target_column(frame, target, owner)
@@ -228,95 +223,11 @@ def _diabetes() -> pd.DataFrame:
     return frame
 
 
-def _read(path: Path) -> pd.DataFrame:
-    suffix = path.suffix.lower()
-    if suffix not in (".csv", ".parquet"):
-        msg = f"Data needs a .csv or .parquet file; got {path}; rename or convert it."
-        raise InputError(msg)
-    try:
-        table = _read_csv(path) if suffix == ".csv" else pa.parquet.read_table(path)
-    except pa.ArrowInvalid as error:
-        msg = f"{path}: must be a readable {suffix[1:]} file; got: {str(error).splitlines()[0]}"
-        raise InputError(msg) from error
-    except OSError as error:
-        msg = f"{path}: must be a readable file; got: {error.strerror}; check its permissions."
-        raise InputError(msg) from error
-    _check_columns(table, path)
-    frame: pd.DataFrame = table.to_pandas()
-    return frame
-
-
-def _read_csv(path: Path) -> pa.Table:
-    # pyarrow, not pandas: pandas would take the surplus field of a row for an index and shift all
-    # columns without a word.
-    surplus: list[pyarrow.csv.InvalidRow] = []
-
-    def refuse(row: pyarrow.csv.InvalidRow) -> str:
-        surplus.append(row)
-        return "error"
-
-    try:
-        return pyarrow.csv.read_csv(
-            path,
-            # One thread: only then does the parser know the number of a bad row.
-            read_options=pyarrow.csv.ReadOptions(use_threads=False),
-            parse_options=pyarrow.csv.ParseOptions(
-                delimiter=_delimiter(path), newlines_in_values=True, invalid_row_handler=refuse
-            ),
-        )
-    except pa.ArrowInvalid as error:
-        if not surplus:
-            raise
-        row = surplus[0]
-        msg = (
-            f"{path}: every row needs the header's {row.expected_columns} fields; got "
-            f"{row.actual_columns} in line {row.number}; quote a value that holds the delimiter."
-        )
-        raise InputError(msg) from error
-
-
-def _delimiter(path: Path) -> str:
-    """The delimiter that cuts the header into the most columns."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        header = file.readline()
-
-    def columns(delimiter: str) -> int:
-        return max(len(row) for row in csv.reader([header], delimiter=delimiter)) if header else 0
-
-    return max(_DELIMITERS, key=columns)
-
-
-def _check_columns(table: pa.Table, path: Path) -> None:
-    names = table.column_names
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        msg = f"{path}: column names must differ; got {_listed(twice)} more than once; rename them."
-        raise InputError(msg)
-    unusable = [
-        field.name
-        for field in table.schema
-        if not (
-            pa.types.is_integer(field.type)
-            or pa.types.is_floating(field.type)
-            or pa.types.is_boolean(field.type)
-            or pa.types.is_null(field.type)
-        )
-    ]
-    if unusable:
-        first = table.column(unusable[0])
-        example = next((str(value) for value in first if value.is_valid), "")[:40]
-        msg = (
-            f"{path}: columns must hold numbers; got text or dates in {_listed(unusable)} "
-            f"({example!r}); encode as numbers, or remove the column."
-        )
-        raise InputError(msg)
-
-
 def _target_column(frame: pd.DataFrame, target: str | None, owner: str) -> str:
     names = [str(name) for name in frame.columns]
     if target is not None and target not in names:
         close = difflib.get_close_matches(target, names, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"it has {_listed(names)}."
+        hint = f"did you mean {close[0]!r}?" if close else f"it has {listed(names)}."
         msg = f"{owner}: the target must be a column; got {target!r}; {hint}"
         raise InputError(msg)
     if len(names) == 1:
@@ -329,13 +240,13 @@ def _check_features(features: pd.DataFrame, owner: str) -> None:
     names = [str(name) for name in features.columns]
     illegal = [name for name in names if any(sign in name for sign in "[]<")]
     if illegal:
-        msg = f"{owner}: XGBoost refuses [, ] and < in names; got {_listed(illegal)}; rename them."
+        msg = f"{owner}: XGBoost refuses [, ] and < in names; got {listed(illegal)}; rename them."
         raise InputError(msg)
     infinite = [name for name in names if np.isinf(features[name].astype(float)).any()]
     if infinite:
         msg = (
             f"{owner}: features must be finite or missing; got infinite values in "
-            f"{_listed(infinite)}; leave them empty, or cap them."
+            f"{listed(infinite)}; leave them empty, or cap them."
         )
         raise InputError(msg)
 
@@ -359,8 +270,3 @@ def _digest(frame: pd.DataFrame) -> str:
     digest = hashlib.sha256(",".join(map(str, frame.columns)).encode())
     digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def _listed(names: Sequence[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(map(repr, names[:most])) + more

@@ -2,7 +2,7 @@
 
 Training never waits for the store and never fails because of it. Rounds are collected and sent by a
 thread, in batches, about once a second. What the store does not take is kept in a spool file, and
-`resend` delivers it later. (MLflow's own asynchronous queue sends every call by itself unless an
+`spool.resend` delivers it later. (MLflow's own asynchronous queue sends every call by itself unless an
 environment variable says otherwise, and forgets what failed.)
 """
 
@@ -13,12 +13,11 @@ import dataclasses
 import json
 import logging
 import os
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -36,6 +35,7 @@ from asrl_mlflow.datasets import Dataset
 from asrl_mlflow.errors import StoreError
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.rounds import Round
+from asrl_mlflow.spool import WRITERS
 
 _logger = logging.getLogger(__name__)
 
@@ -267,7 +267,7 @@ class RunLog:
         # After the first failure all goes to the spool: each try can cost minutes of retries.
         if self.complete:
             try:
-                _WRITERS[kind](self._client, self.run_id, content)
+                WRITERS[kind](self._client, self.run_id, content)
             except Exception as error:  # noqa: BLE001 - every store fails in its own way
                 self.complete = False
                 say = f"The tracking store stopped taking run {self.run_id}: {_one_line(error)}"
@@ -277,29 +277,6 @@ class RunLog:
         self.spool.parent.mkdir(exist_ok=True)
         with self._lock, self.spool.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"run_id": self.run_id, "kind": kind, "content": content}) + "\n")
-
-
-def resend(spool: str | Path) -> int:
-    """Deliver a spool file to the store and delete it.
-
-    Parameters
-    ----------
-    spool : path
-        What `RunLog.spool` named. It stays whole if the store fails again, and delivering an entry
-        twice does no harm.
-
-    Returns
-    -------
-    int
-        How many entries were delivered.
-    """
-    client = mlflow.MlflowClient()
-    lines = Path(spool).read_text(encoding="utf-8").splitlines()
-    for line in lines:
-        entry = json.loads(line)
-        _WRITERS[entry["kind"]](client, entry["run_id"], entry["content"])
-    Path(spool).unlink()
-    return len(lines)
 
 
 def round_metrics(round_: Round) -> dict[str, float]:
@@ -323,55 +300,6 @@ def loss_params(loss: Loss) -> dict[str, object]:
     """A loss under the keys that MLflow shows."""
     fields = dataclasses.asdict(loss).items()
     return {"loss.name": loss.name, **{f"loss.{key}": value for key, value in fields}}
-
-
-def _write_params(client: mlflow.MlflowClient, run_id: str, content: dict[str, str]) -> None:
-    params = [mlflow.entities.Param(key, value) for key, value in content.items()]
-    client.log_batch(run_id, params=params)
-
-
-def _write_metrics(client: mlflow.MlflowClient, run_id: str, content: list[list[Any]]) -> None:
-    client.log_batch(run_id, metrics=[mlflow.entities.Metric(*entry) for entry in content])
-
-
-def _write_tags(client: mlflow.MlflowClient, run_id: str, content: dict[str, str]) -> None:
-    client.log_batch(run_id, tags=[mlflow.entities.RunTag(*tag) for tag in content.items()])
-
-
-def _write_artifact(client: mlflow.MlflowClient, run_id: str, content: dict[str, str]) -> None:
-    place = PurePosixPath(content["path"])
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, place.name)
-        file.write_bytes(base64.b64decode(content["base64"]))
-        client.log_artifact(
-            run_id, str(file), None if place.parent.name == "" else str(place.parent)
-        )
-
-
-def _write_table(client: mlflow.MlflowClient, run_id: str, content: dict[str, Any]) -> None:
-    client.log_table(run_id, content["columns"], content["path"])
-
-
-def _write_dataset(client: mlflow.MlflowClient, run_id: str, content: dict[str, str]) -> None:
-    context = mlflow.entities.InputTag("mlflow.data.context", "training")
-    dataset = mlflow.entities.Dataset(**content)
-    client.log_inputs(run_id, [mlflow.entities.DatasetInput(dataset, [context])])
-
-
-def _write_status(client: mlflow.MlflowClient, run_id: str, content: str) -> None:
-    client.set_terminated(run_id, content)
-
-
-# Everything that is logged is one of these, so that what was not can be kept and sent again.
-_WRITERS: Mapping[str, Callable[[mlflow.MlflowClient, str, Any], None]] = {
-    "params": _write_params,
-    "metrics": _write_metrics,
-    "tags": _write_tags,
-    "artifact": _write_artifact,
-    "table": _write_table,
-    "dataset": _write_dataset,
-    "status": _write_status,
-}
 
 
 @contextmanager

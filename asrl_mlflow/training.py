@@ -1,30 +1,20 @@
-"""Boosting with a robust loss: XGBoost builds the trees, the loss says what each row weighs.
-
-Gradient -w r and hessian w are weighted least squares, so in most cases no gradient passes through
-Python: before each round the matrix's weights are set to w times the user's own and
-`reg:squarederror` builds the tree. On a QuantileDMatrix the trees are identical to those of a
-custom objective. On a plain DMatrix they would not be (its histogram cuts are made from the weights
-set at the first round), nor with DART (its gradients are those of a part of the trees): there a
-custom objective does the same work.
-"""
+"""Boosting with a robust loss: XGBoost builds the trees, the loss says what each row weighs."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import xgboost
 
+from asrl_mlflow.boosting import Boosting, Rows
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses import Loss, PointwiseLoss, from_config, to_config
-from asrl_mlflow.metrics import METRICS, SELECTING
-from asrl_mlflow.residuals import Residuals, WeightRule, row_counts
+from asrl_mlflow.losses import Loss, from_config, to_config
+from asrl_mlflow.metrics import SELECTING
+from asrl_mlflow.residuals import Residuals
 from asrl_mlflow.rounds import Round
 
 # Attributes of the booster, which survive save and load: the file itself always claims
@@ -46,8 +36,6 @@ _SCALED = {
     ("min_child_weight",): 1.0,
 }
 _REPORTED = ("mae", "rmse")
-
-Float32Array = npt.NDArray[np.float32]
 
 
 def train(
@@ -137,7 +125,7 @@ def train(
     True
     """
     _check(params, metric, early_stopping_rounds, evals)
-    rows = _Rows.of(dtrain, "dtrain")
+    rows = Rows.of(dtrain, "dtrain")
     settings = dict(params)
     if xgb_model is None:
         settings.setdefault("base_score", Residuals(rows.target, rows.counts).median())
@@ -174,13 +162,13 @@ def train(
                 save_best=True,
             )
         )
-    boosting = _Boosting(
+    boosting = Boosting(
         loss=loss,
         rows=rows,
         scale=4.0**doublings,
         by_objective=loss.XGBOOST_OBJECTIVE is None and not by_weights,
         evals=[
-            (name, rows if matrix is dtrain else _Rows.of(matrix, name)) for matrix, name in evals
+            (name, rows if matrix is dtrain else Rows.of(matrix, name)) for matrix, name in evals
         ],
         metrics=tuple(dict.fromkeys([*_REPORTED, metric])),
         on_round=on_round,
@@ -215,159 +203,6 @@ def recorded_loss(booster: xgboost.Booster) -> Loss | None:
     """The loss that a booster says it was trained with; None where `train` did not make it."""
     config = booster.attr(LOSS_ATTRIBUTE)
     return None if config is None else from_config(json.loads(config))
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """The rows of one matrix: what is asked of it every round and never changes."""
-
-    matrix: xgboost.DMatrix
-    target: Float32Array
-    own_weight: Float32Array
-    counts: npt.NDArray[np.float64] | None
-    weight_rule: WeightRule
-
-    @classmethod
-    def of(cls, matrix: xgboost.DMatrix, name: str) -> _Rows:
-        target = matrix.get_label()
-        if target.shape != (matrix.num_row(),):
-            msg = (
-                f"train needs one label a row in {name}; got labels of shape {target.shape} for "
-                f"{matrix.num_row()} rows; pass one target column as label=."
-            )
-            raise InputError(msg)
-        own_weight = matrix.get_weight()
-        return cls(matrix, target, own_weight, *row_counts(own_weight, target.size))
-
-    def predict(self, model: xgboost.Booster) -> Float32Array:
-        # XGBoost caches a matrix's margin, so this adds the last tree and copies.
-        return model.predict(self.matrix, output_margin=True)
-
-    def measure(self, metrics: Sequence[str], prediction: Float32Array) -> dict[str, float]:
-        return {name: METRICS[name](self.target, prediction, self.counts) for name in metrics}
-
-    def shares(self, pointwise: PointwiseLoss, prediction: Float32Array) -> dict[str, float]:
-        size = np.abs(self.target - prediction)
-        within = [
-            float(np.average(size <= limit, weights=self.counts))
-            for limit in pointwise.regions.values()
-        ]
-        return dict(zip(pointwise.regions, np.diff(within, prepend=0.0).tolist(), strict=True))
-
-
-class _Boosting(xgboost.callback.TrainingCallback):
-    """One training seen from inside: it weighs the rows before each tree and tells of it after."""
-
-    def __init__(
-        self,
-        *,
-        loss: Loss,
-        rows: _Rows,
-        scale: float,
-        by_objective: bool,
-        evals: Sequence[tuple[str, _Rows]],
-        metrics: Sequence[str],
-        on_round: Callable[[Round], None] | None,
-        listeners: Sequence[xgboost.callback.TrainingCallback],
-    ) -> None:
-        super().__init__()
-        self.by_objective = by_objective
-        self._loss, self._rows, self._scale = loss, rows, scale
-        self._evals, self._metrics, self._on_round = evals, metrics, on_round
-        # Called from here, after the metrics are in: XGBoost 3.1 calls callbacks in any order.
-        self._listeners = listeners
-        # Where XGBoost's own objective does the weighing, the user's weights may serve as they are.
-        self._sets_weights = not by_objective and (
-            loss.XGBOOST_OBJECTIVE is None or scale != 1 or rows.weight_rule == "mean 1"
-        )
-        self._number = 0
-
-    def before_training(self, model: Any) -> Any:  # noqa: ANN401 - XGBoost's signature
-        self._number = model.num_boosted_rounds()
-        self._margin = self._rows.predict(model)
-        for listener in self._listeners:
-            model = listener.before_training(model)
-        return model
-
-    def before_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ANN401 - XGBoost's signature
-        if not self.by_objective:
-            _, hessian = self._gradient_pair(self._margin)
-            if self._sets_weights:
-                self._rows.matrix.set_weight(hessian)
-        return any(each.before_iteration(model, epoch, evals_log) for each in self._listeners)
-
-    def objective(
-        self,
-        predt: Float32Array,
-        dtrain: xgboost.DMatrix,  # noqa: ARG002 - XGBoost's signature
-    ) -> tuple[Float32Array, Float32Array]:
-        # Not self._margin: DART asks for the gradient at a part of the trees.
-        return self._gradient_pair(predt)
-
-    def _gradient_pair(self, prediction: Float32Array) -> tuple[Float32Array, Float32Array]:
-        rows, r = self._rows, self._rows.target - prediction
-        try:
-            self._pointwise = self._loss.adapt(Residuals(r, rows.counts))
-        except InputError as error:
-            msg = f"Round {self._number}: {error}"
-            raise InputError(msg) from error
-        if self._loss.XGBOOST_OBJECTIVE is None:
-            weight, self._floored = self._pointwise.relative_weight(r)
-        else:
-            weight, self._floored = np.ones(r.size), 0
-        self._mean_weight = float(np.average(weight, weights=rows.counts))
-        counted: npt.NDArray[Any] = np.ones(r.size) if rows.counts is None else rows.counts
-        # Rounded to float32 before the product, as XGBoost does it: the trees are to the bit those
-        # that it builds from weights.
-        with np.errstate(over="ignore", invalid="ignore"):
-            hessian = (weight * counted * self._scale).astype(np.float32)
-            gradient = -r * hessian
-        sound = np.isfinite(gradient) & np.isfinite(hessian) & ((hessian > 0) | (counted == 0))
-        if not sound.all():
-            msg = (
-                f"Round {self._number}: gradients must be finite and hessians positive; got "
-                f"{np.count_nonzero(~sound)} of {r.size} rows where they are not; look for sample "
-                "weights or targets of extreme size."
-            )
-            raise InputError(msg)
-        return gradient, hessian
-
-    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ANN401 - XGBoost's signature
-        self._margin = self._rows.predict(model)
-        train = self._rows.measure(self._metrics, self._margin)
-        valid: dict[str, float] = {}
-        shares: dict[str, float] = {}
-        for name, rows in self._evals:
-            prediction = self._margin if rows is self._rows else rows.predict(model)
-            valid = train if rows is self._rows else rows.measure(self._metrics, prediction)
-            shares = rows.shares(self._pointwise, prediction)
-            # XGBoost's own road for metrics prints them with six decimals and reads them back.
-            for metric, value in valid.items():
-                evals_log.setdefault(name, {}).setdefault(metric, []).append(value)
-        if self._on_round is not None:
-            self._on_round(
-                Round(
-                    number=self._number,
-                    pointwise=self._pointwise,
-                    mean_weight=self._mean_weight,
-                    floored=self._floored,
-                    train=train,
-                    valid=valid,
-                    valid_shares=shares,
-                )
-            )
-        self._number += 1
-        return any(each.after_iteration(model, epoch, evals_log) for each in self._listeners)
-
-    def after_training(self, model: Any) -> Any:  # noqa: ANN401 - XGBoost's signature
-        for listener in self._listeners:
-            model = listener.after_training(model)
-        return model
-
-    def restore_weights(self) -> None:
-        """Give the user's matrix back as it was: with no weights where there were none."""
-        if self._sets_weights:
-            self._rows.matrix.set_weight(self._rows.own_weight)
 
 
 def _check(
@@ -408,7 +243,7 @@ def _check_continues(
         raise InputError(msg)
 
 
-def _doublings(loss: Loss, rows: _Rows) -> int:
+def _doublings(loss: Loss, rows: Rows) -> int:
     """By which power of 2 a tiny target must grow to have a robust scale of about 1."""
     stats = Residuals(rows.target, rows.counts)
     scale = 1.4826 * stats.mad() or math.sqrt(stats.variance())

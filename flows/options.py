@@ -143,7 +143,7 @@ def ending(logs: Sequence[RunLog]) -> int:
     for spool in spools:
         click.echo(
             f"Not everything was logged; the rest is in {spool}; once the store answers, send it "
-            f'with: python -c "from asrl_mlflow import tracking; tracking.resend({str(spool)!r})"',
+            f'with: python -c "from asrl_mlflow.spool import resend; resend({str(spool)!r})"',
             err=True,
         )
     return INCOMPLETE if spools else DONE

@@ -11,7 +11,7 @@ import pytest
 import xgboost
 from mlflow.exceptions import MlflowException
 
-from asrl_mlflow import datasets, losses, tracking, train
+from asrl_mlflow import datasets, losses, spool, tracking, train
 from asrl_mlflow.errors import StoreError
 from asrl_mlflow.losses.continuous_asrl import PointwiseContinuousASRL
 from asrl_mlflow.rounds import Round
@@ -250,7 +250,7 @@ def test_what_the_store_does_not_take_is_spooled_and_can_be_sent_again(store, tm
         for name in ("params", "metrics", "runs"):
             connection.exec_driver_sql(f"ALTER TABLE {name}_gone RENAME TO {name}")
     assert store.get_run(log.run_id).info.status == "RUNNING"
-    assert tracking.resend(log.spool) == 5
+    assert spool.resend(log.spool) == 5
     assert not log.spool.exists()
     run = store.get_run(log.run_id)
     assert run.data.params == {"before": "1", "after": "2"}
@@ -264,12 +264,12 @@ def test_what_the_store_does_not_take_is_spooled_and_can_be_sent_again(store, tm
 
 def test_a_spool_file_stays_whole_when_the_store_fails_again(store, tmp_path):
     tracking.connect()
-    spool = tmp_path / "spool.jsonl"
+    kept = tmp_path / "spool.jsonl"
     line = {"run_id": "0" * 32, "kind": "params", "content": {"a": "1"}}
-    spool.write_text(json.dumps(line) + "\n")
+    kept.write_text(json.dumps(line) + "\n")
     with pytest.raises(MlflowException):
-        tracking.resend(spool)
-    assert json.loads(spool.read_text()) == line
+        spool.resend(kept)
+    assert json.loads(kept.read_text()) == line
 
 
 def test_no_thread_is_left_when_a_run_has_ended(store):
