@@ -20,6 +20,7 @@ import xgboost
 
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import Loss, PointwiseLoss
+from asrl_mlflow.losses.loss import gradient_pair
 from asrl_mlflow.metrics import METRICS
 from asrl_mlflow.residuals import Residuals, WeightRule, row_counts
 from asrl_mlflow.rounds import Round
@@ -165,29 +166,15 @@ class Boosting(xgboost.callback.TrainingCallback):
         rows, r = self._rows, self._rows.target - prediction
         try:
             self._pointwise = self._loss.adapt(Residuals(r, rows.counts))
+            if self._loss.XGBOOST_OBJECTIVE is None:
+                weight, self._floored = self._pointwise.relative_weight(r)
+            else:
+                weight, self._floored = np.ones(r.size), 0
+            self._mean_weight = float(np.average(weight, weights=rows.counts))
+            return gradient_pair(r, weight * self._scale, rows.counts)
         except InputError as error:
             msg = f"Round {self._number}: {error}"
             raise InputError(msg) from error
-        if self._loss.XGBOOST_OBJECTIVE is None:
-            weight, self._floored = self._pointwise.relative_weight(r)
-        else:
-            weight, self._floored = np.ones(r.size), 0
-        self._mean_weight = float(np.average(weight, weights=rows.counts))
-        counted: npt.NDArray[Any] = np.ones(r.size) if rows.counts is None else rows.counts
-        # Rounded to float32 before the product, as XGBoost does it: the trees are to the bit those
-        # that it builds from weights.
-        with np.errstate(over="ignore", invalid="ignore"):
-            hessian = (weight * counted * self._scale).astype(np.float32)
-            gradient = -r * hessian
-        sound = np.isfinite(gradient) & np.isfinite(hessian) & ((hessian > 0) | (counted == 0))
-        if not sound.all():
-            msg = (
-                f"Round {self._number}: gradients must be finite and hessians positive; got "
-                f"{np.count_nonzero(~sound)} of {r.size} rows where they are not; look for sample "
-                "weights or targets of extreme size."
-            )
-            raise InputError(msg)
-        return gradient, hessian
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ANN401 - XGBoost's signature
         """Measure the new tree and tell the listener."""

@@ -25,6 +25,7 @@ class Round:
         Training rows whose weight was held up by the floor of 2**-120.
     train, valid : mapping of metric name to value
         With this tree, in target units; `valid` is of the last entry of `evals`, empty without.
+        (DART rescales earlier trees, so there a later model cut at this round differs.)
     valid_shares : mapping of region name to share
         How the rows of the last entry of `evals` fall into this round's regions; sums to 1.
         Training shares are constant by construction.

@@ -8,11 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
+import numpy as np
 import xgboost
 
 from asrl_mlflow.boosting import Boosting, Rows
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import Loss, from_config, to_config
+from asrl_mlflow.losses.loss import NEGLIGIBLE
 from asrl_mlflow.metrics import SELECTING
 from asrl_mlflow.residuals import Residuals
 from asrl_mlflow.rounds import Round
@@ -26,14 +28,17 @@ SCALE_ATTRIBUTE = "asrl_objective_scale"
 # XGBoost refuses splits that gain less than about 1e-6, an absolute number in target units squared.
 # Below this robust scale that is felt, so objective and regularisation are scaled up together.
 _TINY = 1 / 16
-# Half of float32's exponents: scaled hessians and their sums stay finite.
-_MOST_DOUBLINGS = 60
-# What is scaled with the objective: XGBoost's names for it, and its default.
+# A gain is a sum of squared residuals, in float32: the largest residual may grow to 2**40, and the
+# hessian to 2**120.
+_MOST_BITS, _MOST_DOUBLINGS = 40, 60
+# Robust scales outside of which float32 gains overflow or vanish whatever is done.
+_LEAST_SCALE, _MOST_SCALE = 1e-18, 1e15
+# What is scaled with the objective, under the names of XGBoost's config, with its other names.
 _SCALED = {
-    ("lambda", "reg_lambda"): 1.0,
-    ("alpha", "reg_alpha"): 0.0,
-    ("gamma", "min_split_loss"): 0.0,
-    ("min_child_weight",): 1.0,
+    "reg_lambda": ("reg_lambda", "lambda"),
+    "reg_alpha": ("reg_alpha", "alpha"),
+    "gamma": ("gamma", "min_split_loss"),
+    "min_child_weight": ("min_child_weight",),
 }
 _REPORTED = ("mae", "rmse")
 
@@ -44,7 +49,7 @@ def train(
     num_boost_round: int = 100,
     *,
     loss: Loss,
-    evals: Sequence[tuple[xgboost.DMatrix, str]] = (),
+    evals: Sequence[tuple[xgboost.DMatrix, str]] | None = (),
     early_stopping_rounds: int | None = None,
     metric: str = "mae",
     on_round: Callable[[Round], None] | None = None,
@@ -59,12 +64,12 @@ def train(
     Parameters
     ----------
     params : mapping
-        XGBoost's parameters, but not `objective`. `base_score` is set to the (weighted) median of
+        XGBoost's parameters, but not `objective` and `scale_pos_weight`. `base_score` is set to the (weighted) median of
         the training target unless given here or taken over from `xgb_model`.
     dtrain : DMatrix, QuantileDMatrix or ExtMemQuantileDMatrix
         One label a row, in target units. A QuantileDMatrix trains faster. Its weights are sample
         weights: whole numbers count rows, any others are rescaled to mean 1. The matrix is given
-        back as it was, also after an exception.
+        back as it was, also after an exception; callbacks meanwhile see it with the loss's weights.
     num_boost_round : int, >= 0
         Rounds to add.
     loss : Loss
@@ -72,7 +77,7 @@ def train(
     evals : sequence of (DMatrix, name)
         Where "mae", "rmse" and `metric` are computed each round. The last entry stops and selects.
     early_stopping_rounds : int, optional
-        Stop when `metric` on the last entry of `evals` has not improved for so many rounds. The
+        At least 1. Stop when `metric` on the last entry of `evals` has not improved for so many rounds. The
         booster returned is then cut at its best round.
     metric : {"mae", "rmse", "mse", "medae"}
         What early stopping looks at: never the loss, which is another function each round.
@@ -99,17 +104,19 @@ def train(
     Raises
     ------
     InputError
-        `objective` in params, labels that are missing or have several columns, an unknown metric,
-        early stopping without evals, a continued model with another loss, or a round whose
-        residuals, gradients or hessians are not finite (the message names round and rows).
+        `objective` in params, labels that are missing or have several columns, a target whose
+        robust scale is outside [1e-18, 1e15], an unknown metric, early stopping without evals, a
+        continued model with another loss, or a round whose residuals, gradients or hessians are not
+        finite (the message names round and rows).
 
     Notes
     -----
     `SquaredError` and `AbsoluteError` train through XGBoost's own objectives.
 
-    Targets whose robust scale is below 1/16 are learned badly by XGBoost itself (its smallest
+    Targets whose robust scale (1.4826 MAD) is below 1/16 are learned badly by XGBoost itself (its smallest
     allowed gain is an absolute number), so for them gradient, hessian, lambda, alpha, gamma and
-    min_child_weight are multiplied by one power of two. The booster keeps the values given.
+    min_child_weight are multiplied by one power of two (tree boosters only). The booster keeps the
+    values given.
 
     Examples
     --------
@@ -120,21 +127,23 @@ def train(
     >>> y[::5] += 100  # one target in five is spoiled
     >>> dtrain = xgboost.QuantileDMatrix(x, label=y)
     >>> booster = train({"max_depth": 2}, dtrain, 50, loss=losses.ContinuousASRL(0.5, 0.7))
-    >>> error = np.abs(booster.inplace_predict(x) - (5 + 3 * x[:, 0]))
-    >>> bool(error.mean() < 0.5)
+    >>> off = np.abs(booster.inplace_predict(x) - (5 + 3 * x[:, 0]))
+    >>> bool(off.mean() < 0.5)
     True
     """
-    _check(params, metric, early_stopping_rounds, evals)
+    settings, evals = dict(params), list(evals or ())
+    _check(settings, dtrain, loss, metric, early_stopping_rounds, evals)
     rows = Rows.of(dtrain, "dtrain")
-    settings = dict(params)
     if xgb_model is None:
         settings.setdefault("base_score", Residuals(rows.target, rows.counts).median())
     else:
         _check_continues(xgb_model, loss, change_loss=change_loss)
-    doublings = _doublings(loss, rows)
-    given = _regularisation(settings)
-    natively_measured = _native_metrics(settings.pop("eval_metric", ()))
+    natively_measured = _native_metrics(settings.pop("eval_metric", None) or ())
+    doublings, given = _doublings(loss, rows, settings), {}
     if doublings:
+        given = _regularisation(xgboost.Booster(settings, [dtrain], model_file=xgb_model))
+        aliases = {alias for name in given for alias in _SCALED[name]}
+        settings = {name: value for name, value in settings.items() if name not in aliases}
         settings |= {name: value * 4.0**doublings for name, value in given.items()}
     settings |= {
         "objective": loss.XGBOOST_OBJECTIVE or "reg:squarederror",
@@ -152,7 +161,7 @@ def train(
     listeners = list(callbacks or ())
     if verbose_eval:
         listeners.append(xgboost.callback.EvaluationMonitor(period=int(verbose_eval)))
-    if early_stopping_rounds:
+    if early_stopping_rounds and num_boost_round > 0:
         listeners.append(
             xgboost.callback.EarlyStopping(
                 rounds=early_stopping_rounds,
@@ -179,7 +188,7 @@ def train(
             settings,
             dtrain,
             num_boost_round,
-            evals=list(evals),
+            evals=evals,
             obj=boosting.objective if boosting.by_objective else None,
             callbacks=[boosting],
             evals_result=evals_result,
@@ -188,7 +197,7 @@ def train(
         )
     finally:
         boosting.restore_weights()
-    booster.set_param({**(given if doublings else {}), "disable_default_eval_metric": 0})
+    booster.set_param({**given, "disable_default_eval_metric": 0})
     booster.set_attr(
         **{
             LOSS_ATTRIBUTE: json.dumps(to_config(loss)),
@@ -207,18 +216,41 @@ def recorded_loss(booster: xgboost.Booster) -> Loss | None:
 
 def _check(
     params: Mapping[str, Any],
+    dtrain: xgboost.DMatrix,
+    loss: Loss,
     metric: str,
     early_stopping_rounds: int | None,
     evals: Sequence[tuple[xgboost.DMatrix, str]],
 ) -> None:
+    if not isinstance(loss, Loss):
+        msg = f"train needs a loss, such as losses.ContinuousASRL(); got {loss!r}."
+        raise InputError(msg)
+    if not isinstance(dtrain, xgboost.DMatrix | xgboost.ExtMemQuantileDMatrix):
+        msg = (
+            f"train needs a DMatrix or QuantileDMatrix; got {type(dtrain).__name__}; pass "
+            "xgboost.QuantileDMatrix(x, label=y)."
+        )
+        raise InputError(msg)
     if "objective" in params:
         msg = (
             "train takes the objective from loss; got "
             f"params['objective']={params['objective']!r}; remove it."
         )
         raise InputError(msg)
+    if params.get("scale_pos_weight", 1) != 1:
+        msg = (
+            "scale_pos_weight is for classes, and train is for regression; got "
+            f"{params['scale_pos_weight']}; set sample weights instead."
+        )
+        raise InputError(msg)
     if metric not in SELECTING:
         msg = f"train needs a metric out of {', '.join(SELECTING)}; got {metric!r}."
+        raise InputError(msg)
+    if early_stopping_rounds is not None and early_stopping_rounds < 1:
+        msg = (
+            f"Early stopping needs at least 1 round; got early_stopping_rounds="
+            f"{early_stopping_rounds}; pass None for no early stopping."
+        )
         raise InputError(msg)
     if early_stopping_rounds and not evals:
         msg = (
@@ -243,23 +275,32 @@ def _check_continues(
         raise InputError(msg)
 
 
-def _doublings(loss: Loss, rows: Rows) -> int:
+def _doublings(loss: Loss, rows: Rows, settings: Mapping[str, Any]) -> int:
     """By which power of 2 a tiny target must grow to have a robust scale of about 1."""
-    stats = Residuals(rows.target, rows.counts)
-    scale = 1.4826 * stats.mad() or math.sqrt(stats.variance())
+    median = Residuals(rows.target, rows.counts).median()
+    stats = Residuals(rows.target - np.float64(median), rows.counts)
+    mad, wide = stats.quantile_abs([0.5, 0.95])
+    # Where most targets are equal but for noise in their last digits, the others give the scale.
+    scale = 1.4826 * mad if mad > NEGLIGIBLE * wide else (wide or math.sqrt(stats.variance()))
+    if scale and not _LEAST_SCALE <= scale <= _MOST_SCALE:
+        msg = (
+            f"train needs a target whose robust scale is in [{_LEAST_SCALE:g}, {_MOST_SCALE:g}], "
+            f"which is as far as float32 reaches; got {scale:.3g}; change its unit."
+        )
+        raise InputError(msg)
+    trees = settings.get("booster", "gbtree") != "gblinear"
     # reg:absoluteerror has gradients of size 1 whatever the target's unit.
-    if not 0 < scale < _TINY or loss.XGBOOST_OBJECTIVE == "reg:absoluteerror":
+    if not 0 < scale < _TINY or not trees or loss.XGBOOST_OBJECTIVE == "reg:absoluteerror":
         return 0
-    return min(1 - math.frexp(scale)[1], _MOST_DOUBLINGS)
+    headroom = _MOST_BITS - math.frexp(stats.quantile_abs(1.0))[1]
+    return max(0, min(1 - math.frexp(scale)[1], headroom, _MOST_DOUBLINGS))
 
 
-def _regularisation(settings: Mapping[str, Any]) -> dict[str, float]:
-    """The parameters that have the objective's unit, under the names given, defaults filled in."""
-    found: dict[str, float] = {}
-    for names, default in _SCALED.items():
-        given = [name for name in names if name in settings]
-        found |= {name: float(settings.get(name, default)) for name in given or names[:1]}
-    return found
+def _regularisation(booster: xgboost.Booster) -> dict[str, float]:
+    """The parameters that have the objective's unit, as this booster would use them."""
+    config = json.loads(booster.save_config())["learner"]["gradient_booster"]
+    trees = config.get("gbtree", config)["tree_train_param"]
+    return {name: float(trees[name]) for name in _SCALED}
 
 
 def _native_metrics(eval_metric: str | Sequence[Any]) -> list[Any]:

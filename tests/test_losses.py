@@ -258,15 +258,39 @@ def test_a_loss_and_its_pointwise_loss_are_frozen(loss):
         ),
         (
             lambda: losses.ContinuousASRL(tail=math.inf),
-            "ContinuousASRL needs 0 < tail < inf; got tail=inf; try 1.0.",
+            "ContinuousASRL needs 1e-100 <= tail <= 1e100; got tail=inf; try 1.0.",
         ),
         (
             lambda: losses.Huber(delta="1"),
-            "Huber needs 0 < delta < inf; got delta='1'; try 1.345 standard deviations of the noise.",
+            "Huber needs 1e-100 <= delta <= 1e100; got delta='1'; try 1.345 standard deviations of "
+            "the noise.",
         ),
         (
             lambda: losses.AdaptiveHuber(quantile=math.nan),
             "AdaptiveHuber needs 0 < quantile < 1; got quantile=nan; try 0.9.",
+        ),
+        (
+            lambda: losses.Huber(delta=np.float64(-2)),
+            "Huber needs 1e-100 <= delta <= 1e100; got delta=-2.0; try 1.345 standard deviations "
+            "of the noise.",
+        ),
+        (
+            lambda: losses.from_config("huber"),
+            'A loss\'s config has the form {"name": ..., "params": {...}}; got \'huber\'.',
+        ),
+        (
+            lambda: losses.from_config({"name": "huber", "parms": {}}),
+            'A loss\'s config has the form {"name": ..., "params": {...}}; got '
+            "{'name': 'huber', 'parms': {}}.",
+        ),
+        (
+            lambda: losses.from_config({"name": "huber", "params": None}),
+            'A loss\'s config has the form {"name": ..., "params": {...}}; got params=None.',
+        ),
+        (
+            lambda: losses.Huber().objective(np.ones(2), np.ones(2)),
+            "Huber.objective is for xgboost.train; got a ndarray for the matrix; XGBRegressor takes "
+            "sklearn_objective.",
         ),
         (
             lambda: losses.from_config({"name": "asrl_d"}),
@@ -328,7 +352,9 @@ def test_zero_inflated_residuals_widen_the_core_and_are_counted():
     assert all_but_one.delta_high == pytest.approx(np.append(np.zeros(99), 5.0).std())
     assert all_but_one.fallback == 2
     huber = losses.AdaptiveHuber(quantile=0.5).adapt(Residuals(r))
-    assert (huber.delta, huber.fallback) == (pytest.approx(r.std()), 1)
+    assert (huber.delta, huber.fallback) == (np.quantile(r, 0.95), 1)
+    absolute = losses.AbsoluteError().adapt(Residuals(r))
+    assert (absolute.scale, absolute.fallback) == (np.quantile(r, 0.95), 1)
 
 
 def test_a_zero_spread_of_published_asrl_becomes_the_standard_deviation_and_is_counted():
@@ -338,6 +364,30 @@ def test_a_zero_spread_of_published_asrl_becomes_the_standard_deviation_and_is_c
     assert point.beta == point.gamma == pytest.approx(1 / (r.std() + 1e-6))
     equal = losses.ASRL().adapt(Residuals(np.full(5, 2.0)))
     assert (equal.alpha, equal.beta, equal.gamma, equal.fallback) == (1, 1, 1, 3)
+
+
+@pytest.mark.parametrize("tail", [1e-100, 1e100])
+def test_the_ends_of_a_parameters_interval_give_finite_functions(tail):
+    r = np.append(0.0, np.logspace(-30, 37, 200))
+    for scale in (1e-30, 1.0, 1e30):
+        point = PointwiseContinuousASRL(scale, 2 * scale, tail)
+        assert np.isfinite(point.value(r)).all()
+        assert np.isfinite(point.weight(r)).all()
+
+
+def test_a_nearly_empty_core_counts_as_empty_and_a_small_one_does_not():
+    r = np.append(np.full(60, 1e-9), np.linspace(1, 30, 40))
+    assert losses.ContinuousASRL().adapt(Residuals(r)).fallback == 1
+    r[:60] = 1e-3
+    point = losses.ContinuousASRL().adapt(Residuals(r))
+    assert (point.delta_low, point.fallback) == (1e-3, 0)
+
+
+def test_a_spread_of_published_asrl_is_small_beside_the_upper_quartile_not_the_median():
+    # The median |r| is 0 here, beside which a MAD of 1e-9 would not count as small.
+    r = np.append(np.zeros(60), np.full(40, 5.0))
+    r[:60] += 1e-9 * (np.arange(60) % 7)
+    assert losses.ASRL().adapt(Residuals(r)).fallback == 1
 
 
 def test_weights_so_far_out_that_float32_would_lose_them_are_held_up_and_counted():

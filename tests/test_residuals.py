@@ -92,6 +92,16 @@ def test_a_level_of_float32_residuals_is_placed_in_float64():
     assert Residuals(r).quantile_abs(0.9) == pytest.approx(float(r[int(0.9 * (rows - 1))]), abs=1)
 
 
+def test_large_whole_weights_still_count_rows():
+    assert Residuals([1.0, 2.0], [1e11, 1e11]).median() == 1.5
+
+
+def test_tiny_fractional_weights_are_rescaled_to_mean_1():
+    counts, rule = row_counts([0.5e-305, 1.5e-305, 0.0], 3)
+    assert rule == "mean 1"
+    assert counts == pytest.approx([0.75, 2.25, 0.0])
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_residuals_that_are_not_finite_are_counted(bad):
     with pytest.raises(InputError, match=r"must be finite; got 2 that are not in 4 rows"):
@@ -107,6 +117,7 @@ def test_residuals_that_are_not_finite_are_counted(bad):
         ([1.0, 2.0], [1.0, -1.0], "got 1 others in 2 rows"),
         ([1.0, 2.0], [1.0, np.nan], "got 1 others in 2 rows"),
         ([1.0, 2.0], [0.0, 0.0], "at least one above 0; got 2 zeros"),
+        ([1.0, 2.0], [1e15, 1e15], "at most 2\\*\\*50; got 2e\\+15"),
     ],
 )
 def test_bad_residuals_and_weights_are_refused(r, weight, message):

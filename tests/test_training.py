@@ -342,6 +342,74 @@ def test_other_boosters_train_as_with_the_plain_objective(table, params, loss):
     np.testing.assert_array_equal(here.predict(ours), there.predict(theirs))
 
 
+@pytest.mark.parametrize("noise", [1e-9, 1e-17, 1e-25])
+@pytest.mark.parametrize("loss", [*ADAPTIVE, losses.SquaredError()], ids=str)
+def test_noise_in_the_last_digits_of_equal_targets_is_no_tiny_scale(table, noise, loss):
+    x, y = table
+    zero_inflated = np.where(x[:, 0] > 0.4, y, 0.0)
+    noisy = np.where(x[:, 0] > 0.4, y, noise * (np.arange(len(y)) % 3))
+    here, there = (
+        train(PARAMS, xgboost.QuantileDMatrix(x, label=target), 20, loss=loss)
+        for target in (zero_inflated, noisy)
+    )
+    assert there.attr("asrl_objective_scale") == "1"
+    off = np.abs(here.inplace_predict(x) - there.inplace_predict(x)).mean()
+    assert off < 0.1 * zero_inflated.std()
+
+
+def test_a_tiny_target_with_one_gross_outlier_is_scaled_no_further_than_float32_reaches(table):
+    x, y = table
+    y = 1e-9 * y
+    y[0] = 1e6
+    booster = train(PARAMS, xgboost.QuantileDMatrix(x, label=y), 30, loss=losses.ContinuousASRL())
+    assert 1 < float(booster.attr("asrl_objective_scale")) < 4.0**25
+    assert np.isfinite(booster.inplace_predict(x)).all()
+
+
+def test_most_equal_and_few_tiny_targets_are_scaled_by_the_few(table):
+    x, y = table
+    y = np.where(x[:, 0] > 0.4, y - 30, 0.0)
+    here, there = (
+        train(PARAMS, xgboost.QuantileDMatrix(x, label=unit * y), 20, loss=losses.SquaredError())
+        for unit in (1.0, 2.0**-20)
+    )
+    assert float(there.attr("asrl_objective_scale")) > 1
+    np.testing.assert_allclose(
+        there.inplace_predict(x) * 2.0**20, here.inplace_predict(x), rtol=1e-4, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("unit", [1e-22, 1e20])
+def test_a_target_beyond_the_reach_of_float32_is_refused(table, unit):
+    x, y = table
+    with pytest.raises(InputError, match=r"robust scale is in \[1e-18, 1e\+15\]"):
+        train(PARAMS, xgboost.QuantileDMatrix(x, label=unit * y), 2, loss=losses.Huber())
+
+
+@pytest.mark.parametrize("loss", [losses.SquaredError(), losses.ContinuousASRL()], ids=str)
+def test_gblinear_keeps_its_own_regularisation_on_tiny_targets(table, loss):
+    x, y = table
+    params = {"booster": "gblinear", "updater": "coord_descent", "nthread": 1}
+    here, there = xgboost.DMatrix(x, label=y), xgboost.DMatrix(x, label=2.0**-12 * y)
+    np.testing.assert_allclose(
+        2.0**12 * train(params, there, 20, loss=loss).predict(there),
+        train(params, here, 20, loss=loss).predict(here),
+        rtol=1e-3,
+    )
+
+
+def test_a_continued_booster_keeps_its_regularisation_on_tiny_targets(table):
+    x, y = table
+    loss = losses.ContinuousASRL()
+    predictions = []
+    for unit in (1.0, 2.0**-12):
+        dtrain = xgboost.QuantileDMatrix(x, label=unit * y)
+        first = train(PARAMS | {"lambda": 20}, dtrain, 5, loss=loss)
+        second = train({"nthread": 1}, dtrain, 5, loss=loss, xgb_model=first)
+        predictions.append(second.predict(dtrain) / unit)
+    np.testing.assert_allclose(*predictions, rtol=1e-5)
+
+
 def test_zero_inflated_targets_are_learned(table):
     x, y = table
     y = np.where(x[:, 0] > 0.4, y, 0.0)
@@ -359,8 +427,16 @@ def test_a_constant_target_is_predicted(table, loss):
     np.testing.assert_allclose(booster.inplace_predict(x), 7.5, rtol=1e-6)
 
 
-def test_no_round_gives_the_median(dtrain):
-    booster = train(PARAMS, dtrain, 0, loss=losses.ContinuousASRL())
+@pytest.mark.parametrize("early_stopping_rounds", [None, 3])
+def test_no_round_gives_the_median(dtrain, early_stopping_rounds):
+    booster = train(
+        PARAMS,
+        dtrain,
+        0,
+        loss=losses.ContinuousASRL(),
+        evals=[(dtrain, "valid")],
+        early_stopping_rounds=early_stopping_rounds,
+    )
     np.testing.assert_allclose(booster.predict(dtrain), np.float32(median(dtrain)))
     assert recorded_loss(booster) == losses.ContinuousASRL()
 
@@ -462,6 +538,21 @@ def test_a_base_score_that_was_given_is_kept(table, dtrain):
             {"metric": "rmsle"},
             "train needs a metric out of mae, rmse, mse, medae; got 'rmsle'.",
         ),
+        ({"loss": "asrl_c"}, "train needs a loss, such as losses.ContinuousASRL(); got 'asrl_c'."),
+        (
+            {"params": [("objective", "reg:tweedie")]},
+            "train takes the objective from loss; got params['objective']='reg:tweedie'; remove it.",
+        ),
+        (
+            {"params": {"scale_pos_weight": 3}},
+            "scale_pos_weight is for classes, and train is for regression; got 3; set sample "
+            "weights instead.",
+        ),
+        (
+            {"early_stopping_rounds": 0},
+            "Early stopping needs at least 1 round; got early_stopping_rounds=0; pass None for no "
+            "early stopping.",
+        ),
         (
             {"early_stopping_rounds": 3},
             "Early stopping needs rows to judge by; got early_stopping_rounds=3 and no evals; pass "
@@ -474,6 +565,12 @@ def test_a_bad_call_is_refused_in_one_line(dtrain, change, line):
     with pytest.raises(InputError) as caught:
         train(call.pop("params"), dtrain, 2, **call)
     assert str(caught.value) == line
+
+
+def test_a_matrix_that_is_none_is_refused(table):
+    x, _ = table
+    with pytest.raises(InputError, match="needs a DMatrix or QuantileDMatrix; got ndarray"):
+        train(PARAMS, x, 2, loss=losses.Huber())
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,14 @@ def from_config(config: Mapping[str, Any]) -> Loss:
     >>> from_config({"name": "asrl_c", "params": {"q_low": 0.7}})
     ContinuousASRL(q_low=0.7, q_high=0.9, tail=1.0)
     """
+    form = '{"name": ..., "params": {...}}'
+    if not isinstance(config, Mapping) or not set(config) <= {"name", "params"}:
+        msg = f"A loss's config has the form {form}; got {config!r}."
+        raise InputError(msg)
     name, params = str(config.get("name")), config.get("params", {})
+    if not isinstance(params, Mapping):
+        msg = f"A loss's config has the form {form}; got params={params!r}."
+        raise InputError(msg)
     if name not in LOSSES:
         msg = f"A loss needs one of the names {', '.join(LOSSES)}; got {name!r}"
         raise InputError(msg + _nearest(name, LOSSES))

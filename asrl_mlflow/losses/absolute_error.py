@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from asrl_mlflow.losses.loss import (
+    THRESHOLD,
     Array,
     Loss,
     PointwiseLoss,
     Statistics,
-    last_resort,
+    widened,
 )
 
 # Below this share of the median |r| the weight 1/|r| stops growing.
@@ -30,9 +31,12 @@ class PointwiseAbsoluteError(PointwiseLoss):
     ----------
     scale : float, in (0, inf)
         The median |r|, in target units: a residual of this size weighs one row.
+    fallback : {0, 1}
+        1 where the median was zero and a wider scale took its place.
     """
 
     scale: float
+    fallback: int = field(default=0, metadata=THRESHOLD)
 
     def value(self, r: npt.ArrayLike) -> Array:  # noqa: D102 - PointwiseLoss says it
         return np.abs(np.asarray(r, dtype=np.float64))
@@ -75,4 +79,4 @@ class AbsoluteError(Loss):
 
     def adapt(self, stats: Statistics) -> PointwiseAbsoluteError:
         """Only the approximation adapts: its scale is the median |r|."""
-        return PointwiseAbsoluteError(stats.quantile_abs(0.5) or last_resort(stats))
+        return PointwiseAbsoluteError(*widened(stats.quantile_abs(0.5), stats))

@@ -10,7 +10,6 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses.loss import (
     NEGLIGIBLE,
     THRESHOLD,
@@ -19,7 +18,7 @@ from asrl_mlflow.losses.loss import (
     Loss,
     PointwiseLoss,
     Statistics,
-    check_level,
+    check_levels,
     check_positive,
 )
 
@@ -81,7 +80,7 @@ class ASRL(Loss):
     q_low, q_high : float, 0 < q_low < q_high < 1
         Levels of the quantiles of |r| that give delta_low and delta_high (equations 1 to 3). The
         paper does not tell its values.
-    eps : float, in (0, inf)
+    eps : float, in [1e-100, 1e100]
         Added to each denominator: alpha = 1/(variance of r + eps), beta = 1/(IQR of |r| + eps),
         gamma = 1/(MAD of r + eps) (equations 5 to 7; population variance, unscaled MAD).
 
@@ -137,15 +136,3 @@ class ASRL(Loss):
         return PointwiseASRL(
             float(delta_low), float(delta_high), alpha, beta, gamma, fallback=int(sum(zero))
         )
-
-
-def check_levels(loss: Loss, q_low: float, q_high: float) -> None:
-    """Raise InputError unless 0 < q_low < q_high < 1."""
-    check_level(loss, "q_low", "0.5")
-    check_level(loss, "q_high", "0.9")
-    if not q_low < q_high:
-        msg = (
-            f"{type(loss).__name__} needs 0 < q_low < q_high < 1; got q_low={q_low}, "
-            f"q_high={q_high}; swap them or widen the gap."
-        )
-        raise InputError(msg)

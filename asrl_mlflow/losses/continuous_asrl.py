@@ -10,7 +10,6 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from asrl_mlflow.losses.asrl import check_levels
 from asrl_mlflow.losses.loss import (
     NEGLIGIBLE,
     THRESHOLD,
@@ -18,8 +17,9 @@ from asrl_mlflow.losses.loss import (
     Loss,
     PointwiseLoss,
     Statistics,
+    check_levels,
     check_positive,
-    last_resort,
+    widened,
 )
 
 
@@ -73,7 +73,7 @@ class ContinuousASRL(Loss):
     ----------
     q_low, q_high : float, 0 < q_low < q_high < 1
         Levels of the quantiles of |r| that give delta_low and delta_high.
-    tail : float, in (0, inf)
+    tail : float, in [1e-100, 1e100]
         Scale of the logarithmic tail in units of delta_high. Small rejects outliers harder; with
         1 the influence beyond delta_high is delta_low delta_high / |r|.
 
@@ -90,8 +90,9 @@ class ContinuousASRL(Loss):
     loss with threshold delta_low; q_low to 1 is squared error.
 
     A delta_low of zero (more than q_low of the residuals are 0, as with zero-inflated targets) is
-    replaced by delta_high, and a delta_high of zero by the standard deviation; `fallback` counts
-    it. A delta_low under a millionth of delta_high counts as zero.
+    replaced by delta_high, and a delta_high of zero by the 0.95 quantile, or where that is zero too
+    by the standard deviation; `fallback` counts it. Zero is what is under a millionth of its
+    replacement.
 
     Examples
     --------
@@ -115,11 +116,11 @@ class ContinuousASRL(Loss):
     def adapt(self, stats: Statistics) -> PointwiseContinuousASRL:
         """Thresholds from the quantiles of this round's |r|."""
         low, high = (float(q) for q in stats.quantile_abs([self.q_low, self.q_high]))
-        delta_high = high or last_resort(stats)
+        delta_high, replaced = widened(high, stats)
         core_is_empty = low <= NEGLIGIBLE * delta_high
         return PointwiseContinuousASRL(
             delta_low=delta_high if core_is_empty else low,
             delta_high=delta_high,
             tail=self.tail,
-            fallback=int(core_is_empty) + int(high == 0),
+            fallback=replaced + int(core_is_empty),
         )

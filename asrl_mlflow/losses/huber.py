@@ -18,7 +18,7 @@ from asrl_mlflow.losses.loss import (
     Statistics,
     check_level,
     check_positive,
-    last_resort,
+    widened,
 )
 
 
@@ -56,14 +56,14 @@ class Huber(Loss):
 
     Parameters
     ----------
-    delta : float, in (0, inf)
+    delta : float, in [1e-100, 1e100]
         Largest quadratic |r|, **in target units**: it must be chosen for each target, and is
         exempt from every statement that losses here do not depend on units.
 
     Raises
     ------
     InputError
-        delta is not a finite number above 0.
+        delta is not a number in [1e-100, 1e100].
 
     References
     ----------
@@ -103,7 +103,8 @@ class AdaptiveHuber(Loss):
 
     Notes
     -----
-    Where the quantile is zero, the standard deviation of the residuals takes its place.
+    Where the quantile is zero (under a millionth of the 0.95 quantile), that quantile takes its
+    place, or where it is zero too the standard deviation of the residuals; `fallback` records it.
 
     Examples
     --------
@@ -120,5 +121,4 @@ class AdaptiveHuber(Loss):
 
     def adapt(self, stats: Statistics) -> PointwiseHuber:
         """The threshold at the quantile of |r|."""
-        delta = stats.quantile_abs(self.quantile)
-        return PointwiseHuber(delta or last_resort(stats), fallback=int(delta == 0))
+        return PointwiseHuber(*widened(stats.quantile_abs(self.quantile), stats))

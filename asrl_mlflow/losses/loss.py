@@ -142,11 +142,7 @@ class Loss(ABC):
         r = y - prediction
         counts, _ = row_counts(sample_weight, r.size)
         weight, _ = self.adapt(Residuals(r, counts)).relative_weight(r)
-        if counts is not None:
-            weight = weight * counts
-        # Rounded to float32 before the product: the very numbers reg:squarederror would compute.
-        hessian = weight.astype(np.float32)
-        return (-r * hessian).astype(np.float32), hessian
+        return gradient_pair(r, weight, counts)
 
     def objective(
         self,
@@ -167,6 +163,12 @@ class Loss(ABC):
         XGBoost leaves `base_score` at 0.5 for custom objectives: set it, to the median of the
         target, or the first rounds walk there. `asrl_mlflow.train` does that and more.
         """
+        if not hasattr(dtrain, "get_label"):
+            msg = (
+                f"{type(self).__name__}.objective is for xgboost.train; got a "
+                f"{type(dtrain).__name__} for the matrix; XGBRegressor takes sklearn_objective."
+            )
+            raise InputError(msg)
         return self._gradient_pair(dtrain.get_label(), predt, dtrain.get_weight())
 
     def sklearn_objective(
@@ -191,19 +193,75 @@ class Loss(ABC):
         return self._gradient_pair(y_true, y_pred, sample_weight)
 
 
+def gradient_pair(
+    r: FloatArray, weight: Array, counts: Array | None
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Gradient -w r and hessian w by the prediction, as XGBoost takes them.
+
+    Parameters
+    ----------
+    r : array of shape (n,)
+        Residuals, float32 where bits must be those of `reg:squarederror`.
+    weight : array of shape (n,)
+        Of each row, before sample weights.
+    counts : array of shape (n,), optional
+        Sample weights; where they are 0 the hessian may be 0 too.
+
+    Raises
+    ------
+    InputError
+        Rows (the message counts them) whose gradient is not finite or whose hessian is not
+        positive: XGBoost would make nonsense of them without a word.
+    """
+    # Rounded to float32 before the product, as XGBoost does it: the trees are to the bit those that
+    # it builds from weights.
+    with np.errstate(over="ignore", invalid="ignore"):
+        hessian = (weight if counts is None else weight * counts).astype(np.float32)
+        gradient = (-r * hessian).astype(np.float32)
+    sound = np.isfinite(gradient) & np.isfinite(hessian)
+    sound &= hessian > 0 if counts is None else (hessian > 0) | (counts == 0)
+    if not sound.all():
+        msg = (
+            f"Gradients must be finite and hessians positive; got {np.count_nonzero(~sound)} of "
+            f"{r.size} rows where they are not; look for sample weights or targets of extreme size."
+        )
+        raise InputError(msg)
+    return gradient, hessian
+
+
 def check_level(loss: Loss, name: str, remedy: str) -> None:
     """Raise InputError unless the parameter is a quantile level in the open interval (0, 1)."""
     level = getattr(loss, name)
     if not (_is_real(level) and 0 < level < 1):
-        msg = f"{type(loss).__name__} needs 0 < {name} < 1; got {name}={level!r}; try {remedy}."
+        msg = (
+            f"{type(loss).__name__} needs 0 < {name} < 1; got {name}={_plain(level)}; try {remedy}."
+        )
+        raise InputError(msg)
+
+
+def check_levels(loss: Loss, q_low: float, q_high: float) -> None:
+    """Raise InputError unless 0 < q_low < q_high < 1."""
+    check_level(loss, "q_low", "0.5")
+    check_level(loss, "q_high", "0.9")
+    if not q_low < q_high:
+        msg = (
+            f"{type(loss).__name__} needs 0 < q_low < q_high < 1; got q_low={q_low}, "
+            f"q_high={q_high}; swap them or widen the gap."
+        )
         raise InputError(msg)
 
 
 def check_positive(loss: Loss, name: str, remedy: str) -> None:
-    """Raise InputError unless the parameter is a finite number above 0."""
+    """Raise InputError unless the parameter is a number in [1e-100, 1e100].
+
+    The bounds keep products with float32 thresholds inside float64.
+    """
     number = getattr(loss, name)
-    if not (_is_real(number) and 0 < number < math.inf):
-        msg = f"{type(loss).__name__} needs 0 < {name} < inf; got {name}={number!r}; try {remedy}."
+    if not (_is_real(number) and 1e-100 <= number <= 1e100):  # noqa: PLR2004 - as documented
+        msg = (
+            f"{type(loss).__name__} needs 1e-100 <= {name} <= 1e100; got {name}={_plain(number)}; "
+            f"try {remedy}."
+        )
         raise InputError(msg)
 
 
@@ -213,11 +271,17 @@ def _is_real(number: object) -> bool:
     )
 
 
-def last_resort(stats: Statistics) -> float:
-    """The scale that stands in for a threshold of zero: the standard deviation of the residuals.
+def _plain(number: object) -> str:
+    return repr(number.item() if isinstance(number, np.generic) else number)[:40]
 
-    A threshold of zero (most residuals exactly 0, as with zero-inflated targets) would take all
-    weight from every other row, and training would stop without a word. Where all residuals are 0
-    there is nothing to weigh, and 1 keeps the functions defined.
+
+def widened(threshold: float, stats: Statistics) -> tuple[float, int]:
+    """A threshold, or a wider one where it is as good as zero; and 1 where that was needed.
+
+    A threshold of zero (most residuals 0 but for noise in their last digits, as with zero-inflated
+    targets) would take all weight from every other row, and training would stop without a word. In
+    its place comes the 0.95 quantile of |r|; where that is 0, the standard deviation; and where all
+    residuals are 0, so that there is nothing to weigh, 1.
     """
-    return math.sqrt(stats.variance()) or 1.0
+    wide = stats.quantile_abs(0.95) or math.sqrt(stats.variance()) or 1.0
+    return (threshold, 0) if threshold > NEGLIGIBLE * wide else (wide, 1)
