@@ -35,4 +35,4 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module or one of its name
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return [*__all__, "__version__"]

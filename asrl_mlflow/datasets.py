@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.tables import listed, read
+from asrl_mlflow.tables import SUFFIXES, listed, read
 
 EMBEDDED = "diabetes"
 PAPER = ("california", "concrete", "gas_turbine", "power_plant", "airfoil")
@@ -78,6 +78,17 @@ class Dataset:
     source: str
     digest: str
 
+    def told(self) -> str:
+        """The table in one line, so that a wrong one is noticed before it is learned from.
+
+        Examples
+        --------
+        >>> load("diabetes").told()
+        "diabetes: 442 rows, 10 features, target 'disease_progression'"
+        """
+        rows, features = self.rows.features.shape
+        return f"{self.name}: {rows} rows, {features} features, target {self.target_name!r}"
+
 
 @dataclass(frozen=True)
 class Split:
@@ -120,7 +131,10 @@ def load(data: str = EMBEDDED, target: str | None = None) -> Dataset:
         name = data if data in PAPER or data == EMBEDDED else path.stem
     owner = source if path is None else str(path)
     column = _target_column(frame, target, owner)
+    # Whatever has missing values came as objects or nothing at all; XGBoost wants numbers.
     features = frame.drop(columns=column)
+    objects = features.select_dtypes(object).columns
+    features[objects] = features[objects].astype(np.float64)
     _check_features(features, owner)
     part = Part(features, _checked_target(frame[column], owner))
     return Dataset(name, part, column, source, _digest(frame))
@@ -193,6 +207,10 @@ def _find(data: str) -> Path | None:
     if data not in (EMBEDDED, *PAPER):
         if Path(data).is_file():
             return Path(data)
+        if Path(data).suffix.lower() in SUFFIXES or Path(data).is_dir():
+            what = "a folder" if Path(data).is_dir() else "no such file"
+            msg = f"Data needs a .csv or .parquet file; got {what}: {data}; check the path."
+            raise InputError(msg)
         known = (EMBEDDED, *PAPER)
         close = difflib.get_close_matches(data, known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else "check the path."
@@ -242,10 +260,11 @@ def _check_features(features: pd.DataFrame, owner: str) -> None:
     if illegal:
         msg = f"{owner}: XGBoost refuses [, ] and < in names; got {listed(illegal)}; rename them."
         raise InputError(msg)
-    infinite = [name for name in names if np.isinf(features[name].astype(float)).any()]
+    with np.errstate(over="ignore"):
+        infinite = [name for name in names if np.isinf(features[name].astype(np.float32)).any()]
     if infinite:
         msg = (
-            f"{owner}: features must be finite or missing; got infinite values in "
+            f"{owner}: features must be missing or below 3.4e38 (float32); got infinite values in "
             f"{listed(infinite)}; leave them empty, or cap them."
         )
         raise InputError(msg)
@@ -256,11 +275,12 @@ def _checked_target(column: pd.Series[float], owner: str) -> Target:
     if len(target) < _LEAST_ROWS:
         msg = f"{owner}: needs at least {_LEAST_ROWS} rows to split; got {len(target)}."
         raise InputError(msg)
-    bad = np.flatnonzero(~np.isfinite(target))
+    with np.errstate(over="ignore"):
+        bad = np.flatnonzero(~np.isfinite(target.astype(np.float32)))
     if bad.size:
         msg = (
-            f"{owner}: the target {column.name!r} must be finite; got {bad.size} missing or infinite "
-            f"values, the first in row {bad[0] + 1}; remove those rows."
+            f"{owner}: the target {column.name!r} must be finite (float32); got {bad.size} missing "
+            f"or infinite values, the first in row {bad[0] + 1}; remove those rows."
         )
         raise InputError(msg)
     return target

@@ -153,10 +153,16 @@ def experiment(
     seconds = time.perf_counter() - started
     prediction = booster.inplace_predict(parts.test.features)
     metrics = {name: metric(parts.test.target, prediction) for name, metric in METRICS.items()}
+    # The last round that is in the booster: early stopping cuts off those after the best.
+    last = rounds[booster.num_boosted_rounds() - 1]
     log.metrics(
-        {**{f"test.{name}": value for name, value in metrics.items()}, "fit_seconds": seconds}
+        {
+            **{f"test.{name}": value for name, value in metrics.items()},
+            "fit_seconds": seconds,
+            "best_round": last.number,
+        }
     )
-    log.artifact("loss.json", _loss_json(loss, booster, rounds[-1]))
+    log.artifact("loss.json", _loss_json(loss, booster, last))
     log.artifact("booster.ubj", bytes(booster.save_raw("ubj")))
     title = f"{loss.name} on {dataset.name}, seed {seed}{contamination.told()}"
     figures = {

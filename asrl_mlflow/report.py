@@ -42,7 +42,8 @@ SUMMARY = (
     ("seconds", "seconds"),
 )
 RECALL_NOTE = (
-    "recall: share of the test rows above the median target that are predicted above it too"
+    "recall: share of the test rows above the median target that are predicted above it too\n"
+    "        (predictions that are too high do well by it)"
 )
 
 # A loss's results: metric name to one value a seed.
@@ -78,12 +79,13 @@ def summary_table(scores: Mapping[str, Scores]) -> str:
     >>> one = {"rmse": [2.0], "r2": [0.5], "recall": [0.75], "seconds": [1.0]}
     >>> print(summary_table({"huber": {"mae": [1.5], **one}, "asrl_c": {"mae": [1.25], **one}}))
     loss    test MAE  test RMSE  test R2  recall  seconds
-    asrl_c      1.25          2      0.5    0.75        1
-    huber        1.5          2      0.5    0.75        1
+    asrl_c     1.250      2.000   0.5000  0.7500        1
+    huber      1.500      2.000   0.5000  0.7500        1
     """
     rows = [["loss", *(heading for _, heading in SUMMARY)]]
     rows += [
-        [name, *(_cell(scores[name][metric]) for metric, _ in SUMMARY)] for name in ranked(scores)
+        [name, *(_cell(metric, scores[name][metric]) for metric, _ in SUMMARY)]
+        for name in ranked(scores)
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
@@ -91,9 +93,11 @@ def summary_table(scores: Mapping[str, Scores]) -> str:
     )
 
 
-def _cell(values: Sequence[float]) -> str:
+def _cell(metric: str, values: Sequence[float]) -> str:
     spread = f" ± {stdev(values):.2g}" if len(values) > 1 else ""
-    return f"{mean(values):.4g}{spread}"
+    # Four digits, zeros at the end included, so that a column can be compared at a glance.
+    number = f"{mean(values):.2g}" if metric == "seconds" else f"{mean(values):#.4g}".rstrip(".")
+    return number + spread
 
 
 def png(figure: Figure) -> bytes:
@@ -121,8 +125,8 @@ def predicted_against_actual(
     figure = Figure(figsize=(5.5, 5.5), layout="constrained")
     axes = figure.add_subplot()
     _plain(axes)
-    ends = [min(actual.min(), predicted.min()), max(actual.max(), predicted.max())]
-    axes.plot(ends, ends, color="black", linewidth=1, label="perfect")
+    low, high = _limits(np.concatenate([actual, predicted]))
+    axes.plot([low, high], [low, high], color="black", linewidth=1, label="perfect")
     # Many points must not become one blot.
     opacity = float(np.clip(200 / len(actual), 0.08, 0.7))
     axes.scatter(
@@ -130,11 +134,28 @@ def predicted_against_actual(
     )
     axes.set(xlabel="actual target", ylabel="predicted target")
     axes.set_title(title, fontsize="medium", wrap=True)
-    legend = axes.legend(frameon=False, loc="upper left")
+    outside = np.count_nonzero(
+        (np.minimum(actual, predicted) < low) | (np.maximum(actual, predicted) > high)
+    )
+    if outside:
+        margin = 0.03 * (high - low)
+        axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))
+    legend = axes.legend(
+        frameon=False,
+        loc="upper left",
+        title=f"{outside} of {len(actual)} rows lie outside" if outside else None,
+    )
     for handle in legend.legend_handles:
         if handle is not None:
             handle.set_alpha(1)
     return figure
+
+
+def _limits(values: npt.NDArray[np.floating]) -> tuple[float, float]:
+    """Ends of an axis: of all values, unless a few outliers would press the others into a corner."""
+    low, high = np.quantile(values, [0.25, 0.75])
+    reach = 4 * (high - low)
+    return float(max(values.min(), low - reach)), float(min(values.max(), high + reach))
 
 
 def thresholds_and_weights(rounds: Sequence[Round], loss: str, title: str) -> Figure | None:
@@ -177,11 +198,13 @@ def thresholds_and_weights(rounds: Sequence[Round], loss: str, title: str) -> Fi
         means = [round_.mean_weight for round_ in rounds]
         below.plot(numbers, means, color=COLOURS[loss], linewidth=2, label="mean row weight")
         below.set(ylabel="mean weight of a row (1 = full)", ylim=(0, 1.05))
-    # Log: under contamination delta_high is a hundred times delta_low. A threshold of 0 is left out.
-    above.set(ylabel="threshold (target units)", yscale="log")
+    above.set(ylabel="threshold (target units)")
+    if all(line.get_ydata().min() > 0 for line in above.get_lines()):
+        # Under contamination delta_high is a hundred times delta_low.
+        above.set_yscale("log")
     above.set_title(title, fontsize="medium", wrap=True)
     below.set(xlabel="boosting round")
-    below.xaxis.set_major_locator(MaxNLocator(integer=True))
+    below.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     for axes in (above, below):
         if axes.get_yscale() == "log":
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -206,15 +229,16 @@ def metric_bars(scores: Mapping[str, Scores], title: str) -> Figure:
     # Best on top.
     names.reverse()
     panels = [entry for entry in SUMMARY if entry[0] != "seconds"]
-    better = {"mae": "smaller is better", "rmse": "smaller is better"}
+    better = {"mae": "smaller is better", "rmse": "smaller is better", "r2": "larger is better"}
     figure = Figure(figsize=(11, 1.6 + 0.42 * len(names)), layout="constrained")
-    figure.suptitle(title, fontsize="medium")
+    several = len(scores[names[0]]["mae"]) > 1
+    legend = "\nbars: mean over seeds; dots: seeds; lines: standard deviation" if several else ""
+    figure.suptitle(title + legend, fontsize="medium")
     for axes, (metric, heading) in zip(
         figure.subplots(1, len(panels), sharey=True), panels, strict=True
     ):
         for place, name in enumerate(names):
             values = np.asarray(scores[name][metric])
-            several = len(values) > 1
             axes.barh(
                 place,
                 values.mean(),
@@ -225,8 +249,17 @@ def metric_bars(scores: Mapping[str, Scores], title: str) -> Figure:
             )
             if several:
                 axes.scatter(values, np.full(len(values), place), s=10, color="black", zorder=3)
+            # In a column beside the bars, clear of dots and lines.
+            axes.text(
+                1.02,
+                place,
+                f"{values.mean():.3g}",
+                transform=axes.get_yaxis_transform(),
+                va="center",
+                fontsize="small",
+            )
         axes.set_yticks(range(len(names)), names)
-        axes.set(title=heading, xlabel=better.get(metric, "larger is better"))
+        axes.set(title=heading, xlabel=better.get(metric, "too high predictions do well"))
         _plain(axes)
     return figure
 

@@ -16,27 +16,39 @@ import mlflow
 import mlflow.entities
 
 
-def resend(spool: str | Path) -> int:
-    """Deliver a spool file to the store and delete it.
+def resend(file: str | Path) -> int:
+    """Deliver a spool file to the store that its entries were meant for, and delete it.
 
     Parameters
     ----------
-    spool : path
-        What `RunLog.spool` named. It stays whole if the store fails again, and delivering an entry
-        twice does no harm.
+    file : path
+        What `RunLog.file` named. It stays whole if the store fails again, and delivering an entry
+        twice does no harm, except that a run which had not even been created is created anew.
 
     Returns
     -------
     int
         How many entries were delivered.
     """
-    client = mlflow.MlflowClient()
-    lines = Path(spool).read_text(encoding="utf-8").splitlines()
+    lines = Path(file).read_text(encoding="utf-8").splitlines()
+    created: dict[str, str] = {}
     for line in lines:
         entry = json.loads(line)
-        WRITERS[entry["kind"]](client, entry["run_id"], entry["content"])
-    Path(spool).unlink()
+        client = mlflow.MlflowClient(tracking_uri=entry["store"])
+        if entry["kind"] == "run":
+            created[entry["run_id"]] = _create_run(client, entry["content"])
+        else:
+            run_id = created.get(entry["run_id"], entry["run_id"])
+            WRITERS[entry["kind"]](client, run_id, entry["content"])
+    Path(file).unlink()
     return len(lines)
+
+
+def _create_run(client: mlflow.MlflowClient, content: dict[str, Any]) -> str:
+    run = client.create_run(
+        content["experiment_id"] or "0", tags=content["tags"], run_name=content["name"]
+    )
+    return str(run.info.run_id)
 
 
 def _write_params(client: mlflow.MlflowClient, run_id: str, content: dict[str, str]) -> None:

@@ -13,6 +13,7 @@ import pyarrow.parquet
 
 from asrl_mlflow.errors import InputError
 
+SUFFIXES = (".csv", ".parquet")
 _DELIMITERS = (",", ";", "\t")
 
 
@@ -26,19 +27,24 @@ def read(path: Path) -> pd.DataFrame:
         the header, or a column is text or a date.
     """
     suffix = path.suffix.lower()
-    if suffix not in (".csv", ".parquet"):
+    if suffix not in SUFFIXES:
         msg = f"Data needs a .csv or .parquet file; got {path}; rename or convert it."
         raise InputError(msg)
     try:
         table = _read_csv(path) if suffix == ".csv" else pa.parquet.read_table(path)
+        _check_columns(table, path)
     except pa.ArrowInvalid as error:
         msg = f"{path}: must be a readable {suffix[1:]} file; got: {str(error).splitlines()[0]}"
         raise InputError(msg) from error
-    except OSError as error:
-        msg = f"{path}: must be a readable file; got: {error.strerror}; check its permissions."
+    except UnicodeDecodeError as error:
+        msg = f"{path}: must be UTF-8; got bytes that are not in its header; save it as UTF-8."
         raise InputError(msg) from error
-    _check_columns(table, path)
-    frame: pd.DataFrame = table.to_pandas()
+    except OSError as error:
+        reason = error.strerror or str(error).splitlines()[0]
+        msg = f"{path}: must be a readable file; got: {reason}; check its permissions or copy it anew."
+        raise InputError(msg) from error
+    # A frame's index was a column of the file all the same.
+    frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
     return frame
 
 
@@ -73,11 +79,13 @@ def _read_csv(path: Path) -> pa.Table:
 
 def _delimiter(path: Path) -> str:
     """The delimiter that cuts the header into the most columns."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        header = file.readline()
 
     def columns(delimiter: str) -> int:
-        return max(len(row) for row in csv.reader([header], delimiter=delimiter)) if header else 0
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            try:
+                return len(next(csv.reader(file, delimiter=delimiter), []))
+            except csv.Error:  # a header beyond all bounds: pyarrow says what is wrong with it
+                return 0
 
     return max(_DELIMITERS, key=columns)
 

@@ -1,7 +1,7 @@
 """MLflow: where runs are opened, told what happens, and ended with the status that is true.
 
-Training never waits for the store and never fails because of it. Rounds are collected and sent by a
-thread, in batches, about once a second. What the store does not take is kept in a spool file, and
+Training never fails because of the store, and its rounds never wait for it: they are collected and
+sent by a thread, in batches, about once a second. What the store does not take is kept in a spool file, and
 `spool.resend` delivers it later. (MLflow's own asynchronous queue sends every call by itself unless an
 environment variable says otherwise, and forgets what failed.)
 """
@@ -13,11 +13,15 @@ import dataclasses
 import json
 import logging
 import os
+import random
+import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import mlflow
@@ -26,6 +30,7 @@ from mlflow.environment_variables import (
     MLFLOW_EXPERIMENT_ID,
     MLFLOW_EXPERIMENT_NAME,
     MLFLOW_HTTP_REQUEST_MAX_RETRIES,
+    MLFLOW_HTTP_REQUEST_TIMEOUT,
     MLFLOW_RUN_ID,
     MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT,
 )
@@ -44,6 +49,8 @@ DEFAULT_STORE = "sqlite:///mlflow.db"
 SPOOL = Path("asrl-spool")
 
 _SECONDS_BETWEEN_BATCHES = 1.0
+_SECONDS_BEFORE_RETRY = 0.5
+_ATTEMPTS = 4
 # MLflow refuses larger batches of metrics and of params.
 _METRICS_A_BATCH, _PARAMS_A_BATCH = 1000, 100
 
@@ -67,22 +74,36 @@ def connect() -> None:
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     if not mlflow.is_tracking_uri_set():
         mlflow.set_tracking_uri(DEFAULT_STORE)
-    chosen = (MLFLOW_RUN_ID, MLFLOW_EXPERIMENT_ID, MLFLOW_EXPERIMENT_NAME)
-    try:
-        with _few_retries():
-            mlflow.search_experiments(max_results=1)
-        if not any(variable.is_set() for variable in chosen):
-            # Twice: where another process creates it at the same moment, MLflow finds the experiment
-            # by name but forgets to make it the active one.
-            found = mlflow.set_experiment(EXPERIMENT)
-            mlflow.set_experiment(experiment_id=found.experiment_id)
-    except Exception as error:  # every store fails in its own way
-        msg = (
-            f"The tracking store must answer before anything is trained; got "
-            f"{_one_line(error)} from {mlflow.get_tracking_uri()}; start it, or set "
-            "MLFLOW_TRACKING_URI."
-        )
-        raise StoreError(msg) from error
+    for attempt in range(_ATTEMPTS):
+        try:
+            with _few_retries():
+                _choose_experiment()
+        except Exception as error:
+            # Processes that create a database's schema at the same moment trip over each other.
+            if attempt + 1 < _ATTEMPTS and mlflow.get_tracking_uri().startswith("sqlite:"):
+                time.sleep(1 + random.random())  # noqa: S311 - to fall out of step, not to hide
+                continue
+            msg = (
+                f"The tracking store must answer before anything is trained; got "
+                f"{_one_line(error)} from {mlflow.get_tracking_uri()}; start it, or set "
+                "MLFLOW_TRACKING_URI."
+            )
+            raise StoreError(msg) from error
+        else:
+            return
+
+
+def _choose_experiment() -> None:
+    mlflow.search_experiments(max_results=1)
+    if MLFLOW_RUN_ID.is_set():
+        mlflow.get_run(MLFLOW_RUN_ID.get())
+    elif MLFLOW_EXPERIMENT_ID.is_set():
+        mlflow.get_experiment(MLFLOW_EXPERIMENT_ID.get())
+    elif not MLFLOW_EXPERIMENT_NAME.is_set():
+        # Twice: where another process creates it at the same moment, MLflow finds the experiment by
+        # name but forgets to make it the active one.
+        found = mlflow.set_experiment(EXPERIMENT)
+        mlflow.set_experiment(experiment_id=found.experiment_id)
 
 
 def ui_command() -> str:
@@ -95,7 +116,7 @@ def ui_command() -> str:
         runner = "uv run "
     else:
         runner = "uvx " if "UV" in os.environ else ""
-    return f"{runner}mlflow ui --backend-store-uri {uri}"
+    return f"{runner}mlflow ui --backend-store-uri {uri}   (then http://127.0.0.1:5000)"
 
 
 @contextmanager
@@ -122,27 +143,45 @@ def run(name: str, *, flow: str) -> Iterator[RunLog]:
     >>> finished.info.status, finished.data.metrics
     ('FINISHED', {'test.mae': 1.5})
     """
-    nested = mlflow.active_run() is not None
-    adopted = not nested and MLFLOW_RUN_ID.is_set()
-    active = mlflow.start_run(
-        run_name=None if adopted else name,
-        nested=nested,
-        tags={"asrl.version": asrl_mlflow.__version__, "asrl.flow": flow},
-    )
-    log = RunLog(active.info.run_id, taken=active.data.params if adopted else {})
-    status = "FAILED"
+    log, status = None, "FAILED"
     try:
+        with _signals_held():
+            log = _open(name, flow)
         yield log
         status = "FINISHED"
-    except (KeyboardInterrupt, SystemExit):
-        status = "KILLED"
+    except (KeyboardInterrupt, SystemExit) as end:
+        # Signal handlers exit with 128 + n; any other exit from within a run is a failure.
+        code = 130 if isinstance(end, KeyboardInterrupt) else end.code
+        status = "KILLED" if isinstance(code, int) and code > 128 else "FAILED"  # noqa: PLR2004 - see above
         raise
     finally:
-        log.close(status)
+        if log is not None:
+            with _signals_held():
+                log.close(status)
+
+
+def _open(name: str, flow: str) -> RunLog:
+    parent = mlflow.active_run()
+    adopted = parent is None and MLFLOW_RUN_ID.is_set()
+    tags = {"asrl.version": asrl_mlflow.__version__, "asrl.flow": flow}
+    try:
+        active = mlflow.start_run(
+            run_name=None if adopted else name, nested=parent is not None, tags=tags
+        )
+    except Exception as error:  # noqa: BLE001 - every store fails in its own way
+        # It answered a moment ago: what this run has to say is kept, its creation included.
+        log = RunLog(uuid.uuid4().hex)
+        log.give_up(error)
+        if parent is not None:
+            tags["mlflow.parentRunId"] = parent.info.run_id
+        experiment = parent.info.experiment_id if parent else None
+        log.spool("run", {"name": name, "tags": tags, "experiment_id": experiment})
+        return log
+    return RunLog(active.info.run_id, taken=active.data.params if adopted else {})
 
 
 class RunLog:
-    """What one run is told. No method raises because of the store: see `complete` and `spool`.
+    """What one run is told. No method raises because of the store: see `complete` and `file`.
 
     They raise OSError where not even the spool can be written.
 
@@ -157,15 +196,15 @@ class RunLog:
     ----------
     run_id : str
         Of the MLflow run.
-    spool : Path
-        Where everything goes that the store does not take.
+    file : Path
+        The spool file, where everything goes that the store does not take.
     complete : bool
         Whether the store has taken everything so far.
     """
 
     def __init__(self, run_id: str, taken: Mapping[str, str] | None = None) -> None:
         self.run_id = run_id
-        self.spool = SPOOL / f"{run_id}.jsonl"
+        self.file = SPOOL / f"{run_id}.jsonl"
         self.complete = True
         self._taken = taken or {}
         self._client = mlflow.MlflowClient()
@@ -246,8 +285,10 @@ class RunLog:
             self._send("status", status)
         finally:
             # MLflow's notion of the active run ends too, also where the store no longer answers.
-            with suppress(Exception):
-                mlflow.end_run(status)
+            active = mlflow.active_run()
+            if active is not None and active.info.run_id == self.run_id:
+                with suppress(Exception):
+                    mlflow.end_run(status)
 
     def _keep_sending(self) -> None:
         try:
@@ -267,16 +308,45 @@ class RunLog:
         # After the first failure all goes to the spool: each try can cost minutes of retries.
         if self.complete:
             try:
-                WRITERS[kind](self._client, self.run_id, content)
+                self._write(kind, content)
             except Exception as error:  # noqa: BLE001 - every store fails in its own way
-                self.complete = False
-                say = f"The tracking store stopped taking run {self.run_id}: {_one_line(error)}"
-                _logger.warning("%s; what is missing is kept in %s.", say, self.spool)
+                self.give_up(error)
             else:
                 return
-        self.spool.parent.mkdir(exist_ok=True)
-        with self._lock, self.spool.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"run_id": self.run_id, "kind": kind, "content": content}) + "\n")
+        self.spool(kind, content)
+
+    def _write(self, kind: str, content: Any) -> None:  # noqa: ANN401 - whatever JSON the kind takes
+        write = WRITERS[kind]
+        try:
+            write(self._client, self.run_id, content)
+        except Exception:  # noqa: BLE001 - every store fails in its own way
+            # Once more: two processes that log the same data set at the same moment trip over each
+            # other in MLflow, and a second write of the same changes nothing.
+            time.sleep(_SECONDS_BEFORE_RETRY)
+            with _few_retries():
+                write(self._client, self.run_id, content)
+
+    def give_up(self, error: Exception) -> None:
+        """From here on, spool: the store has failed with this error."""
+        self.complete = False
+        _logger.warning(
+            "The tracking store stopped taking run %s: %s; what is missing is kept in %s.",
+            self.run_id,
+            _one_line(error),
+            self.file,
+        )
+
+    def spool(self, kind: str, content: Any) -> None:  # noqa: ANN401 - whatever JSON the kind takes
+        """Keep an entry for `asrl_mlflow.spool.resend`."""
+        self.file.parent.mkdir(exist_ok=True)
+        entry = {
+            "store": mlflow.get_tracking_uri(),
+            "run_id": self.run_id,
+            "kind": kind,
+            "content": content,
+        }
+        with self._lock, self.file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
 
 
 def round_metrics(round_: Round) -> dict[str, float]:
@@ -302,6 +372,12 @@ def loss_params(loss: Loss) -> dict[str, object]:
     return {"loss.name": loss.name, **{f"loss.{key}": value for key, value in fields}}
 
 
+def hurry() -> None:
+    """From here on ask an unreachable store no longer than seconds: somebody wants to leave."""
+    MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(0)
+    MLFLOW_HTTP_REQUEST_TIMEOUT.set(2)
+
+
 @contextmanager
 def _few_retries() -> Iterator[None]:
     """A store that is not there shall be found out in seconds, not in MLflow's four minutes."""
@@ -315,6 +391,40 @@ def _few_retries() -> Iterator[None]:
             variable.unset()
         else:
             variable.set(before)
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Signals that a handler waits for are handed to it afterwards.
+
+    Between MLflow's creating a run and our knowing of it, or while its end is written, an
+    interruption would leave a run whose status is not true.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers: dict[int, Callable[[int, FrameType | None], Any]] = {
+        number: handler
+        for number in signal.valid_signals()
+        if callable(handler := signal.getsignal(number))
+    }
+    came: list[tuple[int, FrameType | None]] = []
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        came.append((number, frame))
+        # Whoever insists is heard at once: a store that does not answer can take minutes.
+        if len(came) > 1:
+            handlers[number](number, frame)
+
+    for held in handlers:
+        signal.signal(held, hold)
+    try:
+        yield
+    finally:
+        for held, handler in handlers.items():
+            signal.signal(held, handler)
+        for number, frame in came[:1]:
+            handlers[number](number, frame)
 
 
 def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:

@@ -72,6 +72,7 @@ def compare(
         The exit code.
     """
     tracking.connect()
+    click.echo(dataset.told())
     scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     logs: list[tracking.RunLog] = []
     with tracking.run(f"{flow} {dataset.name}", flow=flow) as parent:
@@ -105,10 +106,13 @@ def compare(
                     scores[loss.name][metric].append(value)
                 # Early stopping may have left rounds over.
                 bar.update((done + 1) * settings.rounds - bar.n)
-        title = f"{dataset.name}, seed {', '.join(map(str, seeds))}{spoiling.told()}"
+        title = f"seed {', '.join(map(str, seeds))}{spoiling.told()}"
         parent.table("comparison.json", report.summary_columns(scores))
         parent.artifact("comparison.txt", f"{report.summary_table(scores)}\n".encode())
-        parent.artifact("figures/metrics.png", report.png(report.metric_bars(scores, title)))
+        parent.artifact(
+            "figures/metrics.png",
+            report.png(report.metric_bars(scores, f"{dataset.name}, {title}")),
+        )
     click.echo(f"\n{title}\n\n{report.summary_table(scores)}\n\n{report.RECALL_NOTE}")
     return ending(logs)
 

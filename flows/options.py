@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,11 +16,27 @@ from asrl_mlflow.datasets import CONTAMINATIONS, EMBEDDED, ContaminationKind
 from asrl_mlflow.errors import InputError, StoreError
 from asrl_mlflow.lab import Contamination, Settings
 from asrl_mlflow.losses import LOSSES, Loss, from_config
-from asrl_mlflow.tracking import RunLog, ui_command
+from asrl_mlflow.tracking import RunLog, hurry, ui_command
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
 DONE, BUG, BAD_INPUT, NO_STORE, INCOMPLETE, NO_SPACE = range(6)
+
+
+class Share(click.FloatRange):
+    """A range that nan is outside of: click's own lets it pass."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's signature
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """The number, or click's error."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
 
 
 class Unsettable(click.Option):
@@ -37,10 +55,13 @@ class Unsettable(click.Option):
 
 def parse_losses(ctx: click.Context, param: click.Parameter, value: str) -> tuple[Loss, ...]:
     """`all`, or names between commas, to losses with their default parameters."""
-    names = list(LOSSES) if value == "all" else [name.strip() for name in value.split(",")]
+    names = list(LOSSES) if value == "all" else list(filter(None, map(str.strip, value.split(","))))
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         msg = f"each loss may stand once; got {', '.join(twice)} more than once."
+        raise click.BadParameter(msg, ctx, param)
+    if not names:
+        msg = f"it takes all, or names of losses; got {value!r}."
         raise click.BadParameter(msg, ctx, param)
     try:
         return tuple(from_config({"name": name}) for name in names)
@@ -51,10 +72,13 @@ def parse_losses(ctx: click.Context, param: click.Parameter, value: str) -> tupl
 def parse_params(ctx: click.Context, param: click.Parameter, value: str) -> dict[str, float]:
     """`q_low=0.5,q_high=0.9` to a dict."""
     params: dict[str, float] = {}
-    for pair in filter(None, value.split(",")):
-        name, sign, number = pair.partition("=")
+    for pair in filter(None, map(str.strip, value.split(","))):
+        name, sign, number = map(str.strip, pair.partition("="))
+        if name in params:
+            msg = f"each parameter may stand once; got {name} more than once."
+            raise click.BadParameter(msg, ctx, param)
         try:
-            params[name.strip()] = float(number if sign else "none")
+            params[name] = float(number if sign else "none")
         except ValueError as error:
             msg = f"it takes name=number between commas; got {pair!r}."
             raise click.BadParameter(msg, ctx, param) from error
@@ -63,23 +87,29 @@ def parse_params(ctx: click.Context, param: click.Parameter, value: str) -> dict
 
 def option(name: str, **settings: Any) -> Callable[[Function], Function]:  # noqa: ANN401 - click's settings
     """A click option whose empty value means unset and whose default is shown."""
-    return click.option(name, cls=Unsettable, show_default=True, **settings)
+    return click.option(name, cls=Unsettable, **{"show_default": True, **settings})
 
 
 DATA = (
     option("--data", default=EMBEDDED, help="Name of a data set, or a path to .csv or .parquet."),
     option("--target", help="Column to predict.  [default: the last]"),
-    option("--seed", type=click.IntRange(0), default=0, help="Of split, contamination and trees."),
+    # XGBoost's seeds are 32-bit numbers.
+    option(
+        "--seed",
+        type=click.IntRange(0, 2**31 - 1),
+        default=0,
+        help="Of split, contamination and trees.",
+    ),
 )
 BOOSTING = (
     option("--rounds", type=click.IntRange(1), default=100, help="Boosting rounds."),
     option(
         "--learning-rate",
-        type=click.FloatRange(0, 1, min_open=True),
+        type=Share(0, 1, min_open=True),
         default=0.1,
         help="Shrinkage of each tree.",
     ),
-    option("--max-depth", type=click.IntRange(1), default=6, help="Depth of each tree."),
+    option("--max-depth", type=click.IntRange(1, 64), default=6, help="Depth of each tree."),
     option(
         "--early-stopping-rounds",
         type=click.IntRange(1),
@@ -89,7 +119,7 @@ BOOSTING = (
 CONTAMINATION = (
     option(
         "--contaminate-share",
-        type=click.FloatRange(0, 1, max_open=True),
+        type=Share(0, 1, max_open=True),
         default=0.0,
         help="Share of training and validation targets to spoil.",
     ),
@@ -138,15 +168,20 @@ def contamination(values: dict[str, Any]) -> Contamination:
 
 def ending(logs: Sequence[RunLog]) -> int:
     """Say where to look, and what the store did not take; the exit code for that."""
-    click.echo(f"\nSee every run: {ui_command()}")
-    spools = [log.spool for log in logs if not log.complete]
-    for spool in spools:
+    click.echo(f"\n{_where()}")
+    files = [log.file for log in logs if not log.complete]
+    for file in files:
         click.echo(
-            f"Not everything was logged; the rest is in {spool}; once the store answers, send it "
-            f'with: python -c "from asrl_mlflow.spool import resend; resend({str(spool)!r})"',
+            f"Not everything was logged; the rest is in {file}; once the store answers, send it "
+            f"with: {shlex.quote(sys.executable)} -c "
+            f'"from asrl_mlflow.spool import resend; resend({str(file)!r})"',
             err=True,
         )
-    return INCOMPLETE if spools else DONE
+    return INCOMPLETE if files else DONE
+
+
+def _where() -> str:
+    return f"See every run: {ui_command()}"
 
 
 def run(command: click.Command) -> NoReturn:
@@ -165,6 +200,13 @@ def run(command: click.Command) -> NoReturn:
         code = _fail(command, str(error), BAD_INPUT)
     except StoreError as error:
         code = _fail(command, str(error), NO_STORE)
+    except SystemExit as end:
+        if isinstance(end.code, int) and end.code > 128:  # noqa: PLR2004 - 128 + n is signal n
+            name = signal.Signals(end.code - 128).name
+            _fail(
+                command, f"Interrupted by {name}; unfinished runs are KILLED; {_where()}", end.code
+            )
+        raise
     except OSError as error:
         code = _fail(command, f"Storage failed: {error}; free or mount it and run again.", NO_SPACE)
     sys.exit(code)
@@ -179,6 +221,7 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - a 
     # The first signal ends the runs as KILLED; a second must not cut that short.
     for other in _signals():
         signal.signal(other, signal.SIG_IGN)
+    hurry()
     sys.exit(128 + number)
 
 

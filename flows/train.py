@@ -33,6 +33,7 @@ from flows.options import (
         option(
             "--loss-params",
             default="",
+            show_default=False,
             callback=parse_params,
             help="Its parameters, as q_low=0.5,q_high=0.9.  [default: the loss's own]",
         ),
@@ -46,6 +47,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     settings, spoiling = boosting(values), contamination(values)
     dataset = load(values["data"], values["target"])
     tracking.connect()
+    click.echo(dataset.told())
     with (
         tracking.run(f"{loss.name} {dataset.name}", flow="train") as log,
         tqdm(total=settings.rounds, unit="round", desc=loss.name, disable=None) as bar,
@@ -61,7 +63,9 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
         )
     scores = {name: [value] for name, value in result.metrics.items()}
     table = report.summary_table({loss.name: {**scores, "seconds": [result.seconds]}})
-    click.echo(f"\n{dataset.name}, {loss}{spoiling.told()}\n\n{table}\n\n{report.RECALL_NOTE}")
+    click.echo(
+        f"\n{loss}, seed {values['seed']}{spoiling.told()}\n\n{table}\n\n{report.RECALL_NOTE}"
+    )
     return ending([log])
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import xgboost
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -96,6 +97,43 @@ def test_missing_features_stay_missing_and_booleans_are_numbers():
     assert features["b"].dtype == bool
 
 
+def test_empty_columns_and_booleans_with_gaps_are_numbers_too():
+    body = "".join(f",{'' if i % 2 else 'true'},{i}\n" for i in range(24))
+    features = datasets.load(write("a,b,y\n" + body)).rows.features
+    assert features["a"].isna().all()
+    assert features["b"].sum() == 12
+    xgboost.DMatrix(features, label=np.arange(24))
+
+
+def test_a_folder_is_not_a_file(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="got a folder: folder; check the path"):
+        datasets.load("folder")
+
+
+def test_a_header_that_is_not_utf_8_is_refused():
+    Path("latin.csv").write_bytes("größe,y\n".encode("latin-1") + b"1,2\n" * 20)
+    with pytest.raises(InputError, match=r"latin.csv: must be UTF-8; got bytes that are not"):
+        datasets.load("latin.csv")
+
+
+def test_a_header_may_hold_a_line_break_between_quotes():
+    table = datasets.load(write('"a\nx";b;y\n' + rows(20, ";")))
+    assert list(table.rows.features.columns) == ["a\nx", "b"]
+
+
+def test_a_broken_parquet_file_is_refused_in_one_line():
+    Path("broken.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(InputError, match=r"^broken.parquet: must be a readable [^\n]*$"):
+        datasets.load("broken.parquet")
+
+
+def test_the_index_of_a_frame_is_a_column_of_its_parquet_file():
+    frame = pd.DataFrame({"a": np.arange(25) ** 2, "y": np.arange(25.0)})
+    frame.set_index("a").to_parquet("indexed.parquet")
+    assert set(datasets.load("indexed.parquet", target="y").rows.features.columns) == {"a"}
+
+
 def test_a_parquet_file_is_read():
     frame = pd.DataFrame({"a": np.arange(25), "y": np.arange(25.0)})
     frame.to_parquet("table.parquet")
@@ -116,8 +154,7 @@ REFUSED = {
     "no such file": (
         None,
         {"data": "tabel.csv"},
-        "Data needs a .csv or .parquet file or one of diabetes, california, concrete, gas_turbine, "
-        "power_plant, airfoil; got 'tabel.csv'; check the path.",
+        "Data needs a .csv or .parquet file; got no such file: tabel.csv; check the path.",
     ),
     "misspelt name": (
         None,
@@ -138,20 +175,32 @@ REFUSED = {
     "missing target": (
         GOOD.replace("4,2.0,12", "4,2.0,").replace("7,3.5,21", "7,3.5,"),
         {},
-        "table.csv: the target 'y' must be finite; got 2 missing or infinite values, the first in "
-        "row 5; remove those rows.",
+        "table.csv: the target 'y' must be finite (float32); got 2 missing or infinite values, the "
+        "first in row 5; remove those rows.",
     ),
     "infinite target": (
         GOOD.replace("4,2.0,12", "4,2.0,inf"),
         {},
-        "table.csv: the target 'y' must be finite; got 1 missing or infinite values, the first in "
-        "row 5; remove those rows.",
+        "table.csv: the target 'y' must be finite (float32); got 1 missing or infinite values, the "
+        "first in row 5; remove those rows.",
     ),
     "infinite feature": (
         GOOD.replace("4,2.0,12", "4,-inf,12"),
         {},
-        "table.csv: features must be finite or missing; got infinite values in 'b'; leave them "
-        "empty, or cap them.",
+        "table.csv: features must be missing or below 3.4e38 (float32); got infinite values in 'b'; "
+        "leave them empty, or cap them.",
+    ),
+    "target beyond float32": (
+        GOOD.replace("4,2.0,12", "4,2.0,1e300"),
+        {},
+        "table.csv: the target 'y' must be finite (float32); got 1 missing or infinite values, the "
+        "first in row 5; remove those rows.",
+    ),
+    "feature beyond float32": (
+        GOOD.replace("4,2.0,12", "4,1e39,12"),
+        {},
+        "table.csv: features must be missing or below 3.4e38 (float32); got infinite values in 'b'; "
+        "leave them empty, or cap them.",
     ),
     "text column": (
         GOOD.replace("4,2.0,12", "4,two,12"),
@@ -226,7 +275,17 @@ def test_a_named_table_that_is_nowhere_says_where_to_put_it(tmp_path):
     )
 
 
-@given(st.text(max_size=200))
+NUMBER = st.one_of(st.integers(), st.floats(), st.booleans(), st.just(""))
+
+
+@given(
+    st.one_of(
+        st.text(max_size=200),
+        st.lists(st.lists(NUMBER, min_size=3, max_size=3), min_size=20, max_size=25).map(
+            lambda lines: "a,b,y\n" + "".join(",".join(map(str, line)) + "\n" for line in lines)
+        ),
+    )
+)
 def test_no_text_in_a_csv_leads_to_anything_but_a_table_or_one_line(text):
     path = write(text, "fuzz.csv")
     try:
@@ -234,7 +293,7 @@ def test_no_text_in_a_csv_leads_to_anything_but_a_table_or_one_line(text):
     except InputError as error:
         assert "\n" not in str(error)
     else:
-        assert np.isfinite(table.rows.target).all()
+        xgboost.DMatrix(table.rows.features, label=table.rows.target)
 
 
 def test_a_split_is_60_20_20_without_overlap_and_moves_with_the_seed():

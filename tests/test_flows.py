@@ -80,6 +80,7 @@ def test_main_compares_every_loss_and_says_where_to_look(flow, store):
     assert scores == sorted(scores)
     assert "loss            test MAE  test RMSE  test R2  recall  seconds" in out
     assert "recall: share of the test rows above the median target" in out
+    assert out.splitlines()[0].startswith("diabetes: 442 rows, 10 features, target ")
     assert out.splitlines()[-1].startswith("See every run: ")
     parents, children = runs(store)
     assert [parent.info.run_name for parent in parents] == ["main diabetes"]
@@ -92,7 +93,8 @@ def test_main_compares_every_loss_and_says_where_to_look(flow, store):
     ]
     by_loss = {row[0]: row[1] for row in table}
     for child in children:
-        assert f"{child.data.metrics['test.mae']:.4g}" == by_loss[child.info.run_name]
+        shown = float(by_loss[child.info.run_name])
+        assert child.data.metrics["test.mae"] == pytest.approx(shown, rel=1e-3)
 
 
 def test_a_tracked_run_holds_what_the_contract_names(flow, store, tmp_path):
@@ -174,10 +176,14 @@ def test_early_stopping_keeps_the_best_round(flow, store, tmp_path):
     code, _, _ = flow("train", "--rounds=300", "--learning-rate=0.5", "--early-stopping-rounds=5")
     assert code == 0
     (run,), _ = runs(store)
+    record = json.loads(download(run.info.run_id, "loss.json", tmp_path).read_text())
+    thresholds = store.get_metric_history(run.info.run_id, "threshold.delta_low")
+    best = int(run.data.metrics["best_round"])
+    assert record["pointwise"]["delta_low"] == thresholds[best].value
     curve = [m.value for m in store.get_metric_history(run.info.run_id, "valid.mae")]
     booster = xgboost.Booster(model_file=download(run.info.run_id, "booster.ubj", tmp_path))
     assert len(curve) < 300
-    assert booster.num_boosted_rounds() == int(np.argmin(curve)) + 1
+    assert booster.num_boosted_rounds() == int(np.argmin(curve)) + 1 == best + 1
 
 
 REFUSED = {
@@ -219,6 +225,31 @@ REFUSED = {
         ["train", "--contaminate-kind=none", "--contaminate-share=0.1"],
         "train: --contaminate-kind=none takes no share; got 0.1; leave --contaminate-share out.",
     ),
+    "loss parameter twice": (
+        ["train", "--loss-params=q_low=0.5,q_low=0.6"],
+        "train: Invalid value for '--loss-params': each parameter may stand once; got q_low more "
+        "than once.",
+    ),
+    "no loss at all": (
+        ["compare", "--losses=,"],
+        "compare: Invalid value for '--losses': it takes all, or names of losses; got ','.",
+    ),
+    "share that is no number": (
+        ["train", "--contaminate-share=nan"],
+        "train: Invalid value for '--contaminate-share': 'nan' is not a number.",
+    ),
+    "learning rate that is no number": (
+        ["train", "--learning-rate=nan"],
+        "train: Invalid value for '--learning-rate': 'nan' is not a number.",
+    ),
+    "seed beyond XGBoost's": (
+        ["main", "--seed=99999999999"],
+        "main: Invalid value for '--seed': 99999999999 is not in the range 0<=x<=2147483647.",
+    ),
+    "depth beyond reason": (
+        ["train", "--max-depth=3000000000"],
+        "train: Invalid value for '--max-depth': 3000000000 is not in the range 1<=x<=64.",
+    ),
     "missing column": (
         ["main", "--target=bmj"],
         "main: sklearn.datasets.load_diabetes: the target must be a column; got 'bmj'; did you mean "
@@ -240,6 +271,64 @@ def test_a_store_that_does_not_answer_is_one_line_and_exit_code_3(flow):
     code, out, err = flow("main")
     assert (code, out, err.count("\n")) == (3, "", 1)
     assert err.startswith("main: The tracking store must answer before anything is trained")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("MLFLOW_RUN_ID", "deadbeef"), ("MLFLOW_EXPERIMENT_ID", "999")]
+)
+def test_a_run_or_experiment_that_is_not_there_is_one_line_and_exit_code_3(
+    flow, monkeypatch, variable, value
+):
+    monkeypatch.setattr("asrl_mlflow.tracking._ATTEMPTS", 1)
+    monkeypatch.setenv(variable, value)
+    code, _, err = flow("main")
+    assert (code, err.count("\n")) == (3, 1)
+
+
+def test_a_store_lost_between_two_children_costs_no_result(flow, store):
+    engine = mlflow.tracking._tracking_service.utils._get_store().engine
+    over = threading.Event()
+
+    def lose_runs():
+        query = "SELECT count(*) FROM runs WHERE status = 'FINISHED'"
+        while not over.is_set():
+            with engine.connect() as connection:
+                finished = connection.exec_driver_sql(query).scalar()
+            if finished:
+                with engine.begin() as connection:
+                    connection.exec_driver_sql("ALTER TABLE runs RENAME TO runs_gone")
+                return
+            time.sleep(0.005)
+
+    loser = threading.Thread(target=lose_runs)
+    loser.start()
+    try:
+        code, out, err = flow("compare", "--losses=asrl_c,huber,squared_error", "--rounds=300")
+    finally:
+        over.set()
+        loser.join()
+    assert (code, "Traceback" in err) == (4, False)
+    assert {
+        line.split()[0] for line in out.splitlines() if line[:5] in {"asrl_", "huber", "squar"}
+    } == {
+        "asrl_c",
+        "huber",
+        "squared_error",
+    }
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE runs_gone RENAME TO runs")
+    for line in err.splitlines():
+        if "send it with: " in line:
+            words = shlex.split(line.partition("send it with: ")[2])
+            # From a new process, which knows nothing of this one's store.
+            subprocess.run(words, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    parents, children = runs(store)
+    assert {run.info.status for run in parents + children} == {"FINISHED"}
+    assert {child.info.run_name for child in children} == {"asrl_c", "huber", "squared_error"}
+    assert all("test.mae" in child.data.metrics for child in children)
+    assert {
+        len(store.get_metric_history(child.info.run_id, "valid.mae")) for child in children
+    } == {300}
 
 
 @pytest.fixture
@@ -273,7 +362,7 @@ def test_what_could_not_be_logged_is_exit_code_4_and_can_be_sent_later(flow, sto
     assert len(lines) == 1
     with failing_store.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE metrics_gone RENAME TO metrics")
-    resend = shlex.split(lines[0].partition("python -c ")[2])[0]
+    resend = shlex.split(lines[0].partition("send it with: ")[2])[-1]
     exec(resend, {})  # noqa: S102 - the very words that the user is given
     (run,), _ = runs(store)
     assert run.info.status == "FINISHED"
@@ -311,6 +400,8 @@ def test_a_signal_leaves_killed_runs_and_128_plus_its_number(store, tmp_path, nu
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 128 + number
+    name = signal.Signals(number).name
+    assert f"compare: Interrupted by {name}; unfinished runs are KILLED; See every run: " in err
     assert "Traceback" not in err
     parents, children = runs(store)
     assert [run.info.status for run in parents + children] == ["KILLED", "KILLED"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import xgboost
 from matplotlib.colors import to_hex
 
 from asrl_mlflow import losses, report, train
@@ -58,6 +59,27 @@ def test_predicted_against_actual_shows_every_row_and_the_diagonal():
     )
     np.testing.assert_array_equal(axes.get_lines()[0].get_xdata(), [1.0, 4.0])
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("actual target", "predicted target")
+
+
+def test_outliers_among_the_test_rows_do_not_press_the_others_into_a_corner():
+    actual = np.append(np.linspace(0, 10, 95), np.full(5, 1000.0))
+    figure = report.predicted_against_actual(actual, actual % 10, "asrl", "title")
+    (axes,) = figure.axes
+    assert axes.get_xlim()[1] < 50
+    assert axes.get_legend().get_title().get_text() == "5 of 100 rows lie outside"
+    clean = report.predicted_against_actual(actual[:95], actual[:95], "asrl", "title").axes[0]
+    assert clean.get_xlim()[1] > 10
+    assert clean.get_legend().get_title().get_text() == ""
+
+
+def test_thresholds_of_zero_are_drawn_without_a_logarithm(table):
+    x, _ = table
+    rounds = []
+    dtrain = xgboost.QuantileDMatrix(x, label=np.full(len(x), 3.0))
+    train(PARAMS, dtrain, 3, loss=losses.ASRL(), on_round=rounds.append)
+    figure = report.thresholds_and_weights(rounds, "asrl", "title")
+    assert figure.axes[0].get_yscale() == "linear"
+    assert report.png(figure)
 
 
 @pytest.mark.parametrize("seeds", [1, 3])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 import threading
 import time
 
@@ -107,7 +109,8 @@ def test_many_rounds_reach_the_store_in_few_calls(store, monkeypatch):
     [
         (None, "FINISHED"),
         (KeyboardInterrupt, "KILLED"),
-        (SystemExit, "KILLED"),
+        (SystemExit(143), "KILLED"),
+        (SystemExit("bad words"), "FAILED"),
         (KeyError, "FAILED"),
     ],
 )
@@ -127,7 +130,7 @@ def test_parent_and_child_end_with_the_status_that_is_true(store, error, status)
     if error is None:
         story()
     else:
-        with pytest.raises(error):
+        with pytest.raises(error if isinstance(error, type) else type(error)):
             story()
     parent, child = map(store.get_run, ids)
     assert (parent.info.status, child.info.status) == (status, status)
@@ -230,10 +233,8 @@ def test_a_file_is_logged_as_a_dataset_with_its_path(store, tmp_path):
 
 def test_what_the_store_does_not_take_is_spooled_and_can_be_sent_again(store, tmp_path, caplog):
     tracking.connect()
-    database = tmp_path / "mlflow.db"
     with tracking.run("run", flow="train") as log:
         log.params({"before": 1})
-        aside = database.read_bytes()
         engine = mlflow.tracking._tracking_service.utils._get_store().engine
         with engine.begin() as connection:
             for name in ("params", "metrics", "runs"):
@@ -245,13 +246,12 @@ def test_what_the_store_does_not_take_is_spooled_and_can_be_sent_again(store, tm
     assert not log.complete
     assert mlflow.active_run() is None
     assert f"what is missing is kept in asrl-spool/{log.run_id}.jsonl" in caplog.text
-    assert len(aside) > 0
     with engine.begin() as connection:
         for name in ("params", "metrics", "runs"):
             connection.exec_driver_sql(f"ALTER TABLE {name}_gone RENAME TO {name}")
     assert store.get_run(log.run_id).info.status == "RUNNING"
-    assert spool.resend(log.spool) == 5
-    assert not log.spool.exists()
+    assert spool.resend(log.file) == 5
+    assert not log.file.exists()
     run = store.get_run(log.run_id)
     assert run.data.params == {"before": "1", "after": "2"}
     assert run.data.metrics["test.mae"] == 1.5
@@ -265,11 +265,59 @@ def test_what_the_store_does_not_take_is_spooled_and_can_be_sent_again(store, tm
 def test_a_spool_file_stays_whole_when_the_store_fails_again(store, tmp_path):
     tracking.connect()
     kept = tmp_path / "spool.jsonl"
-    line = {"run_id": "0" * 32, "kind": "params", "content": {"a": "1"}}
+    line = {
+        "store": mlflow.get_tracking_uri(),
+        "run_id": "0" * 32,
+        "kind": "params",
+        "content": {"a": "1"},
+    }
     kept.write_text(json.dumps(line) + "\n")
     with pytest.raises(MlflowException):
         spool.resend(kept)
     assert json.loads(kept.read_text()) == line
+
+
+@pytest.fixture
+def terminated():
+    """SIGTERM ends the process as a flow's handler does."""
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(
+    ("call", "status"), [("create_run", "KILLED"), ("set_terminated", "FINISHED")]
+)
+def test_a_signal_while_a_run_is_opened_or_closed_leaves_a_true_status(
+    store, monkeypatch, terminated, call, status
+):
+    tracking.connect()
+    original = getattr(mlflow.MlflowClient, call)
+
+    def interrupted(self, *args, **kwargs):
+        result = original(self, *args, **kwargs)
+        if not came:
+            came.append(call)
+            signal.raise_signal(signal.SIGTERM)
+        return result
+
+    came = []
+    monkeypatch.setattr(mlflow.MlflowClient, call, interrupted)
+    with pytest.raises(SystemExit) as ended, tracking.run("run", flow="train") as log:
+        log.round(a_round(0))
+    assert ended.value.code == 143
+    (run,) = store.search_runs([store.get_experiment_by_name("asrl-mlflow").experiment_id])
+    assert run.info.status == status
+    assert mlflow.active_run() is None
+    if status == "FINISHED":
+        assert history(store, run.info.run_id, "train.mae") == [(0, 3.0)]
+
+
+def test_a_second_signal_is_heard_at_once(store, terminated):
+    with pytest.raises(SystemExit), tracking._signals_held():
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        pytest.fail("the second signal was held too")
 
 
 def test_no_thread_is_left_when_a_run_has_ended(store):
