@@ -16,6 +16,7 @@ from asrl_mlflow.datasets import ContaminationKind, Dataset, Part, contaminate, 
 from asrl_mlflow.losses import Loss, to_config
 from asrl_mlflow.metrics import METRICS
 from asrl_mlflow.rounds import Round
+from asrl_mlflow.run_log import RunLog
 from asrl_mlflow.training import SCALE_ATTRIBUTE, WEIGHT_RULE_ATTRIBUTE, train
 
 LOSS_SCHEMA = 1
@@ -101,7 +102,7 @@ class Result:
 def experiment(
     loss: Loss,
     dataset: Dataset,
-    log: tracking.RunLog,
+    log: RunLog,
     *,
     seed: int,
     settings: Settings,

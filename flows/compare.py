@@ -13,6 +13,7 @@ from asrl_mlflow import report, tracking
 from asrl_mlflow.datasets import Dataset, load
 from asrl_mlflow.lab import Contamination, Settings, data_params, experiment
 from asrl_mlflow.losses import Loss
+from asrl_mlflow.run_log import RunLog
 from flows.options import (
     BOOSTING,
     CONTAMINATION,
@@ -74,7 +75,7 @@ def compare(
     tracking.connect()
     click.echo(dataset.told())
     scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    logs: list[tracking.RunLog] = []
+    logs: list[RunLog] = []
     with tracking.run(f"{flow} {dataset.name}", flow=flow) as parent:
         logs.append(parent)
         parent.params(

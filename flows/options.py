@@ -16,7 +16,8 @@ from asrl_mlflow.datasets import CONTAMINATIONS, EMBEDDED, ContaminationKind
 from asrl_mlflow.errors import InputError, StoreError
 from asrl_mlflow.lab import Contamination, Settings
 from asrl_mlflow.losses import LOSSES, Loss, from_config
-from asrl_mlflow.tracking import RunLog, hurry, ui_command
+from asrl_mlflow.run_log import RunLog
+from asrl_mlflow.tracking import hurry, ui_command
 
 Function = TypeVar("Function", bound=Callable[..., object])
 

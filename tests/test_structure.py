@@ -33,11 +33,11 @@ CONDA = yaml.safe_load((ROOT / "conda.yaml").read_text())
 FLOORS = [
     {"errors", "losses", "residuals", "metrics", "rounds"},
     {"datasets", "tables"},
-    {"training", "boosting", "tracking", "spool"},
+    {"training", "boosting", "tracking", "run_log", "spool"},
     {"report", "lab"},
     {"flows"},
 ]
-STRANGERS = [{"training", "boosting"}, {"tracking", "spool"}]
+STRANGERS = [{"training", "boosting"}, {"tracking", "run_log", "spool"}]
 GROUND = {"numpy", "asrl_mlflow"} | set(sys.stdlib_module_names)
 
 

@@ -1,0 +1,251 @@
+"""One MLflow run, told what happens: at once where it is rare, in batches where it is every round.
+
+Training never fails because of the store, and its rounds never wait for it: they are collected and
+sent by a thread, about once a second. What the store does not take is kept in a spool file, and
+`spool.resend` delivers it later. (MLflow's own asynchronous queue sends every call by itself unless
+an environment variable says otherwise, and forgets what failed.)
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
+
+from asrl_mlflow.datasets import Dataset
+from asrl_mlflow.rounds import Round
+from asrl_mlflow.spool import WRITERS
+
+_logger = logging.getLogger(__name__)
+
+SPOOL = Path("asrl-spool")
+
+_SECONDS_BETWEEN_BATCHES = 1.0
+_SECONDS_BEFORE_RETRY = 0.5
+# MLflow refuses larger batches of metrics and of params.
+_METRICS_A_BATCH, _PARAMS_A_BATCH = 1000, 100
+
+
+class RunLog:
+    """What one run is told. No method raises because of the store: see `complete` and `file`.
+
+    They raise OSError where not even the spool can be written.
+
+    Parameters
+    ----------
+    run_id : str
+        An MLflow run that is RUNNING.
+    taken : mapping, optional
+        Params that the run already has; they stay as they are.
+
+    Attributes
+    ----------
+    run_id : str
+        Of the MLflow run.
+    file : Path
+        The spool file, where everything goes that the store does not take.
+    complete : bool
+        Whether the store has taken everything so far.
+    """
+
+    def __init__(self, run_id: str, taken: Mapping[str, str] | None = None) -> None:
+        self.run_id = run_id
+        self.file = SPOOL / f"{run_id}.jsonl"
+        self.complete = True
+        self._taken = taken or {}
+        self._client = mlflow.MlflowClient()
+        self._waiting: list[list[Any]] = []
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._sender: threading.Thread | None = None
+        self._sender_error: OSError | None = None
+
+    def params(self, params: Mapping[str, object]) -> None:
+        """Log params; None is left out."""
+        new = {
+            key: str(value)
+            for key, value in params.items()
+            if value is not None and key not in self._taken
+        }
+        for chunk in _chunks(list(new.items()), _PARAMS_A_BATCH):
+            self._send("params", dict(chunk))
+
+    def metrics(self, metrics: Mapping[str, float]) -> None:
+        """Log metrics that belong to no round."""
+        self._send("metrics", [[key, value, _now(), 0] for key, value in metrics.items()])
+
+    def tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags."""
+        self._send("tags", dict(tags))
+
+    def artifact(self, path: str, content: bytes) -> None:
+        """Log a file; `path` is its place among the run's artifacts, with forward slashes."""
+        self._send("artifact", {"path": path, "base64": base64.b64encode(content).decode()})
+
+    def table(self, path: str, columns: Mapping[str, list[Any]]) -> None:
+        """Log a table that MLflow shows as one; `path` ends in .json."""
+        self._send("table", {"path": path, "columns": dict(columns)})
+
+    def dataset(self, dataset: Dataset) -> None:
+        """Log where the data came from, as a dataset input of the run."""
+        columns = [*dataset.rows.features.columns, dataset.target_name]
+        file = Path(dataset.source)
+        source = {"uri": str(file)} if file.is_file() else {"tags": {"name": dataset.source}}
+        schema = [{"type": "double", "name": str(name), "required": True} for name in columns]
+        self._send(
+            "dataset",
+            {
+                "name": dataset.name,
+                "digest": dataset.digest,
+                "source_type": "local" if file.is_file() else "code",
+                "source": json.dumps(source),
+                "schema": json.dumps({"mlflow_colspec": schema}),
+                "profile": json.dumps(
+                    {
+                        "num_rows": len(dataset.rows),
+                        "num_elements": len(dataset.rows) * len(columns),
+                    }
+                ),
+            },
+        )
+
+    def round(self, round_: Round) -> None:
+        """Log one round, for `train(on_round=log.round)`; it arrives within about a second."""
+        now = _now()
+        entries = [[key, value, now, round_.number] for key, value in round_metrics(round_).items()]
+        with self._lock:
+            self._waiting += entries
+        if self._sender is None:
+            self._sender = threading.Thread(target=self._keep_sending, daemon=True)
+            self._sender.start()
+
+    def close(self, status: str) -> None:
+        """Send what is left and end the run."""
+        self._closing.set()
+        try:
+            if self._sender is not None:
+                self._sender.join()
+            if self._sender_error is not None:
+                raise self._sender_error
+            self._send_waiting()
+            self._send("status", status)
+        finally:
+            # MLflow's notion of the active run ends too, also where the store no longer answers.
+            active = mlflow.active_run()
+            if active is not None and active.info.run_id == self.run_id:
+                with suppress(Exception):
+                    mlflow.end_run(status)
+
+    def _keep_sending(self) -> None:
+        try:
+            while not self._closing.wait(_SECONDS_BETWEEN_BATCHES):
+                self._send_waiting()
+        except OSError as error:
+            # A thread cannot raise where it would be heard: `close` does.
+            self._sender_error = error
+
+    def _send_waiting(self) -> None:
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        for chunk in _chunks(waiting, _METRICS_A_BATCH):
+            self._send("metrics", chunk)
+
+    def _send(self, kind: str, content: Any) -> None:  # noqa: ANN401 - whatever JSON the kind takes
+        # After the first failure all goes to the spool: each try can cost minutes of retries.
+        if self.complete:
+            try:
+                self._write(kind, content)
+            except Exception as error:  # noqa: BLE001 - every store fails in its own way
+                self.give_up(error)
+            else:
+                return
+        self.spool(kind, content)
+
+    def _write(self, kind: str, content: Any) -> None:  # noqa: ANN401 - whatever JSON the kind takes
+        write = WRITERS[kind]
+        try:
+            write(self._client, self.run_id, content)
+        except Exception:  # noqa: BLE001 - every store fails in its own way
+            # Once more: two processes that log the same data set at the same moment trip over each
+            # other in MLflow, and a second write of the same changes nothing.
+            time.sleep(_SECONDS_BEFORE_RETRY)
+            with few_retries():
+                write(self._client, self.run_id, content)
+
+    def give_up(self, error: Exception) -> None:
+        """From here on, spool: the store has failed with this error."""
+        self.complete = False
+        _logger.warning(
+            "The tracking store stopped taking run %s: %s; what is missing is kept in %s.",
+            self.run_id,
+            one_line(error),
+            self.file,
+        )
+
+    def spool(self, kind: str, content: Any) -> None:  # noqa: ANN401 - whatever JSON the kind takes
+        """Keep an entry for `asrl_mlflow.spool.resend`."""
+        self.file.parent.mkdir(exist_ok=True)
+        entry = {
+            "store": mlflow.get_tracking_uri(),
+            "run_id": self.run_id,
+            "kind": kind,
+            "content": content,
+        }
+        with self._lock, self.file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+
+def round_metrics(round_: Round) -> dict[str, float]:
+    """A round under the keys that MLflow shows."""
+    fields = dataclasses.fields(round_.pointwise)
+    return {
+        **{
+            f"{field.metadata['group']}.{field.name}": getattr(round_.pointwise, field.name)
+            for field in fields
+            if "group" in field.metadata
+        },
+        "weight.mean": round_.mean_weight,
+        "weight.floored": round_.floored,
+        **{f"train.{name}": value for name, value in round_.train.items()},
+        **{f"valid.{name}": value for name, value in round_.valid.items()},
+        **{f"share.valid.{name}": value for name, value in round_.valid_shares.items()},
+    }
+
+
+@contextmanager
+def few_retries() -> Iterator[None]:
+    """A store that is not there shall be found out in seconds, not in MLflow's four minutes."""
+    variable = MLFLOW_HTTP_REQUEST_MAX_RETRIES
+    before = variable.get_raw()
+    variable.set(min(variable.get(), 1))
+    try:
+        yield
+    finally:
+        if before is None:
+            variable.unset()
+        else:
+            variable.set(before)
+
+
+def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
+
+
+def one_line(error: Exception) -> str:
+    """An error of any library as a part of one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
