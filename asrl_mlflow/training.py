@@ -113,10 +113,10 @@ def train(
     -----
     `SquaredError` and `AbsoluteError` train through XGBoost's own objectives.
 
-    Targets whose robust scale (1.4826 MAD) is below 1/16 are learned badly by XGBoost itself (its smallest
-    allowed gain is an absolute number), so for them gradient, hessian, lambda, alpha, gamma and
-    min_child_weight are multiplied by one power of two (tree boosters only). The booster keeps the
-    values given.
+    Targets whose robust scale (1.4826 MAD) is below 1/16 are learned badly by XGBoost itself (its
+    smallest allowed gain is an absolute number), so for them gradient, hessian, lambda, alpha, gamma
+    and min_child_weight are multiplied by one power of two (tree boosters only). The booster keeps
+    the values given.
 
     Examples
     --------
