@@ -162,10 +162,15 @@ def test_conda_pins_what_pyproject_allows_and_nothing_is_missing():
 
 def test_every_dependency_and_every_exception_has_its_reason():
     text = (ROOT / "pyproject.toml").read_text()
-    listed = re.findall(r'^    (?:"[^"]+"|\{[^}]+\}),(.*)$', text, flags=re.MULTILINE)
-    silent = [line for line in listed if "#" not in line]
-    # The words and classifiers explain themselves, as does a type checker's name.
-    assert len(silent) <= len(PYPROJECT["project"]["classifiers"]) + 3
+    bounds = [line for line in text.splitlines() if re.search(r'"[\w-]*(\[|>=|<|==)', line)]
+    bounded = [*PYPROJECT["project"]["dependencies"], *PYPROJECT["build-system"]["requires"]]
+    for group in ("test", "lint"):
+        bounded += PYPROJECT["dependency-groups"][group]
+    assert len(bounds) == len(bounded) + 1, "every bound and requires-python, a line each"
+    ignored = re.findall(r'^    "[A-Z]+\d*",.*$', text, flags=re.MULTILINE)
+    assert len(ignored) > 10
+    for line in [*bounds, *ignored]:
+        assert re.search(r"#\s*\S+ \S+", line), line
     for path in [*MODULES, *(ROOT / "tests").glob("*.py")]:
         for line in path.read_text().splitlines():
             comment = re.search(r"#\s*(noqa|type: ignore)(.*)", line)
