@@ -83,18 +83,12 @@ class Result:
 
     Parameters
     ----------
-    loss : Loss
-        What was minimised.
-    seed : int
-        Of split, contamination and booster.
     metrics : mapping of metric name to value
         On the clean test rows.
     seconds : float
         Of training alone.
     """
 
-    loss: Loss
-    seed: int
     metrics: Mapping[str, float]
     seconds: float
 
@@ -175,7 +169,7 @@ def experiment(
     for name, figure in figures.items():
         if figure is not None:
             log.artifact(f"figures/{name}.png", report.png(figure))
-    return Result(loss, seed, metrics, seconds)
+    return Result(metrics, seconds)
 
 
 def data_params(dataset: Dataset, contamination: Contamination) -> dict[str, object]:
