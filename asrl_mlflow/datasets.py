@@ -1,8 +1,8 @@
-"""Tables to learn from: named ones and any CSV or Parquet file; splitting and spoiling them.
+"""Tables to learn from: named ones and any CSV or Parquet file, with the roles that columns play.
 
 The embedded table is real and ships with scikit-learn. The other named tables are the paper's; they
 are read as `<name>.csv` (features first, target last) from the folder that `ASRL_DATA_DIR` names,
-else from the user's cache.
+else from the user's cache, and fetched into that where it has none.
 """
 
 from __future__ import annotations
@@ -10,48 +10,74 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from asrl_mlflow.catalogue import PUBLISHED, fetched
+from asrl_mlflow.columns import blocks, check_features, numbers, warnings, weights
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.tables import SUFFIXES, listed, read
+from asrl_mlflow.names import check_known, listed
+from asrl_mlflow.splits import Part
+from asrl_mlflow.tables import SUFFIXES, read
 
 EMBEDDED = "diabetes"
-PAPER = ("california", "concrete", "gas_turbine", "power_plant", "airfoil")
+PAPER = tuple(PUBLISHED)
 DATA_DIR_VARIABLE = "ASRL_DATA_DIR"
-
-ContaminationKind = Literal["none", "sym", "asym", "cauchy"]
-CONTAMINATIONS: tuple[ContaminationKind, ...] = ("none", "sym", "asym", "cauchy")
 
 # Under this a 60/20/20 split leaves too few rows to judge anything by.
 _LEAST_ROWS = 20
 
-Target = npt.NDArray[np.float64]
-
 
 @dataclass(frozen=True)
-class Part:
-    """Some rows of a table.
+class Roles:
+    """What columns are for; those named here are not features.
 
     Parameters
     ----------
-    features : DataFrame of shape (n, features)
-        Numbers and booleans; NaN is a missing value.
-    target : float64 array of shape (n,)
-        Finite, in target units.
+    target : str, optional
+        To predict; by default the last column that has no other role.
+    weight : str, optional
+        Sample weights.
+    group : str, optional
+        Rows with the same value stay on one side of a split.
+    time : str, optional
+        Numbers, dates or times by which the table is split: the past learns, the future judges.
+    drop : sequence of str
+        Not read at all.
+
+    Raises
+    ------
+    InputError
+        A column in two roles, or group and time together.
     """
 
-    features: pd.DataFrame
-    target: Target
+    target: str | None = None
+    weight: str | None = None
+    group: str | None = None
+    time: str | None = None
+    drop: tuple[str, ...] = ()
 
-    def __len__(self) -> int:
-        """The number of rows."""
-        return len(self.target)
+    def __post_init__(self) -> None:
+        if self.group is not None and self.time is not None:
+            msg = (
+                f"A split goes by group or by time; got group {self.group!r} and time {self.time!r}; "
+                "leave one of them out."
+            )
+            raise InputError(msg)
+        named = [*self.named, *self.drop]
+        twice = sorted({name for name in named if named.count(name) > 1})
+        if twice:
+            msg = f"A column can have one role; got {listed(twice)} in several; decide for one."
+            raise InputError(msg)
+
+    @property
+    def named(self) -> list[str]:
+        """The columns that have a role and are read."""
+        roles = (self.target, self.weight, self.group, self.time)
+        return [name for name in roles if name is not None]
 
 
 @dataclass(frozen=True)
@@ -63,13 +89,17 @@ class Dataset:
     name : str
         Its short name.
     rows : Part
-        Features and target, in file order.
+        Features, target, weights and blocks, in file order.
     target_name : str
         The column that is the target.
     source : str
         A path, or the function that made it.
     digest : str
         The first 16 hexadecimal digits of a SHA-256 over names and values.
+    roles : Roles
+        As asked for.
+    warnings : tuple of str
+        A line for each thing that is legal but hardly meant.
     """
 
     name: str
@@ -77,6 +107,8 @@ class Dataset:
     target_name: str
     source: str
     digest: str
+    roles: Roles = field(default_factory=Roles)
+    warnings: tuple[str, ...] = ()
 
     def told(self) -> str:
         """The table in one line, so that a wrong one is noticed before it is learned from.
@@ -87,129 +119,93 @@ class Dataset:
         "diabetes: 442 rows, 10 features, target 'disease_progression'"
         """
         rows, features = self.rows.features.shape
-        return f"{self.name}: {rows} rows, {features} features, target {self.target_name!r}"
+        roles = [
+            f", {what} {name!r}"
+            for what, name in (
+                ("weight", self.roles.weight),
+                ("groups by", self.roles.group),
+                ("time by", self.roles.time),
+            )
+            if name is not None
+        ]
+        return (
+            f"{self.name}: {rows} rows, {features} features, target {self.target_name!r}"
+            f"{''.join(roles)}"
+        )
 
 
-@dataclass(frozen=True)
-class Split:
-    """Rows to learn from, rows to choose by, rows to judge by."""
-
-    train: Part
-    valid: Part
-    test: Part
-
-
-def load(data: str = EMBEDDED, target: str | None = None) -> Dataset:
+def load(
+    data: str = EMBEDDED,
+    target: str | None = None,
+    *,
+    weight: str | None = None,
+    group: str | None = None,
+    time: str | None = None,
+    drop: Sequence[str] = (),
+) -> Dataset:
     """Read a table by name or path.
 
     Parameters
     ----------
     data : str
-        "diabetes" (embedded), "california", "concrete", "gas_turbine", "power_plant", "airfoil", or
-        a path to a .csv (comma, semicolon or tab) or .parquet file.
-    target : str, optional
-        The column to predict; by default the last.
+        "diabetes" (embedded), "california", "concrete", "gas_turbine", "power_plant", "airfoil"
+        (fetched once), or a path to a .csv file (comma, semicolon or tab; decimal point or comma),
+        a .parquet file or a folder of .parquet files.
+    target, weight, group, time, drop
+        As in `Roles`.
 
     Raises
     ------
     InputError
-        The file or column is not there; names stand twice; a row has more or fewer fields than the
-        header; a column is text, a date or infinite; a target is missing or infinite; fewer than 20
-        rows. One line, which names the file, the row or the column, and the remedy.
+        The file or a column is not there; a named table could not be fetched; what `tables.read`
+        and `Roles` refuse; a feature is infinite or text or a date; a target, weight, group or time
+        is missing or no number where it must be one; fewer than 20 rows, or 3 groups or times. One
+        line, which names the file, the row or the column, and the remedy.
 
     Examples
     --------
-    >>> table = load("diabetes")
+    >>> table = load("diabetes", drop=["sex"])
     >>> table.rows.features.shape, table.target_name
-    ((442, 10), 'disease_progression')
+    ((442, 9), 'disease_progression')
     """
+    roles = Roles(target, weight, group, time, tuple(drop))
     path = _find(data)
     if path is None:
         frame, source, name = _diabetes(), "sklearn.datasets.load_diabetes", EMBEDDED
+        check_known(roles.drop, list(frame.columns), source)
+        frame = frame.drop(columns=list(roles.drop))
     else:
-        frame, source = read(path), str(path.resolve())
+        free = [column for column in (group, time) if column is not None]
+        frame, source = read(path, drop=roles.drop, free=free), str(path.resolve())
         name = data if data in PAPER or data == EMBEDDED else path.stem
     owner = source if path is None else str(path)
-    column = _target_column(frame, target, owner)
-    # Whatever has missing values came as objects or nothing at all; XGBoost wants numbers.
-    features = frame.drop(columns=column)
-    objects = features.select_dtypes(object).columns
-    features[objects] = features[objects].astype(np.float64)
-    _check_features(features, owner)
-    part = Part(features, _checked_target(frame[column], owner))
-    return Dataset(name, part, column, source, _digest(frame))
-
-
-def split(rows: Part, seed: int) -> Split:
-    """Shuffle rows by seed into 60% train, 20% valid, 20% test.
-
-    Examples
-    --------
-    >>> parts = split(load().rows, seed=0)
-    >>> len(parts.train), len(parts.valid), len(parts.test)
-    (265, 88, 89)
-    """
-    order = np.random.default_rng(seed).permutation(len(rows))
-    ends = int(0.6 * len(rows)), int(0.8 * len(rows))
-    train, valid, test = (
-        Part(rows.features.iloc[part].reset_index(drop=True), rows.target[part])
-        for part in np.split(order, ends)
+    check_known(roles.named, list(frame.columns), owner)
+    column = target or _last_without_role(frame, roles, owner)
+    if len(frame) < _LEAST_ROWS:
+        msg = f"{owner}: needs at least {_LEAST_ROWS} rows to split; got {len(frame)}."
+        raise InputError(msg)
+    features = frame.drop(columns=list({column, *roles.named}))
+    if features.columns.empty:
+        msg = f"{owner}: needs a feature beside the target; got none; drop fewer columns."
+        raise InputError(msg)
+    check_features(features, owner)
+    by = group or time
+    rows = Part(
+        features,
+        numbers(frame[column], owner, "target"),
+        None if weight is None else weights(frame[weight], owner),
+        None if by is None else blocks(frame[by], owner, in_time=time is not None),
     )
-    return Split(train, valid, test)
-
-
-def contaminate(parts: Split, kind: ContaminationKind, share: float, seed: int) -> Split:
-    """Spoil training and validation targets on purpose; test targets stay clean.
-
-    Parameters
-    ----------
-    parts : Split
-        Clean parts.
-    kind : {"none", "sym", "asym", "cauchy"}
-        "sym" adds plus or minus uniform(3, 10) standard deviations of the clean train and valid
-        targets to `share` of the rows, "asym" only plus; "cauchy" adds 0.1 standard deviations
-        times a standard Cauchy draw to every row.
-    share : float, in [0, 1]
-        Share of the rows; "none" and "cauchy" do not look at it.
-    seed : int
-        Of the draws.
-
-    Examples
-    --------
-    >>> parts = split(load().rows, seed=0)
-    >>> spoiled = contaminate(parts, "asym", 0.2, seed=0)
-    >>> int((spoiled.train.target > parts.train.target).sum())
-    53
-    >>> spoiled.test is parts.test
-    True
-    """
-    if kind == "none":
-        return parts
-    rng = np.random.default_rng(seed)
-    deviation = float(np.concatenate([parts.train.target, parts.valid.target]).std())
-
-    def spoiled(part: Part) -> Part:
-        target = part.target.copy()
-        if kind == "cauchy":
-            target += 0.1 * deviation * rng.standard_cauchy(len(part))
-        else:
-            chosen = rng.choice(len(part), round(share * len(part)), replace=False)
-            size = deviation * rng.uniform(3, 10, chosen.size)
-            signs = rng.choice([-1.0, 1.0], chosen.size) if kind == "sym" else 1.0
-            target[chosen] += signs * size
-        return replace(part, target=target)
-
-    return replace(parts, train=spoiled(parts.train), valid=spoiled(parts.valid))
+    return Dataset(name, rows, column, source, _digest(frame), roles, warnings(rows, column))
 
 
 def _find(data: str) -> Path | None:
     """The file that a name or path means; None is the embedded table."""
     if data not in (EMBEDDED, *PAPER):
-        if Path(data).is_file():
+        if Path(data).is_file() or Path(data).is_dir():
             return Path(data)
-        if Path(data).suffix.lower() in SUFFIXES or Path(data).is_dir():
-            what = "a folder" if Path(data).is_dir() else "no such file"
-            msg = f"Data needs a .csv or .parquet file; got {what}: {data}; check the path."
+        if Path(data).suffix.lower() in SUFFIXES:
+            msg = f"Data needs a .csv or .parquet file; got no such file: {data}; check the path."
             raise InputError(msg)
         known = (EMBEDDED, *PAPER)
         close = difflib.get_close_matches(data, known, n=1)
@@ -225,11 +221,7 @@ def _find(data: str) -> Path | None:
             return folder / f"{data}.csv"
     if data == EMBEDDED:
         return None
-    msg = (
-        f"Data set {data!r} needs the file {data}.csv (features first, target last); got none in "
-        f"{DATA_DIR_VARIABLE}={named or '(unset)'} and {cache}; put it there."
-    )
-    raise InputError(msg)
+    return fetched(data, cache)
 
 
 def _diabetes() -> pd.DataFrame:
@@ -241,49 +233,12 @@ def _diabetes() -> pd.DataFrame:
     return frame
 
 
-def _target_column(frame: pd.DataFrame, target: str | None, owner: str) -> str:
-    names = [str(name) for name in frame.columns]
-    if target is not None and target not in names:
-        close = difflib.get_close_matches(target, names, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"it has {listed(names)}."
-        msg = f"{owner}: the target must be a column; got {target!r}; {hint}"
+def _last_without_role(frame: pd.DataFrame, roles: Roles, owner: str) -> str:
+    left = [str(name) for name in frame.columns if name not in roles.named]
+    if not left:
+        msg = f"{owner}: needs a target; got none beside {listed(roles.named)}; drop fewer columns."
         raise InputError(msg)
-    if len(names) == 1:
-        msg = f"{owner}: needs a feature beside the target; got the one column {names[0]!r}."
-        raise InputError(msg)
-    return names[-1] if target is None else target
-
-
-def _check_features(features: pd.DataFrame, owner: str) -> None:
-    names = [str(name) for name in features.columns]
-    illegal = [name for name in names if any(sign in name for sign in "[]<")]
-    if illegal:
-        msg = f"{owner}: XGBoost refuses [, ] and < in names; got {listed(illegal)}; rename them."
-        raise InputError(msg)
-    with np.errstate(over="ignore"):
-        infinite = [name for name in names if np.isinf(features[name].astype(np.float32)).any()]
-    if infinite:
-        msg = (
-            f"{owner}: features must be missing or below 3.4e38 (float32); got infinite values in "
-            f"{listed(infinite)}; leave them empty, or cap them."
-        )
-        raise InputError(msg)
-
-
-def _checked_target(column: pd.Series[float], owner: str) -> Target:
-    target: Target = column.to_numpy(dtype=np.float64, na_value=np.nan)  # type: ignore[assignment]  # pandas-stubs forget the dtype
-    if len(target) < _LEAST_ROWS:
-        msg = f"{owner}: needs at least {_LEAST_ROWS} rows to split; got {len(target)}."
-        raise InputError(msg)
-    with np.errstate(over="ignore"):
-        bad = np.flatnonzero(~np.isfinite(target.astype(np.float32)))
-    if bad.size:
-        msg = (
-            f"{owner}: the target {column.name!r} must be finite (float32); got {bad.size} missing "
-            f"or infinite values, the first in row {bad[0] + 1}; remove those rows."
-        )
-        raise InputError(msg)
-    return target
+    return left[-1]
 
 
 def _digest(frame: pd.DataFrame) -> str:

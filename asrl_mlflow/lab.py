@@ -5,18 +5,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import xgboost
 
-from asrl_mlflow import report, tracking
-from asrl_mlflow.datasets import ContaminationKind, Dataset, Part, contaminate, split
+from asrl_mlflow import figures, tracking
+from asrl_mlflow.datasets import Dataset
+from asrl_mlflow.drawing import png
 from asrl_mlflow.losses import Loss, to_config
 from asrl_mlflow.metrics import METRICS
 from asrl_mlflow.rounds import Round
 from asrl_mlflow.run_log import RunLog
+from asrl_mlflow.splits import ContaminationKind, Part, Split, contaminate, split
 from asrl_mlflow.training import SCALE_ATTRIBUTE, WEIGHT_RULE_ATTRIBUTE, train
 
 LOSS_SCHEMA = 1
@@ -36,12 +40,15 @@ class Settings:
         Depth of each tree.
     early_stopping_rounds : int, optional
         Stop when the validation MAE has not improved for so many rounds.
+    figures : bool
+        Whether to draw a run's figures.
     """
 
     rounds: int = 100
     learning_rate: float = 0.1
     max_depth: int = 6
     early_stopping_rounds: int | None = None
+    figures: bool = True
 
     def booster_params(self, seed: int) -> dict[str, Any]:
         """XGBoost's parameters."""
@@ -76,6 +83,10 @@ class Contamination:
         share = f"{self.share:.0%} of the" if self.share else "all"
         return f"; {share} training targets spoiled ({self.kind}), test targets clean"
 
+    def params(self) -> dict[str, object]:
+        """Under the keys that MLflow shows."""
+        return {"contaminate.kind": self.kind, "contaminate.share": self.share}
+
 
 @dataclass(frozen=True)
 class Result:
@@ -87,15 +98,27 @@ class Result:
         On the clean test rows.
     seconds : float
         Of training alone.
+    rounds : sequence of Round
+        What happened in each.
+    prediction : float32 array of shape (n,)
+        Of the test rows, in target units.
     """
 
     metrics: Mapping[str, float]
     seconds: float
+    rounds: Sequence[Round]
+    prediction: npt.NDArray[np.float32]
+
+
+def divide(dataset: Dataset, seed: int, contamination: Contamination) -> Split:
+    """The parts of a table, by seed, with training and validation targets spoiled as asked."""
+    return contaminate(split(dataset.rows, seed), contamination.kind, contamination.share, seed)
 
 
 def experiment(
     loss: Loss,
     dataset: Dataset,
+    parts: Split,
     log: RunLog,
     *,
     seed: int,
@@ -103,22 +126,24 @@ def experiment(
     contamination: Contamination,
     on_round: Callable[[Round], object],
 ) -> Result:
-    """Split by seed, spoil, train, judge on the test rows; log everything to an open run.
+    """Train, judge on the test rows, draw; log everything to an open run.
 
     Parameters
     ----------
     loss : Loss
         What to minimise.
     dataset : Dataset
-        Clean.
+        Where the parts come from.
+    parts : Split
+        As `divide` gives them.
     log : RunLog
         Of the run to fill.
     seed : int
-        Of split, contamination and booster.
+        Of parts and booster.
     settings : Settings
         How to boost.
     contamination : Contamination
-        How to spoil training and validation targets.
+        How the parts were spoiled.
     on_round : callable
         Told of each round after the log, for a progress bar.
     """
@@ -130,12 +155,13 @@ def experiment(
             "booster.num_boost_round": settings.rounds,
             "booster.early_stopping_rounds": settings.early_stopping_rounds,
             **data_params(dataset, contamination),
+            "split.rows": "/".join(
+                str(len(part)) for part in (parts.train, parts.valid, parts.test)
+            ),
             "seed": seed,
         }
     )
     log.dataset(dataset)
-    clean = split(dataset.rows, seed)
-    parts = contaminate(clean, contamination.kind, contamination.share, seed)
     rounds: list[Round] = []
 
     def listen(round_: Round) -> None:
@@ -146,8 +172,11 @@ def experiment(
     started = time.perf_counter()
     booster = _fit(loss, parts.train, parts.valid, params, settings, listen)
     seconds = time.perf_counter() - started
-    prediction = booster.inplace_predict(parts.test.features)
-    metrics = {name: metric(parts.test.target, prediction) for name, metric in METRICS.items()}
+    test = parts.test
+    prediction = booster.inplace_predict(test.features)
+    metrics = {
+        name: metric(test.target, prediction, test.weight) for name, metric in METRICS.items()
+    }
     # The last round that is in the booster: early stopping cuts off those after the best.
     last = rounds[booster.num_boosted_rounds() - 1]
     log.metrics(
@@ -159,17 +188,44 @@ def experiment(
     )
     log.artifact("loss.json", _loss_json(loss, booster, last))
     log.artifact("booster.ubj", bytes(booster.save_raw("ubj")))
-    title = f"{loss.name} on {dataset.name}, seed {seed}{contamination.told()}"
-    figures = {
-        "predicted_against_actual": report.predicted_against_actual(
-            parts.test.target, prediction, loss.name, title
-        ),
-        "thresholds_and_weights": report.thresholds_and_weights(rounds, loss.name, title),
+    if settings.figures:
+        title = f"{loss.name} on {dataset.name}, seed {seed}{contamination.told()}"
+        _draw(log, loss, booster, parts, prediction, rounds, last, title)
+    return Result(metrics, seconds, rounds, prediction)
+
+
+def _draw(
+    log: RunLog,
+    loss: Loss,
+    booster: xgboost.Booster,
+    parts: Split,
+    prediction: npt.NDArray[np.float32],
+    rounds: Sequence[Round],
+    last: Round,
+    title: str,
+) -> None:
+    residuals = parts.valid.target - booster.inplace_predict(parts.valid.features)
+    reach = float(np.quantile(np.abs(residuals), 0.95))
+    gains = {
+        # A number for trees, a list for linear models, which nobody draws here.
+        feature: float(np.sum(gain))
+        for feature, gain in booster.get_score(importance_type="total_gain").items()
     }
-    for name, figure in figures.items():
+    name = loss.name
+    drawn = {
+        "predicted_against_actual": figures.predicted_against_actual(
+            parts.test.target, prediction, name, title
+        ),
+        "learning_curves": figures.learning_curves(rounds, last.number, name, title),
+        "loss_shape": figures.loss_shape(last.pointwise, reach, name, title),
+        "residuals": figures.residual_histogram(residuals, last.pointwise, name, title),
+        "thresholds_and_weights": figures.thresholds_and_weights(rounds, name, title),
+        "error_by_decile": figures.error_by_decile(parts.test.target, prediction, name, title),
+        "feature_importance": figures.feature_importance(gains, name, title),
+    }
+    for file, figure in drawn.items():
         if figure is not None:
-            log.artifact(f"figures/{name}.png", report.png(figure))
-    return Result(metrics, seconds)
+            log.artifact(f"figures/{file}.png", png(figure))
 
 
 def data_params(dataset: Dataset, contamination: Contamination) -> dict[str, object]:
@@ -179,8 +235,11 @@ def data_params(dataset: Dataset, contamination: Contamination) -> dict[str, obj
         "data.rows": len(dataset.rows),
         "data.target": dataset.target_name,
         "data.digest": dataset.digest,
-        "contaminate.kind": contamination.kind,
-        "contaminate.share": contamination.share,
+        "data.weight": dataset.roles.weight,
+        "data.group": dataset.roles.group,
+        "data.time": dataset.roles.time,
+        "data.drop": ",".join(dataset.roles.drop) or None,
+        **contamination.params(),
     }
 
 
@@ -192,8 +251,8 @@ def _fit(
     settings: Settings,
     listen: Callable[[Round], None],
 ) -> xgboost.Booster:
-    dtrain = xgboost.QuantileDMatrix(train_rows.features, label=train_rows.target)
-    dvalid = xgboost.QuantileDMatrix(valid_rows.features, label=valid_rows.target, ref=dtrain)
+    dtrain = _matrix(train_rows)
+    dvalid = _matrix(valid_rows, ref=dtrain)
     return train(
         params,
         dtrain,
@@ -202,6 +261,12 @@ def _fit(
         evals=[(dvalid, "valid")],
         early_stopping_rounds=settings.early_stopping_rounds,
         on_round=listen,
+    )
+
+
+def _matrix(rows: Part, ref: xgboost.DMatrix | None = None) -> xgboost.QuantileDMatrix:
+    return xgboost.QuantileDMatrix(
+        rows.features, label=rows.target, weight=rows.weight, ref=ref, enable_categorical=True
     )
 
 

@@ -20,7 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
+import pandas as pd
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
+from mlflow.utils.validation import MAX_DATASET_SCHEMA_SIZE
 
 from asrl_mlflow.datasets import Dataset
 from asrl_mlflow.rounds import Round
@@ -98,18 +101,23 @@ class RunLog:
 
     def dataset(self, dataset: Dataset) -> None:
         """Log where the data came from, as a dataset input of the run."""
-        columns = [*dataset.rows.features.columns, dataset.target_name]
+        types = {str(name): kind for name, kind in dataset.rows.features.dtypes.items()}
+        columns = [
+            {"type": _mlflow_type(kind), "name": name, "required": True}
+            for name, kind in {**types, dataset.target_name: np.dtype(np.float64)}.items()
+        ]
+        schema = json.dumps({"mlflow_colspec": columns})
         file = Path(dataset.source)
-        source = {"uri": str(file)} if file.is_file() else {"tags": {"name": dataset.source}}
-        schema = [{"type": "double", "name": str(name), "required": True} for name in columns]
+        source = {"uri": str(file)} if file.exists() else {"tags": {"name": dataset.source}}
         self._send(
             "dataset",
             {
                 "name": dataset.name,
                 "digest": dataset.digest,
-                "source_type": "local" if file.is_file() else "code",
+                "source_type": "local" if file.exists() else "code",
                 "source": json.dumps(source),
-                "schema": json.dumps({"mlflow_colspec": schema}),
+                # MLflow refuses longer ones: of a very wide table it is told the size alone.
+                "schema": schema if len(schema) <= MAX_DATASET_SCHEMA_SIZE else "",
                 "profile": json.dumps(
                     {
                         "num_rows": len(dataset.rows),
@@ -235,6 +243,12 @@ def few_retries() -> Iterator[None]:
             variable.unset()
         else:
             variable.set(before)
+
+
+def _mlflow_type(kind: object) -> str:
+    if isinstance(kind, pd.CategoricalDtype):
+        return "string"
+    return "boolean" if kind == np.bool_ else "double"
 
 
 def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:

@@ -1,128 +1,158 @@
-"""Files as they come, read into columns of numbers or refused in one line."""
+"""Files of any kind, read into columns of numbers and categories or refused in one line."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv
+import pyarrow.dataset
 import pyarrow.parquet
 
+from asrl_mlflow import delimited
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.names import check_known, check_names, listed
 
 SUFFIXES = (".csv", ".parquet")
-_DELIMITERS = (",", ";", "\t")
 
 
-def read(path: Path) -> pd.DataFrame:
-    """A .csv (comma, semicolon or tab) or .parquet file of numbers and booleans.
+def read(path: Path, *, drop: Collection[str] = (), free: Collection[str] = ()) -> pd.DataFrame:
+    """A .csv file, a .parquet file, or a folder of .parquet files with the same columns.
+
+    Parameters
+    ----------
+    path : Path
+        What to read.
+    drop : collection of str
+        Columns that are not read.
+    free : collection of str
+        Columns that may hold text, dates and times.
+
+    Returns
+    -------
+    DataFrame
+        Numbers, booleans and categories (NaN is a missing value), and the free columns as they are.
 
     Raises
     ------
     InputError
-        In one line: the file cannot be read, names stand twice, a row has more or fewer fields than
-        the header, or a column is text or a date.
+        In one line: the file cannot be read, names are missing or stand twice, a row has more or
+        fewer fields than the header, a column is text or dates, files of a folder differ.
     """
-    suffix = path.suffix.lower()
+    suffix = ".parquet" if path.is_dir() else path.suffix.lower()
     if suffix not in SUFFIXES:
         msg = f"Data needs a .csv or .parquet file; got {path}; rename or convert it."
         raise InputError(msg)
     try:
-        table = _read_csv(path) if suffix == ".csv" else pa.parquet.read_table(path)
-        _check_columns(table, path)
-    except pa.ArrowInvalid as error:
+        if suffix == ".csv":
+            table = delimited.read(path, drop=drop, free=free)
+        else:
+            table = _read_parquet(path, drop)
+        table = _usable(table, path, free)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         msg = f"{path}: must be a readable {suffix[1:]} file; got: {str(error).splitlines()[0]}"
-        raise InputError(msg) from error
-    except UnicodeDecodeError as error:
-        msg = f"{path}: must be UTF-8; got bytes that are not in its header; save it as UTF-8."
         raise InputError(msg) from error
     except OSError as error:
         reason = error.strerror or str(error).splitlines()[0]
         msg = f"{path}: must be a readable file; got: {reason}; check its permissions or copy it anew."
         raise InputError(msg) from error
-    # A frame's index was a column of the file all the same.
-    frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
+    # Column by column, each freed once it is converted. A frame's index was a column all the same.
+    frame: pd.DataFrame = table.to_pandas(
+        ignore_metadata=True, split_blocks=True, self_destruct=True
+    )
+    # Booleans with gaps come as objects.
+    for name in frame.columns.difference(list(free)):
+        if frame[name].dtype == object:
+            frame[name] = frame[name].astype(np.float64)
     return frame
 
 
-def _read_csv(path: Path) -> pa.Table:
-    # pyarrow, not pandas: pandas would take the surplus field of a row for an index and shift all
-    # columns without a word.
-    surplus: list[pyarrow.csv.InvalidRow] = []
-
-    def refuse(row: pyarrow.csv.InvalidRow) -> str:
-        surplus.append(row)
-        return "error"
-
-    try:
-        return pyarrow.csv.read_csv(
-            path,
-            # One thread: only then does the parser know the number of a bad row.
-            read_options=pyarrow.csv.ReadOptions(use_threads=False),
-            parse_options=pyarrow.csv.ParseOptions(
-                delimiter=_delimiter(path), newlines_in_values=True, invalid_row_handler=refuse
-            ),
+def _read_parquet(path: Path, drop: Collection[str]) -> pa.Table:
+    files = [path]
+    if path.is_dir():
+        # As Spark and Hive have it, names that begin so are not data.
+        files = sorted(
+            file
+            for file in path.rglob("*.parquet")
+            if not any(part.startswith(("_", ".")) for part in file.relative_to(path).parts)
         )
-    except pa.ArrowInvalid as error:
-        if not surplus:
-            raise
-        row = surplus[0]
-        msg = (
-            f"{path}: every row needs the header's {row.expected_columns} fields; got "
-            f"{row.actual_columns} in line {row.number}; quote a value that holds the delimiter."
-        )
-        raise InputError(msg) from error
-
-
-def _delimiter(path: Path) -> str:
-    """The delimiter that cuts the header into the most columns."""
-
-    def columns(delimiter: str) -> int:
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            try:
-                return len(next(csv.reader(file, delimiter=delimiter), []))
-            except csv.Error:  # a header beyond all bounds: pyarrow says what is wrong with it
-                return 0
-
-    return max(_DELIMITERS, key=columns)
-
-
-def _check_columns(table: pa.Table, path: Path) -> None:
-    names = table.column_names
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        msg = f"{path}: column names must differ; got {listed(twice)} more than once; rename them."
+    if not files:
+        msg = f"{path}: a folder needs .parquet files; got none; check the path."
         raise InputError(msg)
-    unusable = [
-        field.name
-        for field in table.schema
-        if not (
-            pa.types.is_integer(field.type)
-            or pa.types.is_floating(field.type)
-            or pa.types.is_boolean(field.type)
-            or pa.types.is_null(field.type)
-        )
-    ]
-    if unusable:
-        first = table.column(unusable[0])
-        example = next((str(value) for value in first if value.is_valid), "")[:40]
-        msg = (
-            f"{path}: columns must hold numbers; got text or dates in {listed(unusable)} "
-            f"({example!r}); encode as numbers, or remove the column."
-        )
-        raise InputError(msg)
+    schemas = [pa.parquet.read_schema(file) for file in files]
+    check_names(schemas[0].names, path)
+    for file, schema in zip(files, schemas, strict=True):
+        odd = sorted(set(schema.names) ^ set(schemas[0].names))
+        if odd:
+            msg = (
+                f"{file}: files of a folder need the same columns; got {listed(odd)} in only one of "
+                f"it and {files[0].name}; write them anew, or read one file."
+            )
+            raise InputError(msg)
+    merged = pa.unify_schemas(
+        [schema.remove_metadata() for schema in schemas], promote_options="permissive"
+    )
+    hive = pa.dataset.HivePartitioning.discover()
+    source = pa.dataset.dataset(
+        files, format="parquet", partitioning=hive, partition_base_dir=str(path)
+    )
+    partitions = [field for field in source.schema if field.name not in merged.names]
+    source = source.replace_schema(pa.schema([*merged, *partitions]))
+    names = source.schema.names
+    check_known(drop, names, path)
+    table = source.to_table(columns=[name for name in names if name not in drop], use_threads=False)
+    for field in partitions:
+        if field.name in table.column_names and pa.types.is_string(field.type):
+            place = table.column_names.index(field.name)
+            table = table.set_column(
+                place, field.name, table.column(field.name).dictionary_encode()
+            )
+    return table
 
 
-def listed(names: Sequence[str], most: int = 5) -> str:
-    """Names for an error's one line: quoted, and no more than `most` of them.
+def _usable(table: pa.Table, path: Path, free: Collection[str]) -> pa.Table:
+    """Columns that XGBoost can learn from, decimals as floats; others are refused."""
+    for place, field in enumerate(table.schema):
+        kind = field.type
+        if field.name in free:
+            continue
+        if pa.types.is_decimal(kind):
+            table = table.set_column(place, field.name, table.column(place).cast(pa.float64()))
+        elif pa.types.is_temporal(kind):
+            msg = (
+                f"{path}: column {field.name!r} must hold numbers; got dates or times; turn them into "
+                "numbers (days since a date, month, hour), split by them with --time, or leave them "
+                "out with --drop."
+            )
+            raise InputError(msg)
+        elif pa.types.is_dictionary(kind):
+            values = kind.value_type
+            if not (_is_text(values) or pa.types.is_integer(values)):
+                msg = (
+                    f"{path}: categories must be text or whole numbers; got {values} in column "
+                    f"{field.name!r}; convert them, or leave the column out with --drop."
+                )
+                raise InputError(msg)
+        elif not (
+            pa.types.is_integer(kind)
+            or pa.types.is_floating(kind)
+            or pa.types.is_boolean(kind)
+            or pa.types.is_null(kind)
+        ):
+            example = next((str(cell) for cell in table.column(place) if cell.is_valid), "")
+            what = "text" if _is_text(kind) else str(kind)
+            msg = (
+                f"{path}: column {field.name!r} must hold numbers or categories; got {what} "
+                f"({example!r:.40}); encode it as numbers, save it in Parquet as a pandas category "
+                "column, or leave it out with --drop."
+            )
+            raise InputError(msg)
+    return table
 
-    Examples
-    --------
-    >>> listed(["a", "b", "c"], most=2)
-    "'a', 'b' and 1 more"
-    """
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(map(repr, names[:most])) + more
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )

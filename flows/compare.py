@@ -1,31 +1,40 @@
-"""Many losses side by side on one table: a parent run, and a child run a loss and seed."""
+"""Many losses side by side on one table or several: a parent run, and a child each loss, table and seed."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
-from tqdm import tqdm
 
-from asrl_mlflow import report, tracking
-from asrl_mlflow.datasets import Dataset, load
-from asrl_mlflow.lab import Contamination, Settings, data_params, experiment
+from asrl_mlflow import paper, paper_figures, report, tracking
+from asrl_mlflow.datasets import PAPER, Dataset
+from asrl_mlflow.drawing import png
+from asrl_mlflow.errors import InputError
+from asrl_mlflow.lab import Contamination, Settings, data_params, divide
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.run_log import RunLog
+from asrl_mlflow.series import Case, run_series
+from asrl_mlflow.splits import PAPER_SEED, split_as_the_paper
 from flows.options import (
     BOOSTING,
     CONTAMINATION,
     DATA,
+    FIGURES,
     boosting,
     contamination,
+    dataset,
     ending,
     option,
     options,
     parse_losses,
     run,
+    tell,
 )
+
+ALL = "all"
 
 
 @click.command("compare")
@@ -39,15 +48,27 @@ from flows.options import (
             help="all, or names between commas, with their default parameters.",
         ),
         option("--repeats", type=click.IntRange(1), default=1, help="Seeds, from --seed upwards."),
+        option(
+            "--preset",
+            type=click.Choice(["paper"]),
+            help="paper: losses, split and boosting as in arXiv 2504.06935, its figures beside ours.",
+        ),
     ),
     BOOSTING,
     CONTAMINATION,
+    FIGURES,
 )
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
-    """Train many losses on the same rows and rank them by test MAE."""
+    """Train many losses on the same rows and rank them by test MAE.
+
+    --data=all means the paper's five tables.
+    """
+    if values["preset"] == "paper":
+        _check_preset(values)
+        return reproduce(_tables(values), figures=values["figures"])
     spoiling = contamination(values)
     return compare(
-        load(values["data"], values["target"]),
+        _tables(values),
         values["losses"],
         seeds=range(values["seed"], values["seed"] + values["repeats"]),
         settings=boosting(values),
@@ -56,8 +77,44 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     )
 
 
+def _tables(values: dict[str, Any]) -> list[Dataset]:
+    if values["data"] != ALL:
+        return [dataset(values)]
+    named = [name for name in ("target", "weight", "group", "time", "drop") if values[name]]
+    if named:
+        msg = (
+            f"--data={ALL} takes the paper's five tables as they are; got --{named[0]}; leave it out, or "
+            "name one table."
+        )
+        raise InputError(msg)
+    return [dataset(values, name) for name in PAPER]
+
+
+def _check_preset(values: dict[str, Any]) -> None:
+    """The preset leaves nothing to choose but data and figures; other values are refused."""
+    if values["data"] not in (ALL, *PAPER):
+        msg = (
+            f"--preset=paper needs --data={ALL} or one of {', '.join(PAPER)}; got "
+            f"{values['data']!r}."
+        )
+        raise InputError(msg)
+    # Not whether it was given: `mlflow run` gives every option.
+    defaults = command.make_context("compare", []).params
+    changed = [
+        name
+        for name, value in values.items()
+        if value != defaults[name] and name not in ("data", "preset", "figures")
+    ]
+    if changed:
+        msg = (
+            "--preset=paper sets everything but data and figures; got "
+            f"--{changed[0].replace('_', '-')}; leave it or the preset out."
+        )
+        raise InputError(msg)
+
+
 def compare(
-    dataset: Dataset,
+    tables: Sequence[Dataset],
     losses: Sequence[Loss],
     *,
     seeds: Sequence[int],
@@ -65,57 +122,126 @@ def compare(
     spoiling: Contamination,
     flow: str,
 ) -> int:
-    """Every loss with every seed, each in a run of its own; table and figure on the parent.
+    """Every loss on every table with every seed; summaries and figures on the parent.
 
     Returns
     -------
     int
         The exit code.
     """
+    several = len(tables) > 1
+
+    def cases() -> Iterator[Case]:
+        for table in tables:
+            for seed in seeds:
+                parts = divide(table, seed, spoiling)
+                where = f" {table.name}" if several else ""
+                which = f", seed {seed}" if len(seeds) > 1 else ""
+                for loss in losses:
+                    name = f"{loss.name}{where}{which}"
+                    yield Case(name, loss, table, parts, seed, settings)
+
     tracking.connect()
-    click.echo(dataset.told())
-    scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for table in tables:
+        tell(table)
+    title = f"seed {', '.join(map(str, seeds))}{spoiling.told()}"
     logs: list[RunLog] = []
-    with tracking.run(f"{flow} {dataset.name}", flow=flow) as parent:
+    with _parent(tables, spoiling, flow) as parent:
         logs.append(parent)
-        parent.params(
-            {
-                **data_params(dataset, spoiling),
-                "losses": ",".join(loss.name for loss in losses),
-                "repeats": len(seeds),
-                "seed": seeds[0],
-            }
+        names = ",".join(loss.name for loss in losses)
+        parent.params({"losses": names, "repeats": len(seeds), "seed": seeds[0]})
+        series = run_series(
+            cases(),
+            total=len(tables) * len(seeds) * len(losses) * settings.rounds,
+            contamination=spoiling,
+            flow=flow,
+            logs=logs,
         )
-        parent.dataset(dataset)
-        total = len(losses) * len(seeds) * settings.rounds
-        with tqdm(total=total, unit="round", disable=None) as bar:
-            for done, (seed, loss) in enumerate((seed, loss) for seed in seeds for loss in losses):
-                name = loss.name if len(seeds) == 1 else f"{loss.name}, seed {seed}"
-                bar.set_description(name)
-                with tracking.run(name, flow=flow) as log:
-                    logs.append(log)
-                    result = experiment(
-                        loss,
-                        dataset,
-                        log,
-                        seed=seed,
-                        settings=settings,
-                        contamination=spoiling,
-                        on_round=lambda _: bar.update(),
-                    )
-                for metric, value in {**result.metrics, "seconds": result.seconds}.items():
-                    scores[loss.name][metric].append(value)
-                # Early stopping may have left rounds over.
-                bar.update((done + 1) * settings.rounds - bar.n)
-        title = f"seed {', '.join(map(str, seeds))}{spoiling.told()}"
-        parent.table("comparison.json", report.summary_columns(scores))
-        parent.artifact("comparison.txt", f"{report.summary_table(scores)}\n".encode())
-        parent.artifact(
-            "figures/metrics.png",
-            report.png(report.metric_bars(scores, f"{dataset.name}, {title}")),
-        )
-    click.echo(f"\n{title}\n\n{report.summary_table(scores)}\n\n{report.RECALL_NOTE}")
+        scores = {table.name: _no_scores() for table in tables}
+        for case, result in series:
+            for metric, value in {**result.metrics, "seconds": result.seconds}.items():
+                scores[case.table.name][case.loss.name][metric].append(value)
+        click.echo(f"\n{title}")
+        for name, mine in scores.items():
+            summary = report.summary_table(mine)
+            heading, place = (f"{name}\n", f"{name}/") if several else ("", "")
+            click.echo(f"\n{heading}{summary}")
+            parent.table(f"{place}comparison.json", report.summary_columns(mine))
+            parent.artifact(f"{place}comparison.txt", f"{summary}\n".encode())
+            if settings.figures:
+                bars = report.metric_bars(mine, f"{name}, {title}")
+                parent.artifact(f"{place}figures/metrics.png", png(bars))
+    click.echo(f"\n{report.RECALL_NOTE}")
     return ending(logs)
+
+
+def reproduce(tables: Sequence[Dataset], *, figures: bool) -> int:
+    """The paper's losses on its tables, at both depths; its values beside ours on the parent.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+
+    def cases() -> Iterator[Case]:
+        for table in tables:
+            parts = split_as_the_paper(table.rows)
+            for depth in paper.DEPTHS:
+                settings = Settings(max_depth=depth, figures=figures)
+                for loss in paper.LOSSES.values():
+                    name = f"{loss.name} {table.name}, depth {depth}"
+                    yield Case(name, loss, table, parts, PAPER_SEED, settings)
+
+    tracking.connect()
+    for table in tables:
+        tell(table)
+    logs: list[RunLog] = []
+    with _parent(tables, Contamination(), "compare") as parent:
+        logs.append(parent)
+        parent.params({"preset": "paper", "seed": PAPER_SEED})
+        series = run_series(
+            cases(),
+            total=len(tables) * len(paper.DEPTHS) * len(paper.LOSSES) * Settings().rounds,
+            contamination=Contamination(),
+            flow="compare",
+            logs=logs,
+        )
+        results = paper.Results()
+        for case, result in series:
+            key = paper.Key(case.table.name, case.settings.max_depth, case.loss.name)
+            results[key] = paper.Ours(
+                {**result.metrics, "seconds": result.seconds},
+                [round_.valid["mae"] for round_ in result.rounds],
+                case.parts.test.target,
+                result.prediction,
+                result.rounds[-1].pointwise,
+            )
+        parent.table("paper.json", paper.columns(results))
+        parent.artifact("paper.md", paper.told(results).encode())
+        if figures:
+            for name, figure in paper_figures.drawn(results).items():
+                parent.artifact(f"figures/{name}.png", png(figure))
+    click.echo(f"\n{paper.told(results)}")
+    return ending(logs)
+
+
+@contextmanager
+def _parent(tables: Sequence[Dataset], spoiling: Contamination, flow: str) -> Iterator[RunLog]:
+    name = tables[0].name if len(tables) == 1 else ALL
+    with tracking.run(f"{flow} {name}", flow=flow) as parent:
+        if len(tables) == 1:
+            parent.params(data_params(tables[0], spoiling))
+        else:
+            parent.params({"data.name": ",".join(table.name for table in tables)})
+            parent.params(spoiling.params())
+        for table in tables:
+            parent.dataset(table)
+        yield parent
+
+
+def _no_scores() -> dict[str, dict[str, list[float]]]:
+    return defaultdict(lambda: defaultdict(list))
 
 
 if __name__ == "__main__":

@@ -6,22 +6,21 @@ from typing import Any
 
 import click
 
-from asrl_mlflow.datasets import load
 from asrl_mlflow.lab import Contamination, Settings
 from asrl_mlflow.losses import LOSSES
 from flows.compare import compare
-from flows.options import DATA, options, run
+from flows.options import DATA, FIGURES, dataset, options, run
 
 
 @click.command("main")
-@options(DATA)
+@options(DATA, FIGURES)
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
     """Compare every loss, with its default parameters, on one table."""
     return compare(
-        load(values["data"], values["target"]),
+        [dataset(values)],
         [loss() for loss in LOSSES.values()],
         seeds=[values["seed"]],
-        settings=Settings(),
+        settings=Settings(figures=values["figures"]),
         spoiling=Contamination(),
         flow="main",
     )

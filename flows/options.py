@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import shlex
 import signal
@@ -12,11 +13,12 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from asrl_mlflow.datasets import CONTAMINATIONS, EMBEDDED, ContaminationKind
+from asrl_mlflow.datasets import EMBEDDED, Dataset, load
 from asrl_mlflow.errors import InputError, StoreError
 from asrl_mlflow.lab import Contamination, Settings
 from asrl_mlflow.losses import LOSSES, Loss, from_config
 from asrl_mlflow.run_log import RunLog
+from asrl_mlflow.splits import CONTAMINATIONS, ContaminationKind
 from asrl_mlflow.tracking import hurry, ui_command
 
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -86,14 +88,38 @@ def parse_params(ctx: click.Context, param: click.Parameter, value: str) -> dict
     return params
 
 
+def parse_names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
+    """Names between commas, quoted as in a CSV file where they have commas themselves."""
+    try:
+        (names,) = csv.reader([value], strict=True, skipinitialspace=True)
+    except (csv.Error, ValueError) as error:
+        msg = f"it takes names between commas; got {value!r}."
+        raise click.BadParameter(msg, ctx, param) from error
+    return tuple(name.strip() for name in names if name.strip())
+
+
 def option(name: str, **settings: Any) -> Callable[[Function], Function]:  # noqa: ANN401 - click's settings
     """A click option whose empty value means unset and whose default is shown."""
     return click.option(name, cls=Unsettable, **{"show_default": True, **settings})
 
 
 DATA = (
-    option("--data", default=EMBEDDED, help="Name of a data set, or a path to .csv or .parquet."),
-    option("--target", help="Column to predict.  [default: the last]"),
+    option(
+        "--data",
+        default=EMBEDDED,
+        help="Name of a data set, or a path to .csv, .parquet or a folder of .parquet files.",
+    ),
+    option("--target", help="Column to predict.  [default: the last without another role]"),
+    option("--weight", help="Column of sample weights; not a feature."),
+    option("--group", help="Column whose equal rows stay on one side of a split; not a feature."),
+    option("--time", help="Column to split by, past before future; not a feature."),
+    option(
+        "--drop",
+        default="",
+        show_default=False,
+        callback=parse_names,
+        help="Columns to leave out, between commas.",
+    ),
     # XGBoost's seeds are 32-bit numbers.
     option(
         "--seed",
@@ -117,6 +143,7 @@ BOOSTING = (
         help="Stop when the validation MAE has not improved for so many rounds.",
     ),
 )
+FIGURES = (option("--figures", type=bool, default=True, help="Draw the pictures of each run."),)
 CONTAMINATION = (
     option(
         "--contaminate-share",
@@ -151,7 +178,21 @@ def boosting(values: dict[str, Any]) -> Settings:
         learning_rate=values["learning_rate"],
         max_depth=values["max_depth"],
         early_stopping_rounds=values["early_stopping_rounds"],
+        figures=values["figures"],
     )
+
+
+def dataset(values: dict[str, Any], data: str | None = None) -> Dataset:
+    """The table that the values of `DATA` mean; `data` stands in for their own."""
+    roles = {name: values[name] for name in ("weight", "group", "time", "drop")}
+    return load(data or values["data"], values["target"], **roles)
+
+
+def tell(table: Dataset) -> None:
+    """Say what will be learned from, and what about it is hardly meant."""
+    click.echo(table.told())
+    for line in table.warnings:
+        click.echo(f"Warning: {table.name}: {line}", err=True)
 
 
 def contamination(values: dict[str, Any]) -> Contamination:

@@ -8,20 +8,22 @@ import click
 from tqdm import tqdm
 
 from asrl_mlflow import report, tracking
-from asrl_mlflow.datasets import load
-from asrl_mlflow.lab import experiment
+from asrl_mlflow.lab import divide, experiment
 from asrl_mlflow.losses import LOSSES, from_config
 from flows.options import (
     BOOSTING,
     CONTAMINATION,
     DATA,
+    FIGURES,
     boosting,
     contamination,
+    dataset,
     ending,
     option,
     options,
     parse_params,
     run,
+    tell,
 )
 
 
@@ -40,21 +42,24 @@ from flows.options import (
     ),
     BOOSTING,
     CONTAMINATION,
+    FIGURES,
 )
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
     """Train one loss and log all of it."""
     loss = from_config({"name": values["loss"], "params": values["loss_params"]})
     settings, spoiling = boosting(values), contamination(values)
-    dataset = load(values["data"], values["target"])
+    table = dataset(values)
+    parts = divide(table, values["seed"], spoiling)
     tracking.connect()
-    click.echo(dataset.told())
+    tell(table)
     with (
-        tracking.run(f"{loss.name} {dataset.name}", flow="train") as log,
+        tracking.run(f"{loss.name} {table.name}", flow="train") as log,
         tqdm(total=settings.rounds, unit="round", desc=loss.name, disable=None) as bar,
     ):
         result = experiment(
             loss,
-            dataset,
+            table,
+            parts,
             log,
             seed=values["seed"],
             settings=settings,
@@ -62,9 +67,9 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
             on_round=lambda _: bar.update(),
         )
     scores = {name: [value] for name, value in result.metrics.items()}
-    table = report.summary_table({loss.name: {**scores, "seconds": [result.seconds]}})
+    summary = report.summary_table({loss.name: {**scores, "seconds": [result.seconds]}})
     click.echo(
-        f"\n{loss}, seed {values['seed']}{spoiling.told()}\n\n{table}\n\n{report.RECALL_NOTE}"
+        f"\n{loss}, seed {values['seed']}{spoiling.told()}\n\n{summary}\n\n{report.RECALL_NOTE}"
     )
     return ending([log])
 

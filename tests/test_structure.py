@@ -32,9 +32,9 @@ CONDA = yaml.safe_load((ROOT / "conda.yaml").read_text())
 # From the ground up; a module may import from its own floor and from those below.
 FLOORS = [
     {"errors", "losses", "residuals", "metrics", "rounds"},
-    {"datasets", "tables"},
+    {"names", "splits", "delimited", "tables", "columns", "catalogue", "datasets"},
     {"training", "boosting", "tracking", "run_log", "spool"},
-    {"report", "lab"},
+    {"drawing", "figures", "report", "paper", "paper_figures", "lab", "series"},
     {"flows"},
 ]
 STRANGERS = [{"training", "boosting"}, {"tracking", "run_log", "spool"}]

@@ -1,0 +1,248 @@
+"""CSV files as they come: encoding, delimiter and decimal sign are found, nothing is guessed."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import re
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+
+from asrl_mlflow.errors import InputError
+from asrl_mlflow.names import check_known, check_names
+
+# Tried in this order where several cut a file into equally many columns.
+_DELIMITERS = (",", ";", "\t")
+# Not read, but recognised, so that a file that uses them can be told so.
+_OTHER_DELIMITERS = ("|", ":", " ")
+_ROWS_LOOKED_AT = 20
+_BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
+_BLOCK_BYTES = 4 << 20
+
+_BAD_CELL = re.compile(
+    r"In CSV column #(\d+): Row #(\d+): CSV conversion error to (\w+).*: invalid value '(.*)'",
+    flags=re.DOTALL,
+)
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*")
+_THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2},\d{3}\s*")
+
+
+def read(path: Path, *, drop: Collection[str] = (), free: Collection[str] = ()) -> pa.Table:
+    """A CSV file as a table whose numbers are float64.
+
+    Parameters
+    ----------
+    path : Path
+        Encoded as UTF-8, or as UTF-16 with a byte order mark. Delimited by comma, semicolon or tab,
+        whichever cuts header and rows into the same number of fields. Numbers have a decimal point
+        or, throughout the file, a decimal comma.
+    drop : collection of str
+        Columns that are not read.
+    free : collection of str
+        Columns that may be text on purpose.
+
+    Raises
+    ------
+    InputError
+        In one line, which names row (counted from 1 below the header) and column: the file is empty
+        or no such text, a column has no name, names stand twice, a row has more or fewer fields
+        than the header, or a cell of a column of numbers is none.
+    """
+    encoding = _encoding(path)
+    delimiter, names = _delimiter(path, encoding)
+    check_names(names, path)
+    check_known(drop, names, path)
+    reader = _Reader(path, encoding, delimiter, [name for name in names if name not in drop])
+    types = reader.types(".")
+    comma = [name for name, kind in types.items() if pa.types.is_string(kind) and name not in free]
+    decimal_point = "."
+    if comma and reader.has_decimal_commas(comma):
+        decimal_point = ","
+        types = reader.types(",")
+    _refuse_text_with_numbers(reader, types, free, decimal_point)
+    kept = {name: kind if name in free else _widest(kind) for name, kind in types.items()}
+    return reader.table(kept, decimal_point)
+
+
+class _Reader:
+    """One file, its dialect known, read with pyarrow.
+
+    Not with pandas: that would take the surplus field of a row for an index and shift all columns
+    without a word.
+    """
+
+    def __init__(self, path: Path, encoding: str, delimiter: str, names: Sequence[str]) -> None:
+        self.path, self._names = path, list(names)
+        self._surplus: list[pyarrow.csv.InvalidRow] = []
+        # One thread: only then does the parser know the number of a bad row.
+        self._read = pyarrow.csv.ReadOptions(
+            use_threads=False, block_size=_BLOCK_BYTES, encoding=encoding.removesuffix("-sig")
+        )
+        self._parse = pyarrow.csv.ParseOptions(
+            delimiter=delimiter, newlines_in_values=True, invalid_row_handler=self._refuse
+        )
+
+    def _refuse(self, row: pyarrow.csv.InvalidRow) -> str:
+        self._surplus.append(row)
+        return "error"
+
+    def _convert(
+        self, decimal_point: str, types: Mapping[str, pa.DataType] | None = None
+    ) -> pyarrow.csv.ConvertOptions:
+        return pyarrow.csv.ConvertOptions(
+            decimal_point=decimal_point, column_types=types, include_columns=self._names
+        )
+
+    def _explained(self, error: pa.ArrowInvalid) -> InputError:
+        if self._surplus:
+            row = self._surplus[0]
+            return InputError(
+                f"{self.path}: every row needs the header's {row.expected_columns} fields; got "
+                f"{row.actual_columns} in row {row.number - 1}; quote a value that holds the "
+                "delimiter."
+            )
+        if found := _BAD_CELL.fullmatch(str(error)):
+            column, row, kind, cell = found.groups()
+            return _bad_cell(self.path, self._names[int(column)], int(row) - 1, cell, kind)
+        return InputError(
+            f"{self.path}: must be a readable CSV file; got: {str(error).splitlines()[0]}"
+        )
+
+    def head(self, decimal_point: str) -> pa.Table:
+        """The first megabytes, with types as pyarrow infers them."""
+        try:
+            with pyarrow.csv.open_csv(
+                self.path, self._read, self._parse, self._convert(decimal_point)
+            ) as batches:
+                return pa.Table.from_batches([batches.read_next_batch()])
+        except StopIteration:  # a header without rows
+            return pa.table({name: pa.array([], pa.float64()) for name in self._names})
+        except pa.ArrowInvalid as error:
+            raise self._explained(error) from error
+
+    def types(self, decimal_point: str) -> dict[str, pa.DataType]:
+        """What the columns are, by the first megabytes."""
+        schema = self.head(decimal_point).schema
+        return dict(zip(schema.names, schema.types, strict=True))
+
+    def has_decimal_commas(self, text: Sequence[str]) -> bool:
+        """Whether text columns are numbers with a decimal comma.
+
+        Raises
+        ------
+        InputError
+            They could as well be thousands: 1,234.
+        """
+        head = self.head(".")
+        for name in text:
+            cells = [cell for cell in head.column(name).to_pylist() if cell]
+            commas = [cell for cell in cells if _DECIMAL_COMMA.fullmatch(cell)]
+            if commas and all(map(_THOUSANDS.fullmatch, commas)):
+                msg = (
+                    f"{self.path}: column {name!r} must have one meaning; got {commas[0]!r}, which "
+                    "may be a decimal comma or thousands; write decimals with a point and "
+                    "thousands without a sign."
+                )
+                raise InputError(msg)
+            if commas:
+                return True
+        return False
+
+    def table(self, types: Mapping[str, pa.DataType], decimal_point: str) -> pa.Table:
+        """The whole file. With types given no text is kept while it is read."""
+        try:
+            return pyarrow.csv.read_csv(
+                self.path, self._read, self._parse, self._convert(decimal_point, types)
+            )
+        except pa.ArrowInvalid as error:
+            raise self._explained(error) from error
+
+
+def _widest(kind: pa.DataType) -> pa.DataType:
+    # Integers may turn out to have decimals, or gaps, further down; and so may what begins empty.
+    numbers = pa.types.is_integer(kind) or pa.types.is_null(kind)
+    return pa.float64() if numbers else kind
+
+
+def _refuse_text_with_numbers(
+    reader: _Reader, types: Mapping[str, pa.DataType], free: Collection[str], decimal_point: str
+) -> None:
+    """A column that is mostly numbers is not text: the cell that is none can be corrected."""
+    text = [name for name, kind in types.items() if pa.types.is_string(kind) and name not in free]
+    for name in text:
+        cells = reader.head(decimal_point).column(name).to_pandas().astype(object)
+        plain = (
+            cells.str.replace(".", "?").str.replace(decimal_point, ".")
+            if decimal_point == ","
+            else cells
+        )
+        numbers = pd.to_numeric(plain, errors="coerce")
+        bad = np.flatnonzero(cells.notna() & numbers.isna())
+        if numbers.notna().sum() > bad.size > 0:
+            raise _bad_cell(reader.path, name, int(bad[0]) + 1, cells.iloc[bad[0]], "double")
+
+
+def _bad_cell(path: Path, column: str, row: int, cell: str, kind: str) -> InputError:
+    what = (
+        "true or false" if kind == "bool" else "numbers" if kind == "double" else f"{kind} values"
+    )
+    return InputError(
+        f"{path}: column {column!r} must hold {what}; got {cell!r:.40} in row {row}; correct it, "
+        "leave it empty, or leave the column out with --drop."
+    )
+
+
+def _encoding(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(4096)
+    if not start.strip():
+        msg = f"{path}: must be a readable CSV file; got an empty file; write it again."
+        raise InputError(msg)
+    for mark, encoding in _BYTE_ORDER_MARKS.items():
+        if start.startswith(mark):
+            return encoding
+    if b"\0" in start:
+        msg = (
+            f"{path}: must be text in UTF-8, or UTF-16 with a byte order mark; got zero bytes; save "
+            "it as UTF-8."
+        )
+        raise InputError(msg)
+    return "utf-8"
+
+
+def _delimiter(path: Path, encoding: str) -> tuple[str, list[str]]:
+    """The delimiter under which rows have as many fields as the header, and the header."""
+
+    def rows(delimiter: str) -> list[list[str]]:
+        with path.open(encoding=encoding, newline="") as file:
+            try:
+                lines = csv.reader(file, delimiter=delimiter)
+                return list(itertools.islice(filter(None, lines), _ROWS_LOOKED_AT))
+            except csv.Error:  # a field beyond all bounds: pyarrow says what is wrong with it
+                return []
+
+    def fit(delimiter: str) -> tuple[bool, int]:
+        header, *others = rows(delimiter) or [[]]
+        return len(header) > 1 and all(len(row) == len(header) for row in others), len(header)
+
+    try:
+        best = max(_DELIMITERS, key=fit)
+        names = next(iter(rows(best)), [])
+    except UnicodeError as error:
+        msg = f"{path}: must be UTF-8; got bytes that are not; save it as UTF-8."
+        raise InputError(msg) from error
+    if len(names) == 1:
+        likely = max((*_OTHER_DELIMITERS, *_DELIMITERS), key=lambda sign: max(map(len, rows(sign))))
+        if max(map(len, rows(likely))) > 1:
+            msg = (
+                f"{path}: needs a feature beside the target; 1 column found; did you mean "
+                f"{likely!r}? Save it with comma, semicolon or tab between all columns, the header's "
+                "too."
+            )
+            raise InputError(msg)
+    return best, names

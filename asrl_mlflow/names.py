@@ -1,0 +1,58 @@
+"""Column names: which are legal, which is meant, and how many are worth listing."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from asrl_mlflow.errors import InputError
+
+
+def check_names(names: Sequence[str], path: Path) -> None:
+    """Refuse a file in which a column has no name, or a name stands twice.
+
+    Raises
+    ------
+    InputError
+        The line names the column.
+    """
+    nameless = [place for place, name in enumerate(names, 1) if not name.strip()]
+    if nameless:
+        msg = (
+            f"{path}: every column needs a name; got none for column {nameless[0]}; name it, or, if "
+            "it is an index that was written along, save without it (index=False)."
+        )
+        raise InputError(msg)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        msg = f"{path}: column names must differ; got {listed(twice)} more than once; rename them."
+        raise InputError(msg)
+
+
+def check_known(wanted: Collection[str], names: Sequence[str], path: Path | str) -> None:
+    """Refuse a name that no column has.
+
+    Raises
+    ------
+    InputError
+        The line has the name that was probably meant, or those that there are.
+    """
+    for name in wanted:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"it has {listed(names)}."
+            msg = f"{path}: needs the names of its columns; got {name!r}; {hint}"
+            raise InputError(msg)
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Names for an error's one line: quoted, and no more than `most` of them.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"], most=2)
+    "'a', 'b' and 1 more"
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(repr, names[:most])) + more
