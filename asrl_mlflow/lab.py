@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import xgboost
 
-from asrl_mlflow import figures, tracking
+from asrl_mlflow import loss_figures, model_figures, tracking
 from asrl_mlflow.datasets import Dataset
 from asrl_mlflow.drawing import png
 from asrl_mlflow.losses import Loss, to_config
@@ -213,15 +213,17 @@ def _draw(
     }
     name = loss.name
     drawn = {
-        "predicted_against_actual": figures.predicted_against_actual(
+        "predicted_against_actual": model_figures.predicted_against_actual(
             parts.test.target, prediction, name, title
         ),
-        "learning_curves": figures.learning_curves(rounds, last.number, name, title),
-        "loss_shape": figures.loss_shape(last.pointwise, reach, name, title),
-        "residuals": figures.residual_histogram(residuals, last.pointwise, name, title),
-        "thresholds_and_weights": figures.thresholds_and_weights(rounds, name, title),
-        "error_by_decile": figures.error_by_decile(parts.test.target, prediction, name, title),
-        "feature_importance": figures.feature_importance(gains, name, title),
+        "learning_curves": model_figures.learning_curves(rounds, last.number, name, title),
+        "loss_shape": loss_figures.loss_shape(last.pointwise, reach, name, title),
+        "residuals": loss_figures.residual_histogram(residuals, last.pointwise, name, title),
+        "thresholds_and_weights": loss_figures.thresholds_and_weights(rounds, name, title),
+        "error_by_decile": model_figures.error_by_decile(
+            parts.test.target, prediction, name, title
+        ),
+        "feature_importance": model_figures.feature_importance(gains, name, title),
     }
     for file, figure in drawn.items():
         if figure is not None:

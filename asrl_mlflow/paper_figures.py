@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from asrl_mlflow.drawing import COLOURS, plain, rounds_below
-from asrl_mlflow.figures import draw_predicted_against_actual
+from asrl_mlflow.model_figures import draw_predicted_against_actual
 from asrl_mlflow.paper import DEPTHS, LOSSES, Key, Results, published, tables
 
 

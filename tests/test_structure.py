@@ -34,7 +34,16 @@ FLOORS = [
     {"errors", "losses", "residuals", "metrics", "rounds"},
     {"names", "splits", "delimited", "tables", "columns", "catalogue", "datasets"},
     {"training", "boosting", "tracking", "run_log", "spool"},
-    {"drawing", "figures", "report", "paper", "paper_figures", "lab", "series"},
+    {
+        "drawing",
+        "loss_figures",
+        "model_figures",
+        "report",
+        "paper",
+        "paper_figures",
+        "lab",
+        "series",
+    },
     {"flows"},
 ]
 STRANGERS = [{"training", "boosting"}, {"tracking", "run_log", "spool"}]
