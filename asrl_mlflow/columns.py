@@ -94,15 +94,14 @@ def blocks(column: pd.Series[Any], owner: str, *, in_time: bool) -> Blocks:
         A value is missing, a time is text, or there are fewer than three different values.
     """
     role, name = "time" if in_time else "group", column.name
-    if in_time and (
-        isinstance(column.dtype, pd.CategoricalDtype) or pd.api.types.is_string_dtype(column)
-    ):
+    text = pd.api.types.is_string_dtype(column)
+    if in_time and (text or isinstance(column.dtype, pd.CategoricalDtype)):
         msg = (
             f"{owner}: the time {name!r} must be numbers, or dates as 2024-01-31 or 2024-01-31 "
             f"10:00:00; got text ({column.iloc[0]!r:.40}); write it so."
         )
         raise InputError(msg)
-    codes, values = pd.factorize(column, sort=in_time)
+    codes, values = pd.factorize(column.mask(column == "") if text else column, sort=in_time)
     missing = np.flatnonzero(codes < 0)
     if missing.size:
         msg = (

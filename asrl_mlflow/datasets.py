@@ -186,7 +186,7 @@ def load(
         raise InputError(msg)
     features = frame.drop(columns=list({column, *roles.named}))
     if features.columns.empty:
-        msg = f"{owner}: needs a feature beside the target; got none; drop fewer columns."
+        msg = f"{owner}: needs a feature beside the target; got no column but {column!r}."
         raise InputError(msg)
     check_features(features, owner)
     by = group or time

@@ -58,13 +58,10 @@ def read(path: Path, *, drop: Collection[str] = (), free: Collection[str] = ()) 
     check_names(names, path)
     check_known(drop, names, path)
     reader = _Reader(path, encoding, delimiter, [name for name in names if name not in drop])
-    types = reader.types(".")
-    comma = [name for name, kind in types.items() if pa.types.is_string(kind) and name not in free]
-    decimal_point = "."
-    if comma and reader.has_decimal_commas(comma):
-        decimal_point = ","
-        types = reader.types(",")
-    _refuse_text_with_numbers(reader, types, free, decimal_point)
+    decimal_point, types = ".", reader.types(".")
+    if reader.has_decimal_commas(_text(types, free)):
+        decimal_point, types = ",", reader.types(",")
+    _refuse_text_with_numbers(reader, _text(types, free), decimal_point)
     kept = {name: kind if name in free else _widest(kind) for name, kind in types.items()}
     return reader.table(kept, decimal_point)
 
@@ -95,7 +92,11 @@ class _Reader:
         self, decimal_point: str, types: Mapping[str, pa.DataType] | None = None
     ) -> pyarrow.csv.ConvertOptions:
         return pyarrow.csv.ConvertOptions(
-            decimal_point=decimal_point, column_types=types, include_columns=self._names
+            decimal_point=decimal_point,
+            column_types=types,
+            include_columns=self._names,
+            # Only while looking: in a column of names, NA may be one.
+            strings_can_be_null=types is None,
         )
 
     def _explained(self, error: pa.ArrowInvalid) -> InputError:
@@ -163,25 +164,29 @@ class _Reader:
             raise self._explained(error) from error
 
 
+def _text(types: Mapping[str, pa.DataType], free: Collection[str]) -> list[str]:
+    return [name for name, kind in types.items() if pa.types.is_string(kind) and name not in free]
+
+
 def _widest(kind: pa.DataType) -> pa.DataType:
     # Integers may turn out to have decimals, or gaps, further down; and so may what begins empty.
     numbers = pa.types.is_integer(kind) or pa.types.is_null(kind)
     return pa.float64() if numbers else kind
 
 
-def _refuse_text_with_numbers(
-    reader: _Reader, types: Mapping[str, pa.DataType], free: Collection[str], decimal_point: str
-) -> None:
+def _refuse_text_with_numbers(reader: _Reader, text: Collection[str], decimal_point: str) -> None:
     """A column that is mostly numbers is not text: the cell that is none can be corrected."""
-    text = [name for name, kind in types.items() if pa.types.is_string(kind) and name not in free]
     for name in text:
         cells = reader.head(decimal_point).column(name).to_pandas().astype(object)
-        plain = (
-            cells.str.replace(".", "?").str.replace(decimal_point, ".")
-            if decimal_point == ","
-            else cells
-        )
-        numbers = pd.to_numeric(plain, errors="coerce")
+        points = pd.to_numeric(cells, errors="coerce")
+        if decimal_point == "," and points.notna().any():
+            row = int(np.flatnonzero(points.notna())[0])
+            msg = (
+                f"{reader.path}: decimals need one sign throughout; got {cells.iloc[row]!r:.40} in "
+                f"column {name!r}, row {row + 1}, and a decimal comma elsewhere; decide for one."
+            )
+            raise InputError(msg)
+        numbers = pd.to_numeric(cells.str.replace(decimal_point, "."), errors="coerce")
         bad = np.flatnonzero(cells.notna() & numbers.isna())
         if numbers.notna().sum() > bad.size > 0:
             raise _bad_cell(reader.path, name, int(bad[0]) + 1, cells.iloc[bad[0]], "double")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
-from asrl_mlflow.drawing import COLOURS, plain, rounds_below
+from asrl_mlflow.drawing import COLOURS, plain, plain_numbers, rounds_below
 from asrl_mlflow.model_figures import draw_predicted_against_actual
 from asrl_mlflow.paper import DEPTHS, LOSSES, Key, Results, published, tables
 
@@ -57,7 +58,10 @@ def predictions(results: Results) -> Figure:
             draw_predicted_against_actual(axes, ours.actual, ours.predicted, loss.name)
             axes.legend_ = None
             axes.set_title(f"{name}, {loss.name}: MAE {ours.metrics['mae']:.3g}", fontsize="small")
-            axes.label_outer()
+            if axes is not row[0]:
+                axes.set(ylabel="")
+            if row is not grid[-1]:
+                axes.set(xlabel="")
     return figure
 
 
@@ -86,12 +90,14 @@ def metrics(results: Results) -> Figure:
                 ]
                 for offset, value, style in zip((-0.27, 0.0, 0.27), values, styles, strict=True):
                     axes.bar(place + offset, value, width=0.25, **style)
-            axes.set_xticks(
-                range(len(LOSSES)), [loss.name for loss in LOSSES.values()], fontsize="x-small"
-            )
+            axes.set_xticks([])
             if metric in ("r2", "recall"):
                 axes.set_ylim(0.5, 1)
             axes.set_title(f"{name}: {heading}", fontsize="small")
+    names_of_colours = [
+        Patch(color=COLOURS[loss.name], label=loss.name) for loss in LOSSES.values()
+    ]
+    figure.legend(handles=names_of_colours, loc="outside lower center", ncols=len(LOSSES))
     return figure
 
 
@@ -108,9 +114,11 @@ def mae_against_rounds(results: Results) -> Figure:
                 curve = results[Key(name, depth, loss.name)].curve
                 axes.plot(curve, color=COLOURS[loss.name], linewidth=1.6, label=loss.name)
             axes.set_yscale("log")
+            plain_numbers(axes)
             axes.set_title(f"{name}, depth {depth}", fontsize="small")
             rounds_below(axes)
-            axes.label_outer(remove_inner_ticks=False)
+            if row is not grid[-1]:
+                axes.set(xlabel="")
     grid[0][0].set(ylabel="MAE (target units)")
     grid[-1][0].set(ylabel="MAE (target units)")
     grid[0][0].legend(frameon=False, fontsize="small")

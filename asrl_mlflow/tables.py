@@ -16,6 +16,12 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.names import check_known, check_names, listed
 
 SUFFIXES = (".csv", ".parquet")
+# Whole files are not held in memory beside what is read from them.
+_FRUGAL = pa.dataset.ParquetFileFormat(
+    default_fragment_scan_options=pa.dataset.ParquetFragmentScanOptions(
+        use_buffered_stream=True, pre_buffer=False
+    )
+)
 
 
 def read(path: Path, *, drop: Collection[str] = (), free: Collection[str] = ()) -> pd.DataFrame:
@@ -62,6 +68,8 @@ def read(path: Path, *, drop: Collection[str] = (), free: Collection[str] = ()) 
     frame: pd.DataFrame = table.to_pandas(
         ignore_metadata=True, split_blocks=True, self_destruct=True
     )
+    del table
+    pa.default_memory_pool().release_unused()
     # Booleans with gaps come as objects.
     for name in frame.columns.difference(list(free)):
         if frame[name].dtype == object:
@@ -94,21 +102,34 @@ def _read_parquet(path: Path, drop: Collection[str]) -> pa.Table:
     merged = pa.unify_schemas(
         [schema.remove_metadata() for schema in schemas], promote_options="permissive"
     )
-    hive = pa.dataset.HivePartitioning.discover()
-    source = pa.dataset.dataset(
-        files, format="parquet", partitioning=hive, partition_base_dir=str(path)
-    )
-    partitions = [field for field in source.schema if field.name not in merged.names]
-    source = source.replace_schema(pa.schema([*merged, *partitions]))
+    hive = {
+        "partitioning": pa.dataset.HivePartitioning.discover(),
+        "partition_base_dir": str(path),
+    }
+    found = pa.dataset.dataset(files, format=_FRUGAL, **hive).schema
+    partitions = [field for field in found if field.name not in merged.names]
+    source = pa.dataset.dataset(files, pa.schema([*merged, *partitions]), format=_FRUGAL, **hive)
     names = source.schema.names
     check_known(drop, names, path)
-    table = source.to_table(columns=[name for name in names if name not in drop], use_threads=False)
-    for field in partitions:
-        if field.name in table.column_names and pa.types.is_string(field.type):
-            place = table.column_names.index(field.name)
-            table = table.set_column(
-                place, field.name, table.column(field.name).dictionary_encode()
-            )
+    kept = [name for name in names if name not in drop]
+    index = [name for name in kept if name.startswith("__index_level_")]
+    if index:
+        msg = (
+            f"{path}: every column needs a name; got {index[0]!r}, a pandas index that was written "
+            f"along; leave it out with --drop={index[0]}, or give it a name."
+        )
+        raise InputError(msg)
+    table = source.to_table(
+        columns=kept, use_threads=False, batch_readahead=1, fragment_readahead=1
+    )
+    # Parquet itself has no categories but of text: pandas notes which columns were some.
+    noted = (schemas[0].pandas_metadata or {"columns": []})["columns"]
+    categories = [column["name"] for column in noted if column["pandas_type"] == "categorical"]
+    categories += [field.name for field in partitions if pa.types.is_string(field.type)]
+    for name in categories:
+        if name in kept and not pa.types.is_dictionary(table.schema.field(name).type):
+            place = table.column_names.index(name)
+            table = table.set_column(place, name, table.column(place).dictionary_encode())
     return table
 
 
