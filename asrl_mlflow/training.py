@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import xgboost
+import xgboost.training
 
 from asrl_mlflow.boosting import Boosting, Rows
 from asrl_mlflow.errors import InputError
@@ -184,7 +185,9 @@ def train(
         listeners=listeners,
     )
     try:
-        booster = xgboost.train(
+        # Not xgboost.train: MLflow's autologging, where it is on, replaces that name, and would log the
+        # run a second time, with the objective that is only our vehicle.
+        booster = xgboost.training.train(
             settings,
             dtrain,
             num_boost_round,

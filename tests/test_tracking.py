@@ -356,3 +356,35 @@ def test_a_loss_is_logged_under_the_keys_of_the_contract():
         "loss.q_high": 0.9,
         "loss.eps": 1e-6,
     }
+
+
+@pytest.fixture(params=["mlflow.autolog", "mlflow.xgboost.autolog"])
+def autologging(request, store):
+    """The user's own autologging, switched on; afterwards it is found on."""
+    switch = mlflow.autolog if request.param == "mlflow.autolog" else mlflow.xgboost.autolog
+    switch(silent=True)
+    patched = xgboost.train
+    yield
+    assert xgboost.train is patched
+    mlflow.autolog(disable=True, silent=True)
+    mlflow.xgboost.autolog(disable=True, silent=True)
+
+
+def test_autologging_does_not_log_our_runs_a_second_time(autologging, store, table, dtrain):
+    x, y = table
+    evals = [(xgboost.QuantileDMatrix(x, label=y, ref=dtrain), "valid")]
+    callbacks = []
+    loss = losses.ContinuousASRL()
+    with tracking.run("ours", flow="test") as log:
+        train(PARAMS, dtrain, 3, loss=loss, evals=evals, callbacks=callbacks, on_round=log.round)
+    assert (len(evals), callbacks) == (1, [])
+    run = store.get_run(log.run_id)
+    assert not {"objective", "custom_metric"} & set(run.data.params)
+    assert not any("-" in name for name in run.data.metrics)
+    assert store.list_artifacts(log.run_id) == []
+    train(PARAMS, dtrain, 3, loss=loss)
+    assert len(store.search_runs([run.info.experiment_id])) == 1
+    # The user's own trainings are logged as before.
+    with mlflow.start_run() as own:
+        xgboost.train({"objective": "reg:squarederror"}, xgboost.DMatrix(x, label=y), 2)
+    assert store.get_run(own.info.run_id).data.params["objective"] == "reg:squarederror"

@@ -1,0 +1,156 @@
+"""The paper's values beside ours: as published, compared cell by cell, told without favour."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+
+import flows.compare
+from asrl_mlflow import paper, paper_figures
+from asrl_mlflow.losses import LOSSES
+from asrl_mlflow.residuals import Residuals
+from tests.test_flows import artifacts, runs
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def results(table="airfoil"):
+    """Made up: ours are the paper's values at depth 3, and half of them at depth 6."""
+    rng = np.random.default_rng(0)
+    made = {}
+    for depth, factor in zip(paper.DEPTHS, (1.0, 0.5), strict=True):
+        for theirs, loss in paper.LOSSES.items():
+            values = paper.published()[table][theirs]
+            actual = rng.normal(size=50)
+            made[paper.Key(table, depth, loss.name)] = paper.Ours(
+                {metric: factor * value for metric, value in values.items()},
+                np.linspace(5, factor * values["mae"], 100),
+                actual,
+                actual + rng.normal(size=50),
+                loss.adapt(Residuals(rng.normal(size=50))),
+            )
+    return made
+
+
+def test_the_papers_values_are_those_of_its_tables():
+    published = paper.published()
+    assert list(published) == ["california", "concrete", "gas_turbine", "power_plant", "airfoil"]
+    assert all(list(losses) == list(paper.LOSSES) for losses in published.values())
+    assert published["gas_turbine"]["huber"] == {
+        "mse": 3.57,
+        "mae": 1.17,
+        "r2": 0.98,
+        "recall": 0.89,
+        "seconds": 0.73,
+    }
+    assert {loss.name for loss in paper.LOSSES.values()} <= set(LOSSES)
+
+
+@pytest.mark.parametrize(
+    ("metric", "theirs", "ours", "same"),
+    [
+        ("mse", 20.0, 21.0, True),
+        ("mse", 20.0, 21.1, False),
+        ("mae", 0.33, 0.35, True),
+        ("mae", 0.33, 0.30, False),
+        ("r2", 0.8, 0.814, True),
+        ("r2", 0.8, 0.747, False),
+        ("recall", 0.9, 0.886, True),
+        ("recall", 0.9, 0.88, False),
+    ],
+)
+def test_a_cell_agrees_within_the_tolerance_that_is_stated(metric, theirs, ours, same):
+    assert paper.agrees(metric, theirs, ours) == same
+
+
+def test_what_agrees_is_bold_and_counted():
+    text = paper.told(results())
+    assert "- airfoil: 16 of 16 at depth 3, 0 of 16 at depth 6" in text
+    assert "| airfoil | `asrl` | 3.56 · **3.560** · 1.780 | 1.42 · **1.420** · 0.710 |" in text
+    assert "MSE: in the paper on 1 of 1 tables, here on 1 at depth 3 and 1 at depth 6" in text
+    for untold in ("depth", "seed", "q_low", "hessian", "delta", "recall"):
+        assert untold in text.partition("What the paper leaves untold: ")[2]
+
+
+def test_the_table_for_machines_has_every_cell_with_all_digits():
+    columns = paper.columns(results())
+    assert {len(column) for column in columns.values()} == {4 * 5}
+    assert columns["ours, depth 6"][0] == 3.56 / 2
+
+
+def test_who_converges_faster_is_counted_in_rounds():
+    made = results()
+    key = paper.Key("airfoil", 3, "asrl")
+    made[key] = paper.Ours(**{**vars(made[key]), "curve": [1.0]})
+    text = paper.told(made)
+    assert "| airfoil | 3 | 1 | 100 | never | never |" in text
+    assert "ASRL is there before squared error in 1 of 2 cases" in text
+
+
+def test_the_overviews_show_every_table_and_loss():
+    drawn = paper_figures.drawn(results())
+    assert set(drawn) == {
+        "1_losses",
+        "2_predicted_against_actual",
+        "3_metrics",
+        "mae_against_rounds",
+    }
+    assert len(drawn["2_predicted_against_actual"].axes) == len(paper.LOSSES)
+    bars = [bar.get_height() for bar in drawn["3_metrics"].axes[0].patches]
+    expected = [(v["mse"], v["mse"], v["mse"] / 2) for v in paper.published()["airfoil"].values()]
+    assert bars == pytest.approx(np.ravel(expected))
+    lines = drawn["mae_against_rounds"].axes[0].get_lines()
+    assert [line.get_label() for line in lines] == [loss.name for loss in paper.LOSSES.values()]
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory, empty_store):
+    """The run of `--preset=paper --data=all`, once for this file."""
+    if "ASRL_DATA_DIR" not in os.environ:
+        pytest.skip("ASRL_DATA_DIR names no folder with the paper's tables")
+    folder = tmp_path_factory.mktemp("paper")
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    options = ["--data=all", "--preset=paper", "--figures=false"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert flows.compare.command.main(options, standalone_mode=False) == 0
+        yield mlflow.MlflowClient()
+    mlflow.set_tracking_uri(before)
+
+
+def told_by(client):
+    (parent,), children = runs(client)
+    text = mlflow.artifacts.load_text(f"runs:/{parent.info.run_id}/paper.md")
+    return text, parent, children
+
+
+def test_the_paper_is_reproduced_in_one_command(reproduced):
+    text, parent, children = told_by(reproduced)
+    assert parent.data.params["preset"] == "paper"
+    assert artifacts(reproduced, parent.info.run_id) == ["paper.json", "paper.md"]
+    assert len(children) == 5 * 4 * 2
+    assert {child.info.status for child in children} == {"FINISHED"}
+    by_name = {child.info.run_name: child.data for child in children}
+    california = by_name["squared_error california, depth 3"]
+    assert california.params["split.rows"] == "16512/4128/4128"
+    # What protocol and paper say of squared error at depth 3: 0.295, 0.371, 0.775, 0.904.
+    for metric, value in {"mse": 0.295, "mae": 0.371, "r2": 0.775, "recall": 0.904}.items():
+        assert california.metrics[f"test.{metric}"] == pytest.approx(value, abs=6e-4)
+    columns = json.loads(mlflow.artifacts.load_text(f"runs:/{parent.info.run_id}/paper.json"))[
+        "columns"
+    ]
+    assert columns == ["data", "loss", "metric", "paper", "ours, depth 3", "ours, depth 6"]
+    assert text.count("\n| california |") == 4 + 2
+
+
+def test_the_readme_shows_what_the_reproduction_told(reproduced):
+    text, _, _ = told_by(reproduced)
+    shown = re.search(r"<!-- paper -->\n(.*?)<!-- /paper -->", README, flags=re.DOTALL)[1]
+    assert shown.strip() == text.strip()
