@@ -1,7 +1,7 @@
 """One MLflow run, told what happens: at once where it is rare, in batches where it is every round.
 
 Training never fails because of the store, and its rounds never wait for it: they are collected and
-sent by a thread, about once a second. What the store does not take is kept in a spool file, and
+sent by a thread, soon at first and then about once a second. What the store does not take is kept in a spool file, and
 `spool.resend` delivers it later. (MLflow's own asynchronous queue sends every call by itself unless
 an environment variable says otherwise, and forgets what failed.)
 """
@@ -33,7 +33,8 @@ _logger = logging.getLogger(__name__)
 
 SPOOL = Path("asrl-spool")
 
-_SECONDS_BETWEEN_BATCHES = 1.0
+# Short at first, so that a short run does not have to send everything after its end.
+_SECONDS_TO_FIRST_BATCH, _SECONDS_BETWEEN_BATCHES = 0.125, 1.0
 _SECONDS_BEFORE_RETRY = 0.5
 # MLflow refuses larger batches of metrics and of params.
 _METRICS_A_BATCH, _PARAMS_A_BATCH = 1000, 100
@@ -155,9 +156,11 @@ class RunLog:
                     mlflow.end_run(status)
 
     def _keep_sending(self) -> None:
+        pause = _SECONDS_TO_FIRST_BATCH
         try:
-            while not self._closing.wait(_SECONDS_BETWEEN_BATCHES):
+            while not self._closing.wait(pause):
                 self._send_waiting()
+                pause = min(2 * pause, _SECONDS_BETWEEN_BATCHES)
         except OSError as error:
             # A thread cannot raise where it would be heard: `close` does.
             self._sender_error = error

@@ -85,6 +85,8 @@ def _choose_experiment() -> None:
         # name but forgets to make it the active one.
         found = mlflow.set_experiment(EXPERIMENT)
         mlflow.set_experiment(experiment_id=found.experiment_id)
+        # MLflow writes its choice there too, where the next store would take it for the user's.
+        MLFLOW_EXPERIMENT_ID.unset()
 
 
 def ui_command() -> str:

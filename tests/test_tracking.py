@@ -172,6 +172,16 @@ def test_runs_go_to_the_experiment_asrl_mlflow_unless_one_is_configured(store, m
     assert experiment.name == "asrl-mlflow"
 
 
+def test_another_store_gets_an_experiment_of_its_own(store, tmp_path):
+    tracking.connect()
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/other.db")
+    tracking.connect()
+    with tracking.run("first", flow="test") as log:
+        pass
+    found = mlflow.MlflowClient().get_experiment_by_name(tracking.EXPERIMENT)
+    assert mlflow.get_run(log.run_id).info.experiment_id == found.experiment_id
+
+
 def test_a_configured_experiment_is_respected(store, monkeypatch):
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
     tracking.connect()
