@@ -7,5 +7,5 @@ import sys
 # While `-m` looks for the module, that is the program's name. The imports that come take seconds;
 # nothing is open yet, so a signal may end them at once, and without a traceback.
 if sys.argv[:1] == ["-m"]:
-    for _number in (signal.SIGINT, signal.SIGTERM):
+    for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(_number, lambda number, _: os._exit(128 + number))

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 import xgboost
 
@@ -24,6 +25,7 @@ import flows.main
 import flows.train
 from asrl_mlflow import datasets, losses
 from asrl_mlflow.metrics import mae
+from asrl_mlflow.splits import split
 from flows.options import run
 
 ROOT = Path(__file__).parent.parent
@@ -131,14 +133,19 @@ def test_a_tracked_run_holds_what_the_contract_names(flow, store, tmp_path):
     assert run.inputs.dataset_inputs[0].dataset.name == "diabetes"
     assert artifacts(store, run.info.run_id) == [
         "booster.ubj",
+        "figures/error_by_decile.png",
+        "figures/feature_importance.png",
+        "figures/learning_curves.png",
+        "figures/loss_shape.png",
         "figures/predicted_against_actual.png",
+        "figures/residuals.png",
         "figures/thresholds_and_weights.png",
         "loss.json",
     ]
     record = json.loads(download(run.info.run_id, "loss.json", tmp_path).read_text())
     assert record["schema"] == 1
     assert losses.from_config(record["loss"]) == losses.ASRL(0.4, 0.8)
-    test = datasets.split(datasets.load().rows, 0).test
+    test = split(datasets.load().rows, 0).test
     booster = xgboost.Booster(model_file=download(run.info.run_id, "booster.ubj", tmp_path))
     prediction = booster.inplace_predict(test.features)
     assert mae(test.target, prediction) == pytest.approx(run.data.metrics["test.mae"], rel=1e-6)
@@ -152,6 +159,7 @@ def test_compare_repeats_over_seeds_and_spoils_only_what_is_learned_from(flow, s
         "--seed=5",
         "--rounds=30",
         "--contaminate-share=0.2",
+        "--figures=false",
     )
     assert code == 0
     assert "20% of the training targets spoiled (asym), test targets clean" in out
@@ -170,6 +178,93 @@ def test_compare_repeats_over_seeds_and_spoils_only_what_is_learned_from(flow, s
         assert row["test MAE"] == pytest.approx(np.mean(scores))
         assert row["test MAE sd"] == pytest.approx(np.std(scores, ddof=1))
     assert " ± " in out
+
+
+def test_without_figures_nothing_is_drawn(flow, store):
+    assert flow("compare", "--losses=asrl_c", "--rounds=3", "--figures=false")[0] == 0
+    parents, children = runs(store)
+    assert artifacts(store, parents[0].info.run_id) == ["comparison.json", "comparison.txt"]
+    assert artifacts(store, children[0].info.run_id) == ["booster.ubj", "loss.json"]
+
+
+VISITS = "patient,day,seen,clinic,age,dose\n" + "".join(
+    f"{i % 40},2024-03-{1 + i // 20:02},{1 + i % 3},7,{i % 13},{i % 13 * 2 + i % 5}\n"
+    for i in range(400)
+)
+
+
+def test_columns_with_a_role_are_told_logged_and_used(flow, store):
+    Path("visits.csv").write_text(VISITS)
+    code, out, err = flow(
+        *("train", "--data=visits.csv", "--weight=seen", "--group=patient", "--drop=day"),
+        *("--rounds=10", "--figures=false"),
+    )
+    assert code == 0
+    assert out.splitlines()[0] == (
+        "visits: 400 rows, 2 features, target 'dose', weight 'seen', groups by 'patient'"
+    )
+    assert "Warning: visits: 'clinic': the same in every row that has a value" in err
+    (run,), _ = runs(store)
+    expected = {
+        "data.weight": "seen",
+        "data.group": "patient",
+        "data.drop": "day",
+        "split.rows": "240/80/80",
+    }
+    assert expected.items() <= run.data.params.items()
+    parts = split(datasets.load("visits.csv", weight="seen", group="patient", drop=["day"]).rows, 0)
+    path = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="booster.ubj")
+    booster = xgboost.Booster(model_file=path)
+    assert booster.attr("asrl_weight_rule") == "counts"
+    prediction = booster.inplace_predict(parts.test.features)
+    assert run.data.metrics["test.mae"] == pytest.approx(
+        np.average(np.abs(parts.test.target - prediction), weights=parts.test.weight)
+    )
+
+
+def test_a_split_by_time_learns_from_the_past(flow, store):
+    Path("visits.csv").write_text(VISITS)
+    options = ("--data=visits.csv", "--time=day", "--drop=patient,clinic", "--rounds=3")
+    assert flow("train", *options, "--figures=false")[0] == 0
+    (run,), _ = runs(store)
+    assert (run.data.params["data.time"], run.data.params["split.rows"]) == ("day", "240/80/80")
+
+
+def test_categories_are_kept_through_the_model(flow, store, tmp_path):
+    colours = pd.Series(["red", "green", "blue", "green"] * 60, dtype="category")
+    target = colours.map({"red": 1.0, "green": 9.0, "blue": -5.0}).astype(float)
+    pd.DataFrame({"colour": colours, "x": np.arange(240) % 7, "y": target}).to_parquet("c.parquet")
+    assert flow("train", "--data=c.parquet", "--rounds=60", "--learning-rate=0.3")[0] == 0
+    (run,), _ = runs(store)
+    booster = xgboost.Booster(model_file=download(run.info.run_id, "booster.ubj", tmp_path))
+    # Other categories in another order, as a later file will have them.
+    later = pd.DataFrame(
+        {"colour": pd.Categorical(["green", "red"], ["red", "green"]), "x": [1, 2]}
+    )
+    np.testing.assert_allclose(booster.inplace_predict(later), [9.0, 1.0], atol=0.1)
+    (logged,) = run.inputs.dataset_inputs
+    schema = json.loads(logged.dataset.schema)["mlflow_colspec"]
+    assert [column["type"] for column in schema] == ["string", "double", "double"]
+
+
+@pytest.mark.skipif(
+    "ASRL_DATA_DIR" not in os.environ,
+    reason="ASRL_DATA_DIR names no folder with the paper's tables",
+)
+def test_all_tables_are_compared_each_with_a_summary_of_its_own(flow, store):
+    code, out, _ = flow(
+        "compare", "--data=all", "--losses=huber,asrl_c", "--rounds=2", "--figures=false"
+    )
+    assert code == 0
+    (parent,), children = runs(store)
+    assert parent.data.params["data.name"] == "california,concrete,gas_turbine,power_plant,airfoil"
+    assert len(children) == 10
+    assert {"huber airfoil", "asrl_c california"} <= {child.info.run_name for child in children}
+    found = artifacts(store, parent.info.run_id)
+    assert found[:2] == ["airfoil/comparison.json", "airfoil/comparison.txt"]
+    assert len(found) == 10
+    assert out.count("loss    test MAE") == 5
+    assert len(parent.inputs.dataset_inputs) == 5
 
 
 def test_early_stopping_keeps_the_best_round(flow, store, tmp_path):
@@ -252,8 +347,37 @@ REFUSED = {
     ),
     "missing column": (
         ["main", "--target=bmj"],
-        "main: sklearn.datasets.load_diabetes: the target must be a column; got 'bmj'; did you mean "
-        "'bmi'?",
+        "main: sklearn.datasets.load_diabetes: needs the names of its columns; got 'bmj'; did you "
+        "mean 'bmi'?",
+    ),
+    "names that are none": (
+        ["train", '--drop="bmi'],
+        "train: Invalid value for '--drop': it takes names between commas; got '\"bmi'.",
+    ),
+    "group and time": (
+        ["train", "--group=sex", "--time=age"],
+        "train: A split goes by group or by time; got group 'sex' and time 'age'; leave one of them "
+        "out.",
+    ),
+    "preset without its data": (
+        ["compare", "--preset=paper"],
+        "compare: --preset=paper needs --data=all or one of california, concrete, gas_turbine, "
+        "power_plant, airfoil; got 'diabetes'.",
+    ),
+    "preset with options of its own": (
+        ["compare", "--preset=paper", "--data=all", "--max-depth=4"],
+        "compare: --preset=paper sets everything but data and figures; got --max-depth; leave it or "
+        "the preset out.",
+    ),
+    "all tables with a target": (
+        ["compare", "--data=all", "--target=PE"],
+        "compare: --data=all takes the paper's five tables as they are; got --target; leave it out, "
+        "or name one table.",
+    ),
+    "all tables for one training": (
+        ["train", "--data=all"],
+        "train: Data needs a .csv or .parquet file or one of diabetes, california, concrete, "
+        "gas_turbine, power_plant, airfoil; got 'all'; check the path.",
     ),
 }
 
@@ -303,7 +427,9 @@ def test_a_store_lost_between_two_children_costs_no_result(flow, store):
     loser = threading.Thread(target=lose_runs)
     loser.start()
     try:
-        code, out, err = flow("compare", "--losses=asrl_c,huber,squared_error", "--rounds=300")
+        code, out, err = flow(
+            "compare", "--losses=asrl_c,huber,squared_error", "--rounds=300", "--figures=false"
+        )
     finally:
         over.set()
         loser.join()
@@ -317,11 +443,13 @@ def test_a_store_lost_between_two_children_costs_no_result(flow, store):
     }
     with engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE runs_gone RENAME TO runs")
-    for line in err.splitlines():
-        if "send it with: " in line:
-            words = shlex.split(line.partition("send it with: ")[2])
-            # From a new process, which knows nothing of this one's store.
-            subprocess.run(words, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    lines = [line for line in err.splitlines() if "send it with: " in line]
+    commands = [shlex.split(line.partition("send it with: ")[2]) for line in lines]
+    # In a new process, which knows nothing of this one's store.
+    code = "\n".join(command[-1] for command in commands)
+    subprocess.run(
+        [*commands[0][:-1], code], check=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
     parents, children = runs(store)
     assert {run.info.status for run in parents + children} == {"FINISHED"}
     assert {child.info.run_name for child in children} == {"asrl_c", "huber", "squared_error"}
@@ -388,31 +516,59 @@ def spawn(*options, **settings):
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_leaves_killed_runs_and_128_plus_its_number(store, tmp_path, number):
-    process = spawn("flows.compare", "--rounds=100000", stderr=subprocess.PIPE)
+def importing(store):
+    """Before anything is open."""
+    time.sleep(0.7)
+    return True
+
+
+def training(store):
+    """A child, or the only run, is in its rounds."""
+    return any("train.mae" in run.data.metrics for group in runs(store) for run in group)
+
+
+def drawing(store):
+    """A run is past its training and its figures are being made."""
+    found = [run for group in runs(store) for run in group]
+    return any("fit_seconds" in r.data.metrics and r.info.status == "RUNNING" for r in found)
+
+
+MOMENTS = [
+    ("train", signal.SIGINT, importing),
+    ("main", signal.SIGTERM, importing),
+    ("train", signal.SIGTERM, training),
+    ("compare", signal.SIGHUP, training),
+    ("main", signal.SIGINT, drawing),
+]
+
+
+@pytest.mark.parametrize(("name", "number", "moment"), MOMENTS)
+def test_a_signal_leaves_killed_runs_and_128_plus_its_number(store, name, number, moment):
+    rounds = [] if name == "main" or moment is drawing else ["--rounds=100000"]
+    process = spawn(f"flows.{name}", *rounds, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
-    begun = False
-    while not begun and time.monotonic() < deadline:
-        time.sleep(0.2)
-        begun = any("train.mae" in child.data.metrics for child in runs(store)[1])
-    assert begun
+    while not moment(store) and time.monotonic() < deadline:
+        time.sleep(0.05)
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 128 + number
-    name = signal.Signals(number).name
-    assert f"compare: Interrupted by {name}; unfinished runs are KILLED; See every run: " in err
     assert "Traceback" not in err
     parents, children = runs(store)
-    assert [run.info.status for run in parents + children] == ["KILLED", "KILLED"]
+    if moment is importing:
+        assert (parents, children) == ([], [])
+        return
+    said = f"{name}: Interrupted by {signal.Signals(number).name}; unfinished runs are KILLED; "
+    assert f"{said}See every run: " in err
+    assert [parent.info.status for parent in parents] == ["KILLED"]
+    # main may have finished some losses before.
+    assert {child.info.status for child in children} <= {"KILLED", "FINISHED"}
 
 
-def test_a_terminal_sees_a_progress_bar_and_a_pipe_does_not(store):
+def test_a_terminal_sees_a_progress_bar_and_a_pipe_does_not(flow, store):
     leader, follower = pty.openpty()
     termios.tcsetwinsize(leader, (24, 100))
     on_terminal = spawn("flows.train", "--rounds=5", stderr=follower)
     os.close(follower)
-    piped = spawn("flows.train", "--rounds=5", stderr=subprocess.PIPE)
     seen = b""
     while True:
         try:
@@ -424,9 +580,7 @@ def test_a_terminal_sees_a_progress_bar_and_a_pipe_does_not(store):
     assert on_terminal.returncode == 0
     assert b"asrl_c: 100%" in seen
     assert b"5/5" in seen
-    _, err = piped.communicate()
-    assert piped.returncode == 0
-    assert "asrl_c:" not in err
+    assert "asrl_c:" not in flow("train", "--rounds=5", "--figures=false")[2]
 
 
 def test_mlflow_runs_the_project_with_values_that_a_shell_would_take_apart(store, tmp_path):
