@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -170,7 +170,7 @@ def experiment(
         on_round(round_)
 
     started = time.perf_counter()
-    booster = _fit(loss, parts.train, parts.valid, params, settings, listen)
+    booster = fitted(loss, parts, settings, seed, listen)
     seconds = time.perf_counter() - started
     test = parts.test
     prediction = booster.inplace_predict(test.features)
@@ -190,12 +190,12 @@ def experiment(
     log.artifact("booster.ubj", bytes(booster.save_raw("ubj")))
     if settings.figures:
         title = f"{loss.name} on {dataset.name}, seed {seed}{contamination.told()}"
-        _draw(log, loss, booster, parts, prediction, rounds, last, title)
+        for file, content in drawn(loss, booster, parts, prediction, rounds, last, title):
+            log.artifact(f"figures/{file}.png", content)
     return Result(metrics, seconds, rounds, prediction)
 
 
-def _draw(
-    log: RunLog,
+def drawn(
     loss: Loss,
     booster: xgboost.Booster,
     parts: Split,
@@ -203,7 +203,26 @@ def _draw(
     rounds: Sequence[Round],
     last: Round,
     title: str,
-) -> None:
+) -> Iterator[tuple[str, bytes]]:
+    """The pictures of a run, one after another, as (name, bytes of a PNG file).
+
+    Parameters
+    ----------
+    loss : Loss
+        What was minimised.
+    booster : xgboost.Booster
+        What came out.
+    parts : Split
+        What it learned from and is judged by.
+    prediction : float32 array of shape (n,)
+        Of the test rows.
+    rounds : sequence of Round
+        All that were trained.
+    last : Round
+        The last that the booster keeps.
+    title : str
+        Above each picture.
+    """
     residuals = parts.valid.target - booster.inplace_predict(parts.valid.features)
     reach = float(np.quantile(np.abs(residuals), 0.95))
     gains = {
@@ -212,7 +231,7 @@ def _draw(
         for feature, gain in booster.get_score(importance_type="total_gain").items()
     }
     name = loss.name
-    drawn = {
+    pictures = {
         "predicted_against_actual": model_figures.predicted_against_actual(
             parts.test.target, prediction, name, title
         ),
@@ -225,9 +244,9 @@ def _draw(
         ),
         "feature_importance": model_figures.feature_importance(gains, name, title),
     }
-    for file, figure in drawn.items():
+    for file, figure in pictures.items():
         if figure is not None:
-            log.artifact(f"figures/{file}.png", png(figure))
+            yield file, png(figure)
 
 
 def data_params(dataset: Dataset, contamination: Contamination) -> dict[str, object]:
@@ -245,24 +264,20 @@ def data_params(dataset: Dataset, contamination: Contamination) -> dict[str, obj
     }
 
 
-def _fit(
-    loss: Loss,
-    train_rows: Part,
-    valid_rows: Part,
-    params: Mapping[str, Any],
-    settings: Settings,
-    listen: Callable[[Round], None],
+def fitted(
+    loss: Loss, parts: Split, settings: Settings, seed: int, on_round: Callable[[Round], None]
 ) -> xgboost.Booster:
-    dtrain = _matrix(train_rows)
-    dvalid = _matrix(valid_rows, ref=dtrain)
+    """A booster trained on the training part and, if asked, stopped early by the validation part."""
+    dtrain = _matrix(parts.train)
+    dvalid = _matrix(parts.valid, ref=dtrain)
     return train(
-        params,
+        settings.booster_params(seed),
         dtrain,
         settings.rounds,
         loss=loss,
         evals=[(dvalid, "valid")],
         early_stopping_rounds=settings.early_stopping_rounds,
-        on_round=listen,
+        on_round=on_round,
     )
 
 

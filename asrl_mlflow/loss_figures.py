@@ -35,7 +35,7 @@ def loss_shape(pointwise: PointwiseLoss, reach: float, loss: str, title: str) ->
     ----------
     pointwise : PointwiseLoss
         Usually of the last round.
-    reach : float, > 0
+    reach : float, >= 0
         The largest |r| that should be seen, in target units; thresholds are seen in any case.
     loss : str
         Its name, for the colour.
@@ -44,10 +44,10 @@ def loss_shape(pointwise: PointwiseLoss, reach: float, loss: str, title: str) ->
     """
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     figure.suptitle(title, fontsize="medium")
-    thresholds = _thresholds(pointwise)
-    reach = max([reach, *(1.3 * limit for limit in thresholds)])
+    thresholds = [limit for limit in _thresholds(pointwise) if limit > 0]
+    reach = max([reach, *(1.3 * limit for limit in thresholds)]) or 1.0
     positive = np.linspace(0, reach, 1500)
-    if thresholds and thresholds[0] > 0:
+    if thresholds:
         positive = np.union1d(positive, np.geomspace(thresholds[0] / 100, reach, 1500))
     # A jump is drawn as one, from just inside to just outside the threshold.
     beside = [float(np.nextafter(limit, side)) for limit in thresholds for side in (0, np.inf)]

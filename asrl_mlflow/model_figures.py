@@ -13,6 +13,7 @@ from asrl_mlflow.drawing import COLOURS, limits, plain, rounds_below, titled
 from asrl_mlflow.rounds import Round
 
 _DECILES = 10
+_MOST_POINTS = 10_000
 _MOST_FEATURES, _LONGEST_NAME = 15, 30
 
 
@@ -44,17 +45,18 @@ def draw_predicted_against_actual(
     plain(axes)
     low, high = limits(np.concatenate([actual, predicted]))
     axes.plot([low, high], [low, high], color="black", linewidth=1, label="perfect")
-    # Many points must not become one blot.
-    opacity = float(np.clip(200 / len(actual), 0.08, 0.7))
+    # Many points must not become one blot, nor take longer to draw than the training took.
+    step = -(-len(actual) // _MOST_POINTS)
+    shown = len(actual[::step])
+    opacity = float(np.clip(200 / shown, 0.08, 0.7))
     axes.scatter(
-        actual,
-        predicted,
+        actual[::step],
+        predicted[::step],
         s=14,
         color=COLOURS[loss],
         alpha=opacity,
         linewidths=0,
-        label="test row",
-        rasterized=True,
+        label="test row" if step == 1 else f"test row ({shown} of {len(actual)} drawn)",
     )
     axes.set(xlabel="actual target", ylabel="predicted target")
     outside = np.count_nonzero(

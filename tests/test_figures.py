@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 import xgboost
 from matplotlib import image
@@ -12,8 +13,10 @@ from matplotlib.colors import to_hex
 
 from asrl_mlflow import loss_figures, losses, model_figures, train
 from asrl_mlflow.drawing import COLOURS, REGION_COLOURS, png
+from asrl_mlflow.lab import Settings, drawn, fitted
 from asrl_mlflow.residuals import Residuals
 from asrl_mlflow.rounds import Round
+from asrl_mlflow.splits import Part, split
 from tests.conftest import PARAMS
 from tests.every_loss import EVERY_LOSS
 
@@ -56,6 +59,13 @@ def test_predicted_against_actual_shows_every_row_and_the_diagonal():
     )
     np.testing.assert_array_equal(axes.get_lines()[0].get_xdata(), [1.0, 4.0])
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("actual target", "predicted target")
+
+
+def test_of_very_many_test_rows_a_part_is_drawn_and_that_is_said():
+    actual = np.arange(25_000.0)
+    (axes,) = model_figures.predicted_against_actual(actual, actual, "asrl", "title").axes
+    assert len(axes.collections[0].get_offsets()) == 8334
+    assert axes.get_legend().get_texts()[1].get_text() == "test row (8334 of 25000 drawn)"
 
 
 def test_outliers_among_the_test_rows_do_not_press_the_others_into_a_corner():
@@ -208,3 +218,32 @@ def test_figures_are_large_enough_to_read_and_small_enough_to_load():
     assert width >= 700
     assert height >= 400
     assert len(content) < 300_000
+
+
+TARGETS = {
+    "constant": np.full(200, 3.0),
+    "mostly zero": np.where(np.arange(200) % 10, 0.0, np.arange(200)),
+    "tiny": np.random.default_rng(0).normal(size=200) * 1e-12,
+    "huge": np.random.default_rng(0).normal(size=200) * 1e14,
+    "with one gross outlier": np.append(np.random.default_rng(0).normal(size=199), 1e15),
+    "two values": np.repeat([0.0, 1.0], 100),
+}
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [losses.ASRL(), losses.ContinuousASRL(), losses.AbsoluteError(), losses.Huber()],
+    ids=str,
+)
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_every_picture_can_be_drawn_whatever_the_target(loss, target):
+    features = pd.DataFrame({"x": np.random.default_rng(1).normal(size=200)})
+    parts = split(Part(features, target), 0)
+    rounds = []
+    booster = fitted(loss, parts, Settings(rounds=3), 0, rounds.append)
+    prediction = booster.inplace_predict(parts.test.features)
+    pictures = dict(drawn(loss, booster, parts, prediction, rounds, rounds[-1], "title"))
+    assert {"predicted_against_actual", "learning_curves", "loss_shape", "residuals"} <= set(
+        pictures
+    )
+    assert all(content.startswith(b"\x89PNG") for content in pictures.values())

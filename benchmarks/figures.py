@@ -1,0 +1,44 @@
+"""What a run's pictures cost: all of them drawn and compressed, for every loss.
+
+OMP_WAIT_POLICY=PASSIVE python benchmarks/figures.py --data=california
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import click
+from tqdm import tqdm
+
+from asrl_mlflow.datasets import load
+from asrl_mlflow.lab import Contamination, Settings, divide, drawn, fitted
+from asrl_mlflow.losses import LOSSES
+from asrl_mlflow.rounds import Round
+
+LIMIT = 2.0
+
+
+@click.command()
+@click.option("--data", default="diabetes", show_default=True, help="As the flows' option.")
+@click.option("--repeats", default=5, show_default=True, help="How often each set is drawn.")
+def main(data: str, repeats: int) -> None:
+    """Measure, and print a table."""
+    parts = divide(load(data), 0, Contamination("asym", 0.2))
+    print(f"{data}, {len(parts.train)} training rows; limit {LIMIT} s a run\n")
+    print(f"{'loss':16}{'median':>8}{'longest':>9}")
+    for name, make in tqdm(LOSSES.items(), leave=False, disable=None):
+        rounds: list[Round] = []
+        booster = fitted(make(), parts, Settings(), 0, rounds.append)
+        prediction = booster.inplace_predict(parts.test.features)
+        seconds = []
+        for _ in range(repeats):
+            started = time.perf_counter()
+            for _ in drawn(make(), booster, parts, prediction, rounds, rounds[-1], "title"):
+                pass
+            seconds.append(time.perf_counter() - started)
+        print(f"{name:16}{statistics.median(seconds):7.2f}s{max(seconds):8.2f}s")
+
+
+if __name__ == "__main__":
+    main()
