@@ -75,5 +75,6 @@ def plain_numbers(axes: Axes) -> None:
 def limits(values: npt.NDArray[np.floating]) -> tuple[float, float]:
     """Ends of an axis: of all values, unless a few outliers would press the others into a corner."""
     low, high = np.quantile(values, [0.25, 0.75])
-    reach = 4 * (high - low)
+    # Where most values are equal, the others are not a few outliers but all there is to see.
+    reach = 4 * (high - low) or np.inf
     return float(max(values.min(), low - reach)), float(min(values.max(), high + reach))

@@ -26,6 +26,7 @@ from asrl_mlflow.rounds import Round
 # Thresholds further apart than this are not seen side by side on a linear axis.
 _FAR_APART = 10
 _BINS = 60
+_SHORTEST_AXIS = 1e-100
 
 
 def loss_shape(pointwise: PointwiseLoss, reach: float, loss: str, title: str) -> Figure:
@@ -45,7 +46,7 @@ def loss_shape(pointwise: PointwiseLoss, reach: float, loss: str, title: str) ->
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     figure.suptitle(title, fontsize="medium")
     thresholds = [limit for limit in _thresholds(pointwise) if limit > 0]
-    reach = max([reach, *(1.3 * limit for limit in thresholds)]) or 1.0
+    reach = _seen(max([reach, *(1.3 * limit for limit in thresholds)]))
     positive = np.linspace(0, reach, 1500)
     if thresholds:
         positive = np.union1d(positive, np.geomspace(thresholds[0] / 100, reach, 1500))
@@ -88,7 +89,7 @@ def residual_histogram(
         reach = max(float(size.max()), 1.1 * _thresholds(pointwise)[-1])
     else:
         low, high = limits(residuals)
-        reach = max([-low, high, *(1.1 * limit for limit in _thresholds(pointwise))]) or 1.0
+        reach = _seen(max([-low, high, *(1.1 * limit for limit in _thresholds(pointwise))]))
     _residual_axis(axes, pointwise, reach)
     scale = axes.xaxis.get_transform()
     low, high = scale.transform([-reach, reach])
@@ -165,6 +166,11 @@ def thresholds_and_weights(rounds: Sequence[Round], loss: str, title: str) -> Fi
 
 def _thresholds(pointwise: PointwiseLoss) -> list[float]:
     return [limit for limit in pointwise.regions.values() if np.isfinite(limit)]
+
+
+def _seen(reach: float) -> float:
+    """An axis needs some length, also where every residual is zero."""
+    return reach if reach > _SHORTEST_AXIS else 1.0
 
 
 def _far_apart(pointwise: PointwiseLoss) -> bool:
