@@ -60,7 +60,7 @@ def predictions(results: Results) -> Figure:
             axes.set_title(f"{name}, {loss.name}: MAE {ours.metrics['mae']:.3g}", fontsize="small")
             if axes is not row[0]:
                 axes.set(ylabel="")
-            if row is not grid[-1]:
+            if name != names[-1]:
                 axes.set(xlabel="")
     return figure
 
@@ -117,7 +117,7 @@ def mae_against_rounds(results: Results) -> Figure:
             plain_numbers(axes)
             axes.set_title(f"{name}, depth {depth}", fontsize="small")
             rounds_below(axes)
-            if row is not grid[-1]:
+            if depth != DEPTHS[-1]:
                 axes.set(xlabel="")
     grid[0][0].set(ylabel="MAE (target units)")
     grid[-1][0].set(ylabel="MAE (target units)")

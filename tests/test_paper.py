@@ -110,7 +110,11 @@ def test_the_overviews_show_every_table_and_loss():
     bars = [bar.get_height() for bar in drawn["3_metrics"].axes[0].patches]
     expected = [(v["mse"], v["mse"], v["mse"] / 2) for v in paper.published()["airfoil"].values()]
     assert bars == pytest.approx(np.ravel(expected))
-    lines = drawn["mae_against_rounds"].axes[0].get_lines()
+    # Axes are named where they end.
+    rounds = drawn["mae_against_rounds"].axes
+    assert [axes.get_xlabel() for axes in rounds] == ["", "boosting round"]
+    assert drawn["2_predicted_against_actual"].axes[0].get_xlabel() == "actual target"
+    lines = rounds[0].get_lines()
     assert [line.get_label() for line in lines] == [loss.name for loss in paper.LOSSES.values()]
 
 
