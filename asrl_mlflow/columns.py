@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from asrl_mlflow.errors import InputError
@@ -15,6 +16,10 @@ from asrl_mlflow.splits import Blocks, FloatArray, Part
 _LEAST_BLOCKS = 3
 # XGBoost computes in float32, which has every integer up to here and then ever fewer.
 _EXACT_INTEGERS = 2.0**24
+# A step of float32 that is more than this share of the target's interquartile range is felt.
+_COARSE = 0.01
+# With a larger block than a validation part should be, the parts cannot have the shares they should.
+_LARGEST_BLOCK = 0.2
 
 
 def check_features(features: pd.DataFrame, owner: str) -> None:
@@ -82,6 +87,9 @@ def weights(column: pd.Series[float], owner: str) -> FloatArray:
             f"{weight[negative[0]]:g} in row {negative[0] + 1}; weight 0 leaves a row out."
         )
         raise InputError(msg)
+    if not weight.any():
+        msg = f"{owner}: the weight {column.name!r} must count some row; got 0 in every one."
+        raise InputError(msg)
     return weight
 
 
@@ -94,14 +102,22 @@ def blocks(column: pd.Series[Any], owner: str, *, in_time: bool) -> Blocks:
         A value is missing, a time is text, or there are fewer than three different values.
     """
     role, name = "time" if in_time else "group", column.name
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
     text = pd.api.types.is_string_dtype(column)
-    if in_time and (text or isinstance(column.dtype, pd.CategoricalDtype)):
-        msg = (
-            f"{owner}: the time {name!r} must be numbers, or dates as 2024-01-31 or 2024-01-31 "
-            f"10:00:00; got text ({column.iloc[0]!r:.40}); write it so."
-        )
-        raise InputError(msg)
-    codes, values = pd.factorize(column.mask(column == "") if text else column, sort=in_time)
+    if text:
+        column = column.mask(column == "")
+    if in_time and text:
+        dates = pd.to_datetime(column, format="ISO8601", errors="coerce")
+        bad = np.flatnonzero(column.notna() & dates.isna())
+        if bad.size:
+            msg = (
+                f"{owner}: the time {name!r} must be numbers, or dates as 2024-01-31 or 2024-01-31 "
+                f"10:00:00; got {column.iloc[bad[0]]!r:.40} in row {bad[0] + 1}; write it so."
+            )
+            raise InputError(msg)
+        column = dates
+    codes, values = pd.factorize(column, sort=in_time)
     missing = np.flatnonzero(codes < 0)
     if missing.size:
         msg = (
@@ -128,7 +144,7 @@ def warnings(rows: Part, target_name: str) -> tuple[str, ...]:
         elif (known == known.iloc[0]).all():
             constant.append(name)
         elif not isinstance(known.dtype, pd.CategoricalDtype):
-            lines += _blurred(name, known.to_numpy(dtype=np.float64))
+            lines += _blurred(name, known.to_numpy())
     if empty:
         lines.append(
             f"{listed(empty)}: no values, so nothing to learn from; leave out with --drop."
@@ -137,14 +153,46 @@ def warnings(rows: Part, target_name: str) -> tuple[str, ...]:
         lines.append(
             f"{listed(constant)}: the same in every row that has a value; leave out with --drop."
         )
-    if rows.target.min() == rows.target.max():
+    if all(map(_is_number, [*map(str, rows.features), target_name])):
         lines.append(
-            f"{target_name!r}: the target is the same in every row; there is nothing to learn."
+            f"all columns have numbers for names ({target_name!r}): if the first row is no header, "
+            "write one above it."
         )
+    lines += _target_warnings(rows.target, target_name)
+    if rows.blocks is not None:
+        largest = np.bincount(rows.blocks.codes).max() / len(rows)
+        if largest > _LARGEST_BLOCK:
+            what = "moment" if rows.blocks.in_time else "group"
+            lines.append(
+                f"one {what} has {largest:.0%} of the rows, and is not parted; so the parts cannot be "
+                "near 60%, 20% and 20%."
+            )
     return tuple(lines)
 
 
-def _blurred(name: str, known: FloatArray) -> list[str]:
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _target_warnings(target: FloatArray, name: str) -> list[str]:
+    if target.min() == target.max():
+        return [f"{name!r}: the target is the same in every row; there is nothing to learn."]
+    low, high = np.quantile(target, [0.25, 0.75])
+    step = float(np.spacing(np.float32(np.abs(target).max())))
+    if step > _COARSE * (high - low or target.std()):
+        line = (
+            f"{name!r}: the target is read in steps of {step:g} (float32), which is coarse beside its "
+            "spread; subtract a constant first."
+        )
+        return [line]
+    return []
+
+
+def _blurred(name: str, known: npt.NDArray[np.number]) -> list[str]:
     """The warning for integers that float32 cannot tell apart."""
     if np.abs(known).max() <= _EXACT_INTEGERS or not np.array_equal(known, np.floor(known)):
         return []

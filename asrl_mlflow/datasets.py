@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -175,8 +176,8 @@ def load(
         check_known(roles.drop, list(frame.columns), source)
         frame = frame.drop(columns=list(roles.drop))
     else:
-        free = [column for column in (group, time) if column is not None]
-        frame, source = read(path, drop=roles.drop, free=free), str(path.resolve())
+        frame = read(path, drop=roles.drop, group=group, time=time)
+        source = str(path.resolve())
         name = data if data in PAPER or data == EMBEDDED else path.stem
     owner = source if path is None else str(path)
     check_known(roles.named, list(frame.columns), owner)
@@ -214,14 +215,20 @@ def _find(data: str) -> Path | None:
             f"Data needs a .csv or .parquet file or one of {', '.join(known)}; got {data!r}; {hint}"
         )
         raise InputError(msg)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "asrl-mlflow"
     named = os.environ.get(DATA_DIR_VARIABLE)
-    for folder in [Path(named), cache] if named else [cache]:
+    cache = _cache()
+    for folder in [Path(named or cache), cache]:
         if (folder / f"{data}.csv").is_file():
             return folder / f"{data}.csv"
-    if data == EMBEDDED:
-        return None
-    return fetched(data, cache)
+    return None if data == EMBEDDED else fetched(data, cache)
+
+
+def _cache() -> Path:
+    try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:  # a container's user may have no home
+        base = Path(tempfile.gettempdir())
+    return base / "asrl-mlflow"
 
 
 def _diabetes() -> pd.DataFrame:

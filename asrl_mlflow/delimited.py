@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import re
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -23,6 +24,8 @@ _OTHER_DELIMITERS = ("|", ":", " ")
 _ROWS_LOOKED_AT = 20
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 _BLOCK_BYTES = 4 << 20
+# As pyarrow counts, the header is row 1.
+_FIRST_ROW = 2
 
 _BAD_CELL = re.compile(
     r"In CSV column #(\d+): Row #(\d+): CSV conversion error to (\w+).*: invalid value '(.*)'",
@@ -32,7 +35,13 @@ _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*")
 _THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2},\d{3}\s*")
 
 
-def read(path: Path, *, drop: Collection[str] = (), free: Collection[str] = ()) -> pa.Table:
+def read(
+    path: Path,
+    *,
+    drop: Collection[str] = (),
+    group: str | None = None,
+    time: str | None = None,
+) -> pa.Table:
     """A CSV file as a table whose numbers are float64.
 
     Parameters
@@ -43,8 +52,10 @@ def read(path: Path, *, drop: Collection[str] = (), free: Collection[str] = ()) 
         or, throughout the file, a decimal comma.
     drop : collection of str
         Columns that are not read.
-    free : collection of str
-        Columns that may be text on purpose.
+    group : str, optional
+        A column that is read as text, whatever it holds.
+    time : str, optional
+        A column that may hold dates, times or text.
 
     Raises
     ------
@@ -59,10 +70,10 @@ def read(path: Path, *, drop: Collection[str] = (), free: Collection[str] = ()) 
     check_known(drop, names, path)
     reader = _Reader(path, encoding, delimiter, [name for name in names if name not in drop])
     decimal_point, types = ".", reader.types(".")
-    if reader.has_decimal_commas(_text(types, free)):
+    if reader.has_decimal_commas(_text(types, group, time)):
         decimal_point, types = ",", reader.types(",")
-    _refuse_text_with_numbers(reader, _text(types, free), decimal_point)
-    kept = {name: kind if name in free else _widest(kind) for name, kind in types.items()}
+    _refuse_text_with_numbers(reader, _text(types, group, time), decimal_point)
+    kept = {name: pa.string() if name == group else _widest(kind) for name, kind in types.items()}
     return reader.table(kept, decimal_point)
 
 
@@ -76,6 +87,7 @@ class _Reader:
     def __init__(self, path: Path, encoding: str, delimiter: str, names: Sequence[str]) -> None:
         self.path, self._names = path, list(names)
         self._surplus: list[pyarrow.csv.InvalidRow] = []
+        self._heads: dict[str, pa.Table] = {}
         # One thread: only then does the parser know the number of a bad row.
         self._read = pyarrow.csv.ReadOptions(
             use_threads=False, block_size=_BLOCK_BYTES, encoding=encoding.removesuffix("-sig")
@@ -102,20 +114,28 @@ class _Reader:
     def _explained(self, error: pa.ArrowInvalid) -> InputError:
         if self._surplus:
             row = self._surplus[0]
+            remedy = "quote a value that holds the delimiter, and close every quote"
+            if row.number == _FIRST_ROW:
+                remedy += "; remove a first line that is no header"
             return InputError(
                 f"{self.path}: every row needs the header's {row.expected_columns} fields; got "
-                f"{row.actual_columns} in row {row.number - 1}; quote a value that holds the "
-                "delimiter."
+                f"{row.actual_columns} in row {row.number - 1}; {remedy}."
             )
         if found := _BAD_CELL.fullmatch(str(error)):
             column, row, kind, cell = found.groups()
             return _bad_cell(self.path, self._names[int(column)], int(row) - 1, cell, kind)
-        return InputError(
-            f"{self.path}: must be a readable CSV file; got: {str(error).splitlines()[0]}"
-        )
+        got = str(error).splitlines()[0]
+        if "straddling" in got:
+            got = "a quote that is never closed, or a cell of megabytes"
+        return InputError(f"{self.path}: must be a readable CSV file; got: {got}")
 
     def head(self, decimal_point: str) -> pa.Table:
-        """The first megabytes, with types as pyarrow infers them."""
+        """The first megabytes, with types as pyarrow infers them; read once a decimal point."""
+        if decimal_point not in self._heads:
+            self._heads[decimal_point] = self._first_batch(decimal_point)
+        return self._heads[decimal_point]
+
+    def _first_batch(self, decimal_point: str) -> pa.Table:
         try:
             with pyarrow.csv.open_csv(
                 self.path, self._read, self._parse, self._convert(decimal_point)
@@ -139,19 +159,22 @@ class _Reader:
         InputError
             They could as well be thousands: 1,234.
         """
-        head = self.head(".")
+        head, ambiguous = self.head("."), None
         for name in text:
-            cells = [cell for cell in head.column(name).to_pylist() if cell]
-            commas = [cell for cell in cells if _DECIMAL_COMMA.fullmatch(cell)]
-            if commas and all(map(_THOUSANDS.fullmatch, commas)):
-                msg = (
-                    f"{self.path}: column {name!r} must have one meaning; got {commas[0]!r}, which "
-                    "may be a decimal comma or thousands; write decimals with a point and "
-                    "thousands without a sign."
-                )
-                raise InputError(msg)
-            if commas:
+            cells = head.column(name).drop_null().to_pylist()
+            commas = list(filter(_DECIMAL_COMMA.fullmatch, cells))
+            if not all(map(_THOUSANDS.fullmatch, commas)):
+                # One that can be nothing else settles it for the file.
                 return True
+            if commas and ambiguous is None:
+                ambiguous = (name, commas[0])
+        if ambiguous is not None:
+            msg = (
+                f"{self.path}: column {ambiguous[0]!r} must have one meaning; got {ambiguous[1]!r}, "
+                "which may be a decimal comma or thousands; write decimals with a point and thousands "
+                "without a sign."
+            )
+            raise InputError(msg)
         return False
 
     def table(self, types: Mapping[str, pa.DataType], decimal_point: str) -> pa.Table:
@@ -164,8 +187,9 @@ class _Reader:
             raise self._explained(error) from error
 
 
-def _text(types: Mapping[str, pa.DataType], free: Collection[str]) -> list[str]:
-    return [name for name, kind in types.items() if pa.types.is_string(kind) and name not in free]
+def _text(types: Mapping[str, pa.DataType], group: str | None, time: str | None) -> list[str]:
+    text = [name for name, kind in types.items() if pa.types.is_string(kind)]
+    return [name for name in text if name not in (group, time)]
 
 
 def _widest(kind: pa.DataType) -> pa.DataType:
@@ -193,9 +217,8 @@ def _refuse_text_with_numbers(reader: _Reader, text: Collection[str], decimal_po
 
 
 def _bad_cell(path: Path, column: str, row: int, cell: str, kind: str) -> InputError:
-    what = (
-        "true or false" if kind == "bool" else "numbers" if kind == "double" else f"{kind} values"
-    )
+    kinds = {"double": "numbers", "bool": "true or false"}
+    what = kinds.get(kind, "dates or times in one form")
     return InputError(
         f"{path}: column {column!r} must hold {what}; got {cell!r:.40} in row {row}; correct it, "
         "leave it empty, or leave the column out with --drop."
@@ -205,7 +228,7 @@ def _bad_cell(path: Path, column: str, row: int, cell: str, kind: str) -> InputE
 def _encoding(path: Path) -> str:
     with path.open("rb") as file:
         start = file.read(4096)
-    if not start.strip():
+    if not start.removeprefix(b"\xef\xbb\xbf").strip():
         msg = f"{path}: must be a readable CSV file; got an empty file; write it again."
         raise InputError(msg)
     for mark, encoding in _BYTE_ORDER_MARKS.items():
@@ -224,12 +247,17 @@ def _delimiter(path: Path, encoding: str) -> tuple[str, list[str]]:
     """The delimiter under which rows have as many fields as the header, and the header."""
 
     def rows(delimiter: str) -> list[list[str]]:
-        with path.open(encoding=encoding, newline="") as file:
-            try:
+        # The module's own limit would stop at long texts, which are no reason to read nothing.
+        limit = csv.field_size_limit(sys.maxsize)
+        try:
+            with path.open(encoding=encoding, newline="") as file:
                 lines = csv.reader(file, delimiter=delimiter)
                 return list(itertools.islice(filter(None, lines), _ROWS_LOOKED_AT))
-            except csv.Error:  # a field beyond all bounds: pyarrow says what is wrong with it
-                return []
+        except csv.Error as error:
+            msg = f"{path}: must be a readable CSV file; got: {error}"
+            raise InputError(msg) from error
+        finally:
+            csv.field_size_limit(limit)
 
     def fit(delimiter: str) -> tuple[bool, int]:
         header, *others = rows(delimiter) or [[]]

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from asrl_mlflow.losses import LOSSES
@@ -36,6 +37,9 @@ _DOTS_PER_INCH = 100
 
 def png(figure: Figure) -> bytes:
     """A figure as the bytes of a PNG file."""
+    # A dollar sign in the name of a file or column is a dollar sign.
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
     buffer = io.BytesIO()
     # Compressed lightly: a run's figures must not cost more than its training.
     figure.savefig(

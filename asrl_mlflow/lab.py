@@ -16,6 +16,7 @@ import xgboost
 from asrl_mlflow import loss_figures, model_figures, tracking
 from asrl_mlflow.datasets import Dataset
 from asrl_mlflow.drawing import png
+from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import Loss, to_config
 from asrl_mlflow.metrics import METRICS
 from asrl_mlflow.rounds import Round
@@ -111,8 +112,22 @@ class Result:
 
 
 def divide(dataset: Dataset, seed: int, contamination: Contamination) -> Split:
-    """The parts of a table, by seed, with training and validation targets spoiled as asked."""
-    return contaminate(split(dataset.rows, seed), contamination.kind, contamination.share, seed)
+    """The parts of a table, by seed, with training and validation targets spoiled as asked.
+
+    Raises
+    ------
+    InputError
+        All rows of a part have weight 0.
+    """
+    parts = split(dataset.rows, seed)
+    for name, part in vars(parts).items():
+        if part.weight is not None and not part.weight.any():
+            msg = (
+                f"{dataset.name}: every part needs a row that counts; got weight "
+                f"{dataset.roles.weight!r} 0 in all {len(part)} rows to {name}; split otherwise."
+            )
+            raise InputError(msg)
+    return contaminate(parts, contamination.kind, contamination.share, seed)
 
 
 def experiment(
@@ -155,9 +170,7 @@ def experiment(
             "booster.num_boost_round": settings.rounds,
             "booster.early_stopping_rounds": settings.early_stopping_rounds,
             **data_params(dataset, contamination),
-            "split.rows": "/".join(
-                str(len(part)) for part in (parts.train, parts.valid, parts.test)
-            ),
+            "split.rows": parts.told(),
             "seed": seed,
         }
     )

@@ -185,7 +185,7 @@ def _residual_axis(axes: Axes, pointwise: PointwiseLoss, reach: float) -> None:
     if _far_apart(pointwise):
         thresholds = _thresholds(pointwise)
         axes.set_xscale("symlog", linthresh=thresholds[0])
-        axes.set(xlabel="residual: target minus prediction (logarithmic outside the core)")
+        axes.set(xlabel="target minus prediction (logarithmic outside the core)")
         ticks = [0.0, *thresholds]
         axes.set_xticks(
             [-tick for tick in ticks[:0:-1]] + ticks,

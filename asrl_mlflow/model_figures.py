@@ -141,9 +141,16 @@ def error_by_decile(
     # Room for the legend above the bars.
     top, bottom = max(sizes), min([0.0, *biases])
     axes.set_ylim(bottom - 0.05 * (top - bottom), top + 0.25 * (top - bottom) or 1.0)
-    ends = [(edges[place], edges[min(place + 1, len(edges) - 1)]) for place in present]
-    axes.set_xticks(present, [f"{low:.3g}\nto {high:.3g}" for low, high in ends], fontsize="small")
-    axes.set(xlabel="tenths of the test rows, by target", ylabel="error (target units)")
+    ends = [(actual[places == place].min(), actual[places == place].max()) for place in present]
+    axes.set_xticks(
+        present,
+        [f"{low:.3g} to {high:.3g}" for low, high in ends],
+        fontsize="small",
+        rotation=30,
+        ha="right",
+    )
+    axes.set(xlabel="test rows in tenths (fewer, where targets are equal), by target")
+    axes.set(ylabel="error (target units)")
     axes.legend(frameon=False, loc="upper left", ncols=2, fontsize="small")
     titled(axes, title)
     return figure

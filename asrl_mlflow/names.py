@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -20,11 +21,11 @@ def check_names(names: Sequence[str], path: Path) -> None:
     nameless = [place for place, name in enumerate(names, 1) if not name.strip()]
     if nameless:
         msg = (
-            f"{path}: every column needs a name; got none for column {nameless[0]}; name it, or, if "
-            "it is an index that was written along, save without it (index=False)."
+            f"{path}: every column needs a name; got none for column {nameless[0]}; name it, or save "
+            "without an index (index=False) and without delimiters at the ends of lines."
         )
         raise InputError(msg)
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         msg = f"{path}: column names must differ; got {listed(twice)} more than once; rename them."
         raise InputError(msg)

@@ -8,7 +8,7 @@ from matplotlib.patches import Patch
 
 from asrl_mlflow.drawing import COLOURS, plain, plain_numbers, rounds_below
 from asrl_mlflow.model_figures import draw_predicted_against_actual
-from asrl_mlflow.paper import DEPTHS, LOSSES, Key, Results, published, tables
+from asrl_mlflow.paper import COMPARED, DEPTHS, LOSSES, Key, Results, published, tables
 
 
 def drawn(results: Results) -> dict[str, Figure]:
@@ -68,7 +68,6 @@ def predictions(results: Results) -> Figure:
 def metrics(results: Results) -> Figure:
     """The paper's values and ours as bars, a row of panels a metric and a column a table."""
     names = tables(results)
-    shown = {"mse": "MSE", "mae": "MAE", "r2": "R2", "recall": "recall"}
     figure = Figure(figsize=(1 + 3.0 * len(names), 9), layout="constrained")
     figure.suptitle(
         "In each group: the paper (hatched), ours at depth "
@@ -76,8 +75,8 @@ def metrics(results: Results) -> Figure:
             f"{depth} ({shade})" for depth, shade in zip(DEPTHS, ("pale", "full"), strict=True)
         )
     )
-    grid = figure.subplots(len(shown), len(names), squeeze=False)
-    for (metric, heading), row in zip(shown.items(), grid, strict=True):
+    grid = figure.subplots(len(COMPARED), len(names), squeeze=False)
+    for (metric, how), row in zip(COMPARED.items(), grid, strict=True):
         for name, axes in zip(names, row, strict=True):
             plain(axes)
             for place, (theirs, loss) in enumerate(LOSSES.items()):
@@ -93,7 +92,7 @@ def metrics(results: Results) -> Figure:
             axes.set_xticks([])
             if metric in ("r2", "recall"):
                 axes.set_ylim(0.5, 1)
-            axes.set_title(f"{name}: {heading}", fontsize="small")
+            axes.set_title(f"{name}: {how.heading}", fontsize="small")
     names_of_colours = [
         Patch(color=COLOURS[loss.name], label=loss.name) for loss in LOSSES.values()
     ]

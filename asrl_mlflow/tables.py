@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.names import check_known, check_names, listed
 
 SUFFIXES = (".csv", ".parquet")
+_LOOKED_AT = 10_000
 # Whole files are not held in memory beside what is read from them.
 _FRUGAL = pa.dataset.ParquetFileFormat(
     default_fragment_scan_options=pa.dataset.ParquetFragmentScanOptions(
@@ -24,7 +25,13 @@ _FRUGAL = pa.dataset.ParquetFileFormat(
 )
 
 
-def read(path: Path, *, drop: Collection[str] = (), free: Collection[str] = ()) -> pd.DataFrame:
+def read(
+    path: Path,
+    *,
+    drop: Collection[str] = (),
+    group: str | None = None,
+    time: str | None = None,
+) -> pd.DataFrame:
     """A .csv file, a .parquet file, or a folder of .parquet files with the same columns.
 
     Parameters
@@ -33,13 +40,15 @@ def read(path: Path, *, drop: Collection[str] = (), free: Collection[str] = ()) 
         What to read.
     drop : collection of str
         Columns that are not read.
-    free : collection of str
-        Columns that may hold text, dates and times.
+    group : str, optional
+        A column that may hold anything that can be told apart.
+    time : str, optional
+        A column that may hold dates and times.
 
     Returns
     -------
     DataFrame
-        Numbers, booleans and categories (NaN is a missing value), and the free columns as they are.
+        Numbers, booleans and categories (NaN is a missing value), and those two columns as they are.
 
     Raises
     ------
@@ -53,10 +62,10 @@ def read(path: Path, *, drop: Collection[str] = (), free: Collection[str] = ()) 
         raise InputError(msg)
     try:
         if suffix == ".csv":
-            table = delimited.read(path, drop=drop, free=free)
+            table = delimited.read(path, drop=drop, group=group, time=time)
         else:
             table = _read_parquet(path, drop)
-        table = _usable(table, path, free)
+        table = _usable(table, path, group, time)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         msg = f"{path}: must be a readable {suffix[1:]} file; got: {str(error).splitlines()[0]}"
         raise InputError(msg) from error
@@ -71,26 +80,40 @@ def read(path: Path, *, drop: Collection[str] = (), free: Collection[str] = ()) 
     del table
     pa.default_memory_pool().release_unused()
     # Booleans with gaps come as objects.
-    for name in frame.columns.difference(list(free)):
-        if frame[name].dtype == object:
+    for name in frame:
+        if name not in (group, time) and frame[name].dtype == object:
             frame[name] = frame[name].astype(np.float64)
     return frame
 
 
-def _read_parquet(path: Path, drop: Collection[str]) -> pa.Table:
-    files = [path]
-    if path.is_dir():
-        # As Spark and Hive have it, names that begin so are not data.
-        files = sorted(
-            file
-            for file in path.rglob("*.parquet")
-            if not any(part.startswith(("_", ".")) for part in file.relative_to(path).parts)
+def _parquet_files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    # As Spark and Hive have it, names that begin so are not data.
+    files = sorted(
+        file
+        for file in path.rglob("*")
+        if file.is_file()
+        and not any(part.startswith(("_", ".")) for part in file.relative_to(path).parts)
+    )
+    others = [str(file.relative_to(path)) for file in files if file.suffix.lower() != ".parquet"]
+    if others:
+        msg = (
+            f"{path}: a folder needs .parquet files and no others; got {listed(others)}; rename or "
+            "move them."
         )
+        raise InputError(msg)
     if not files:
         msg = f"{path}: a folder needs .parquet files; got none; check the path."
         raise InputError(msg)
-    schemas = [pa.parquet.read_schema(file) for file in files]
-    check_names(schemas[0].names, path)
+    return files
+
+
+def _merged(
+    files: Sequence[Path], schemas: Sequence[pa.Schema], drop: Collection[str]
+) -> pa.Schema:
+    """The columns of all files, each of a type that holds what is in every file."""
+    check_names(schemas[0].names, files[0])
     for file, schema in zip(files, schemas, strict=True):
         odd = sorted(set(schema.names) ^ set(schemas[0].names))
         if odd:
@@ -99,18 +122,34 @@ def _read_parquet(path: Path, drop: Collection[str]) -> pa.Table:
                 f"it and {files[0].name}; write them anew, or read one file."
             )
             raise InputError(msg)
-    merged = pa.unify_schemas(
-        [schema.remove_metadata() for schema in schemas], promote_options="permissive"
-    )
+    read = [pa.schema([field for field in schema if field.name not in drop]) for schema in schemas]
+    merged = read[0]
+    for file, schema in zip(files, read, strict=True):
+        try:
+            merged = pa.unify_schemas([merged, schema], promote_options="permissive")
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            msg = (
+                f"{file}: files of a folder need columns of one kind; got: "
+                f"{str(error).splitlines()[0]}; write them anew, or leave the column out with --drop."
+            )
+            raise InputError(msg) from error
+    return merged
+
+
+def _read_parquet(path: Path, drop: Collection[str]) -> pa.Table:
+    files = _parquet_files(path)
+    schemas = [pa.parquet.read_schema(file) for file in files]
+    merged = _merged(files, schemas, drop)
     hive = {
         "partitioning": pa.dataset.HivePartitioning.discover(),
         "partition_base_dir": str(path),
     }
     found = pa.dataset.dataset(files, format=_FRUGAL, **hive).schema
-    partitions = [field for field in found if field.name not in merged.names]
-    source = pa.dataset.dataset(files, pa.schema([*merged, *partitions]), format=_FRUGAL, **hive)
+    partitions = [field for field in found if field.name not in schemas[0].names]
+    # Partitions first: the last column is the target where none is named.
+    source = pa.dataset.dataset(files, pa.schema([*partitions, *merged]), format=_FRUGAL, **hive)
+    check_known(drop, [*(field.name for field in partitions), *schemas[0].names], path)
     names = source.schema.names
-    check_known(drop, names, path)
     kept = [name for name in names if name not in drop]
     index = [name for name in kept if name.startswith("__index_level_")]
     if index:
@@ -123,7 +162,11 @@ def _read_parquet(path: Path, drop: Collection[str]) -> pa.Table:
         columns=kept, use_threads=False, batch_readahead=1, fragment_readahead=1
     )
     # Parquet itself has no categories but of text: pandas notes which columns were some.
-    noted = (schemas[0].pandas_metadata or {"columns": []})["columns"]
+    noted = [
+        column
+        for schema in schemas
+        for column in (schema.pandas_metadata or {"columns": []})["columns"]
+    ]
     categories = [column["name"] for column in noted if column["pandas_type"] == "categorical"]
     categories += [field.name for field in partitions if pa.types.is_string(field.type)]
     for name in categories:
@@ -133,11 +176,11 @@ def _read_parquet(path: Path, drop: Collection[str]) -> pa.Table:
     return table
 
 
-def _usable(table: pa.Table, path: Path, free: Collection[str]) -> pa.Table:
+def _usable(table: pa.Table, path: Path, group: str | None, time: str | None) -> pa.Table:
     """Columns that XGBoost can learn from, decimals as floats; others are refused."""
     for place, field in enumerate(table.schema):
         kind = field.type
-        if field.name in free:
+        if field.name in (group, time) and not pa.types.is_nested(kind):
             continue
         if pa.types.is_decimal(kind):
             table = table.set_column(place, field.name, table.column(place).cast(pa.float64()))
@@ -162,8 +205,7 @@ def _usable(table: pa.Table, path: Path, free: Collection[str]) -> pa.Table:
             or pa.types.is_boolean(kind)
             or pa.types.is_null(kind)
         ):
-            example = next((str(cell) for cell in table.column(place) if cell.is_valid), "")
-            what = "text" if _is_text(kind) else str(kind)
+            what, example = "text" if _is_text(kind) else str(kind), _odd_one(table.column(place))
             msg = (
                 f"{path}: column {field.name!r} must hold numbers or categories; got {what} "
                 f"({example!r:.40}); encode it as numbers, save it in Parquet as a pandas category "
@@ -171,6 +213,13 @@ def _usable(table: pa.Table, path: Path, free: Collection[str]) -> pa.Table:
             )
             raise InputError(msg)
     return table
+
+
+def _odd_one(column: pa.ChunkedArray) -> str:
+    """The first cell that could not be read as a number."""
+    cells = pd.Series([str(cell) for cell in column.slice(0, _LOOKED_AT) if cell.is_valid])
+    odd = cells[pd.to_numeric(cells, errors="coerce").isna()]
+    return str(odd.iloc[0]) if len(odd) else next(iter(cells), "")
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from asrl_mlflow import paper, paper_figures, report, tracking
+from asrl_mlflow.catalogue import difference, is_in_order
 from asrl_mlflow.datasets import PAPER, Dataset
 from asrl_mlflow.drawing import png
 from asrl_mlflow.errors import InputError
@@ -193,6 +194,7 @@ def reproduce(tables: Sequence[Dataset], *, figures: bool) -> int:
                     name = f"{loss.name} {table.name}, depth {depth}"
                     yield Case(name, loss, table, parts, PAPER_SEED, settings)
 
+    _check_tables(tables)
     tracking.connect()
     for table in tables:
         tell(table)
@@ -217,13 +219,29 @@ def reproduce(tables: Sequence[Dataset], *, figures: bool) -> int:
                 result.prediction,
                 result.rounds[-1].pointwise,
             )
+        told = paper.told(results)
         parent.table("paper.json", paper.columns(results))
-        parent.artifact("paper.md", paper.told(results).encode())
+        parent.artifact("paper.md", told.encode())
         if figures:
             for name, figure in paper_figures.drawn(results).items():
                 parent.artifact(f"figures/{name}.png", png(figure))
-    click.echo(f"\n{paper.told(results)}")
+    click.echo(f"\n{told}")
     return ending(logs)
+
+
+def _check_tables(tables: Sequence[Dataset]) -> None:
+    """What lies under a table's name may be anything; beside the paper's values only its own may."""
+    for table in tables:
+        frame = table.rows.features.assign(**{table.target_name: table.rows.target})
+        if differs := difference(table.name, frame):
+            msg = f"--preset=paper: {table.source} must be {differs}; put the table there, or remove it."
+            raise InputError(msg)
+        if not is_in_order(table.name, frame):
+            click.echo(
+                f"Warning: {table.name}: the rows stand in another order than the README's, so that "
+                "the split and all that follows differ.",
+                err=True,
+            )
 
 
 @contextmanager

@@ -206,7 +206,7 @@ def test_without_a_network_one_line_says_where_to_put_the_file(cache, monkeypatc
 
 def test_a_silent_server_is_left(cache, monkeypatch):
     silent = threading.Event()
-    table = catalogue.Published("nobody", silent.wait, 1, ("a", "y"), "")
+    table = catalogue.Published("nobody", silent.wait, 1, ("a", "y"), "", "")
     monkeypatch.setattr(catalogue, "PUBLISHED", {"concrete": table})
     monkeypatch.setattr(catalogue, "_SECONDS_TO_WAIT", 0.4)
     try:
@@ -225,7 +225,9 @@ def test_a_terminal_sees_that_something_is_being_fetched(cache, monkeypatch, cap
         waited.wait(0.5)
         return frame
 
-    table = catalogue.Published("far away", fetch, 1, ("a", "y"), catalogue.values_digest(frame))
+    table = catalogue.Published(
+        "far away", fetch, 1, ("a", "y"), catalogue.values_digest(frame), ""
+    )
     monkeypatch.setattr(catalogue, "PUBLISHED", {"concrete": table})
     assert catalogue.fetched("concrete", cache).read_text() == "a,y\n1.0,2.0\n"
     assert "Fetching concrete from far away: 00:00" in capsys.readouterr().err

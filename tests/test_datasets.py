@@ -224,7 +224,7 @@ REFUSED = {
         SITES,
         {"time": "site", "drop": ["day"]},
         "table.csv: the time 'site' must be numbers, or dates as 2024-01-31 or 2024-01-31 10:00:00; "
-        "got text ('s0'); write it so.",
+        "got 's0' in row 1; write it so.",
     ),
     "two groups": (
         "g,a,y\n" + "1,2,3\n2,3,4\n" * 20,

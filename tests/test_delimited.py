@@ -120,8 +120,8 @@ REFUSED = {
     ),
     "unnamed index": (
         ",b,y\n" + rows(),
-        "every column needs a name; got none for column 1; name it, or, if it is an index that was "
-        "written along, save without it (index=False).",
+        "every column needs a name; got none for column 1; name it, or save without an index "
+        "(index=False) and without delimiters at the ends of lines.",
     ),
     "surplus field": (
         GOOD.replace("4,2.0,12", "4,2.0,12,99"),
