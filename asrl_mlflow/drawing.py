@@ -6,6 +6,7 @@ Colours are the palette of Okabe and Ito, which colour-blind readers can tell ap
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Mapping
 
 import numpy as np
@@ -33,6 +34,7 @@ COLOURS: Mapping[str, str] = {
 REGION_COLOURS: Mapping[str, str] = {"core": "#CFE3F5", "middle": "#FBEBC0", "tail": "#F6D0CB"}
 
 _DOTS_PER_INCH = 100
+_TITLE_WIDTH = 90
 
 
 def png(figure: Figure) -> bytes:
@@ -53,7 +55,8 @@ def png(figure: Figure) -> bytes:
 
 def titled(axes: Axes, title: str) -> None:
     """A title that wraps where it is long."""
-    axes.set_title(title, fontsize="medium", wrap=True)
+    # Not by matplotlib, which measures what it wraps as mathematics.
+    axes.set_title(textwrap.fill(title, _TITLE_WIDTH), fontsize="medium")
 
 
 def plain(axes: Axes) -> None:

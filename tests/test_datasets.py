@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from asrl_mlflow import datasets
@@ -208,6 +209,11 @@ REFUSED = {
         {"weight": "w", "drop": ["site", "day"]},
         "table.csv: the weight 'w' must not be negative; got -2 in row 2; weight 0 leaves a row out.",
     ),
+    "no row that counts": (
+        SITES.replace(",1,", ",0,").replace(",2,", ",0,"),
+        {"weight": "w", "drop": ["site", "day"]},
+        "table.csv: the weight 'w' must count some row; got 0 in every one.",
+    ),
     "missing group": (
         SITES.replace("s1,2024-01-01", ",2024-01-01"),
         {"group": "site", "drop": ["day"]},
@@ -267,6 +273,15 @@ WARNED = {
         "a,y\n" + "".join(f"{i},7\n" for i in range(30)),
         "'y': the target is the same in every row; there is nothing to learn.",
     ),
+    "target in coarse steps": (
+        "a,y\n" + "".join(f"{i},{10**9 + i}\n" for i in range(30)),
+        "'y': the target is read in steps of 64 (float32), which is coarse beside its spread; "
+        "subtract a constant first.",
+    ),
+    "no header": (
+        "0,0.5,7\n" + "".join(f"{i},{i * i},{i}\n" for i in range(1, 30)),
+        "all columns have numbers for names ('7'): if the first row is no header, write one above it.",
+    ),
     "ids": (
         "id,a,y\n" + "".join(f"{2**24 + i},{i},{i}\n" for i in range(30)),
         "'id': 30 different integers, some above 2**24, of which XGBoost (float32) can tell 15 "
@@ -278,6 +293,29 @@ WARNED = {
 @pytest.mark.parametrize(("text", "line"), WARNED.values(), ids=WARNED)
 def test_what_is_legal_but_hardly_meant_is_warned_of(text, line):
     assert datasets.load(write(text)).warnings == (line,)
+
+
+def test_a_group_too_large_for_its_part_is_warned_of():
+    text = "g,a,y\n" + "".join(f"{max(i - 29, 0)},{i},{i}\n" for i in range(60))
+    assert datasets.load(write(text), group="g").warnings == (
+        "one group has 50% of the rows, and is not parted; so the parts cannot be near 60%, 20% and "
+        "20%.",
+    )
+
+
+def test_ids_beyond_double_precision_are_counted_as_they_are(tmp_path):
+    ids = 2**60 + np.arange(30)
+    pd.DataFrame({"id": ids, "a": range(30), "y": range(30)}).to_parquet("ids.parquet")
+    (line,) = datasets.load("ids.parquet").warnings
+    assert line.startswith("'id': 30 different integers, some above 2**24")
+
+
+def test_times_that_are_text_are_read_as_dates():
+    days = [f"2024-01-{day:02}" for day in range(1, 31)]
+    frame = pd.DataFrame({"day": days, "a": range(30), "y": range(30)})
+    frame.assign(day=frame["day"].astype("category")).to_parquet("days.parquet")
+    codes = datasets.load("days.parquet", time="day").rows.blocks.codes
+    np.testing.assert_array_equal(codes, np.arange(30))
 
 
 def test_large_integers_that_float32_tells_apart_are_no_reason_to_warn():

@@ -105,6 +105,23 @@ def test_a_dropped_column_may_hold_anything():
     assert list(datasets.load(write(text), drop=["b"]).rows.features.columns) == ["a"]
 
 
+def test_one_cell_that_is_surely_a_decimal_comma_settles_the_file():
+    text = "a;b;y\n" + "".join(f"1,{500 + i};{i},5;{i}\n" for i in range(25))
+    table = datasets.load(write(text))
+    assert table.rows.features["a"][3] == 1.503
+
+
+def test_cells_longer_than_the_csv_modules_limit_are_read_over():
+    text = "a,b,y\n" + "".join(f"{i},{'x' * 200_000},{i}\n" for i in range(20))
+    assert list(datasets.load(write(text), drop=["b"]).rows.features.columns) == ["a"]
+
+
+def test_groups_with_leading_zeros_are_told_apart():
+    text = "g,a,y\n" + "".join(f"{'0' * (i % 4)}1,{i},{i}\n" for i in range(40))
+    blocks = datasets.load(write(text), group="g").rows.blocks
+    assert len(set(blocks.codes)) == 4
+
+
 CORRECT = "correct it, leave it empty, or leave the column out with --drop."
 ENCODE = (
     "encode it as numbers, save it in Parquet as a pandas category column, or leave it out with "
@@ -113,6 +130,10 @@ ENCODE = (
 REFUSED = {
     "empty file": ("", "must be a readable CSV file; got an empty file; write it again."),
     "blank file": ("\n \n", "must be a readable CSV file; got an empty file; write it again."),
+    "byte order mark alone": (
+        b"\xef\xbb\xbf",
+        "must be a readable CSV file; got an empty file; write it again.",
+    ),
     "header without rows": ("a,b,y\n", "needs at least 20 rows to split; got 0."),
     "names twice": (
         "a,a,y\n" + rows(),
@@ -126,17 +147,22 @@ REFUSED = {
     "surplus field": (
         GOOD.replace("4,2.0,12", "4,2.0,12,99"),
         "every row needs the header's 3 fields; got 4 in row 5; quote a value that holds the "
-        "delimiter.",
+        "delimiter, and close every quote.",
     ),
     "surplus field in every row": (
         "a,b\n" + rows(),
         "every row needs the header's 2 fields; got 3 in row 1; quote a value that holds the "
-        "delimiter.",
+        "delimiter, and close every quote; remove a first line that is no header.",
     ),
     "field too few": (
         GOOD.replace("4,2.0,12", "4,2.0"),
         "every row needs the header's 3 fields; got 2 in row 5; quote a value that holds the "
-        "delimiter.",
+        "delimiter, and close every quote.",
+    ),
+    "a quote that is never closed": (
+        GOOD.replace("4,2.0,12", '4,"2.0,12'),
+        "every row needs the header's 3 fields; got 2 in row 5; quote a value that holds the "
+        "delimiter, and close every quote.",
     ),
     "one column": ("y\n" + "1\n" * 30, "needs a feature beside the target; got no column but 'y'."),
     "another delimiter": (

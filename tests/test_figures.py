@@ -211,6 +211,14 @@ def test_feature_importance_is_a_share_of_the_gain_and_stops_at_fifteen():
     assert model_figures.feature_importance({}, "asrl", "title") is None
 
 
+def test_names_are_drawn_as_they_are_whatever_signs_they_have():
+    gains = {r"$\price_$": 2.0, "a$b": 1.0, "$_^$": 0.5}
+    figure = model_figures.feature_importance(gains, "asrl", r"asrl on $\frac$")
+    assert png(figure).startswith(b"\x89PNG")
+    labels = {label.get_text() for label in figure.axes[0].get_yticklabels()}
+    assert labels == set(gains)
+
+
 def test_figures_are_large_enough_to_read_and_small_enough_to_load():
     figure = model_figures.learning_curves(rounds(), 19, "huber", "title")
     content = png(figure)

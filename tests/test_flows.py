@@ -390,6 +390,17 @@ def test_bad_input_is_one_line_exit_code_2_and_no_run(flow, store, command, line
     assert runs(store) == ([], [])
 
 
+def test_a_part_without_a_row_that_counts_is_one_line_and_exit_code_2(flow, store, tmp_path):
+    rows = "".join(f"{int(i < 30)},{i},{i},{i}\n" for i in range(60))
+    Path(tmp_path, "weighted.csv").write_text(f"w,day,a,y\n{rows}")
+    code, _, err = flow("train", "--data=weighted.csv", "--weight=w", "--time=day", "--target=y")
+    assert (code, runs(store)) == (2, ([], []))
+    assert err.endswith(
+        "train: weighted: every part needs a row that counts; got weight 'w' 0 in all 12 rows to "
+        "valid; split otherwise.\n"
+    )
+
+
 def test_a_store_that_does_not_answer_is_one_line_and_exit_code_3(flow):
     mlflow.set_tracking_uri("http://127.0.0.1:9")
     code, out, err = flow("main")

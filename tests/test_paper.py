@@ -9,10 +9,12 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 
 import flows.compare
-from asrl_mlflow import paper, paper_figures
+from asrl_mlflow import catalogue, paper, paper_figures
+from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import LOSSES
 from asrl_mlflow.residuals import Residuals
 from tests.test_flows import artifacts, runs
@@ -163,3 +165,23 @@ def test_the_readme_shows_what_the_reproduction_told(reproduced):
     text, _, _ = told_by(reproduced)
     shown = re.search(r"<!-- paper -->\n(.*?)<!-- /paper -->", README, flags=re.DOTALL)[1]
     assert shown.strip() == text.strip()
+
+
+def test_the_preset_is_held_against_the_papers_own_tables_only(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ASRL_DATA_DIR", str(tmp_path))
+    rows = "".join(f"{i},{i},{i},{i},{i}\n" for i in range(30))
+    Path("power_plant.csv").write_text(f"AT,V,AP,RH,PE\n{rows}")
+    with pytest.raises(
+        InputError, match=r"--preset=paper: .*power_plant.csv must be the one that the"
+    ):
+        flows.compare.command.main(["--data=power_plant", "--preset=paper"], standalone_mode=False)
+
+
+@pytest.mark.skipif("ASRL_DATA_DIR" not in os.environ, reason="ASRL_DATA_DIR is not set")
+def test_the_papers_table_in_another_order_is_known_as_one():
+    table = pd.read_csv(Path(os.environ["ASRL_DATA_DIR"], "concrete.csv"))
+    assert catalogue.difference("concrete", table) is None
+    assert catalogue.is_in_order("concrete", table)
+    assert catalogue.difference("concrete", table[::-1]) is None
+    assert not catalogue.is_in_order("concrete", table[::-1])

@@ -86,6 +86,43 @@ def test_files_of_a_folder_need_the_same_columns():
     )
 
 
+def test_the_last_column_of_the_files_is_the_target_of_a_partitioned_table_too():
+    place = Path("parts/year=2023")
+    place.mkdir(parents=True)
+    frame(30).to_parquet(place / "0.parquet")
+    assert datasets.load("parts").target_name == "y"
+
+
+def test_a_folder_with_other_files_is_refused_and_the_case_of_a_suffix_is_none():
+    Path("parts").mkdir()
+    frame().to_parquet("parts/0.PARQUET")
+    assert len(datasets.load("parts").rows) == 25
+    Path("parts/1.csv").write_text("a,y\n1,2\n")
+    with pytest.raises(InputError) as caught:
+        datasets.load("parts")
+    assert str(caught.value) == (
+        "parts: a folder needs .parquet files and no others; got '1.csv'; rename or move them."
+    )
+
+
+def test_files_of_a_folder_need_columns_of_one_kind_unless_dropped():
+    Path("parts").mkdir()
+    frame(b=1).to_parquet("parts/0.parquet")
+    frame(b="one").to_parquet("parts/1.parquet")
+    with pytest.raises(
+        InputError, match=r"^parts/1.parquet: files of a folder need columns of one"
+    ):
+        datasets.load("parts")
+    assert len(datasets.load("parts", drop=["b"]).rows) == 50
+
+
+@pytest.mark.parametrize("role", ["group", "time"])
+def test_lists_tell_no_rows_apart(role):
+    frame(c=[[i] for i in range(25)]).to_parquet("lists.parquet")
+    with pytest.raises(InputError, match="column 'c' must hold numbers or categories; got list"):
+        datasets.load("lists.parquet", **{role: "c"})
+
+
 COLOURS = ["red", "green", "blue", "green", "red"] * 40
 
 
@@ -115,6 +152,16 @@ def test_categories_differ_between_files_of_a_folder(coloured):
         half.assign(colour=colour).to_parquet(f"parts/{number}.parquet", index=False)
     features = datasets.load("parts").rows.features
     assert list(features["colour"]) == COLOURS[:100] + COLOURS[100:][::-1]
+
+
+def test_a_column_that_is_categories_in_one_file_is_so_in_all(coloured):
+    Path("parts").mkdir()
+    first, second = coloured[:100], coloured[100:]
+    first.assign(size=first["size"].astype(int)).to_parquet("parts/0.parquet", index=False)
+    second.to_parquet("parts/1.parquet", index=False)
+    sizes = datasets.load("parts").rows.features["size"]
+    assert sorted(sizes.cat.categories) == [3, 5]
+    assert list(sizes) == list(coloured["size"])
 
 
 def test_decimals_are_numbers():
