@@ -1,4 +1,4 @@
-"""The two kinds of failure that are nobody's bug; the flows turn each into an exit code."""
+"""The kinds of failure that are nobody's bug; the flows turn each into an exit code."""
 
 from __future__ import annotations
 
@@ -13,3 +13,7 @@ class InputError(ValueError):
 
 class StoreError(RuntimeError):
     """The tracking store cannot be used, seen before anything was trained (exit code 3)."""
+
+
+class StorageError(RuntimeError):
+    """The storage of a study cannot be used (exit code 5); what it holds stays, and can be resumed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,15 +13,15 @@ import numpy as np
 import numpy.typing as npt
 import xgboost
 
-from asrl_mlflow import loss_figures, model_figures, tracking
+from asrl_mlflow import tracking
 from asrl_mlflow.datasets import Dataset
-from asrl_mlflow.drawing import png
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import Loss, to_config
 from asrl_mlflow.metrics import METRICS
+from asrl_mlflow.pictures import drawn
 from asrl_mlflow.rounds import Round
 from asrl_mlflow.run_log import RunLog
-from asrl_mlflow.splits import ContaminationKind, Part, Split, contaminate, split
+from asrl_mlflow.splits import ContaminationKind, Part, Split, contaminate, joined, split
 from asrl_mlflow.training import SCALE_ATTRIBUTE, WEIGHT_RULE_ATTRIBUTE, train
 
 LOSS_SCHEMA = 1
@@ -185,13 +185,69 @@ def experiment(
     started = time.perf_counter()
     booster = fitted(loss, parts, settings, seed, listen)
     seconds = time.perf_counter() - started
-    test = parts.test
+    title = f"{loss.name} on {dataset.name}, seed {seed}{contamination.told()}"
+    result = _judged(loss, booster, rounds, seconds, parts.test, log)
+    if settings.figures:
+        _draw(loss, booster, parts.test, result, log, title, valid=parts.valid)
+    return result
+
+
+def refit(
+    loss: Loss,
+    params: Mapping[str, Any],
+    rounds: int,
+    parts: Split,
+    log: RunLog,
+    *,
+    title: str | None,
+) -> Result:
+    """Train what was chosen on train and valid together, judge it once on the test rows, log it.
+
+    Parameters
+    ----------
+    loss : Loss
+        What to minimise.
+    params : mapping
+        XGBoost's parameters.
+    rounds : int
+        As many as were best when it was chosen.
+    parts : Split
+        As `divide` gives them.
+    log : RunLog
+        Of the run to fill.
+    title : str, optional
+        Above each picture; without there are none.
+    """
+    told: list[Round] = []
+
+    def listen(round_: Round) -> None:
+        told.append(round_)
+        log.round(round_)
+
+    started = time.perf_counter()
+    dtrain = _matrix(joined(parts.train, parts.valid))
+    booster = train(params, dtrain, rounds, loss=loss, on_round=listen)
+    seconds = time.perf_counter() - started
+    result = _judged(loss, booster, told, seconds, parts.test, log)
+    if title is not None:
+        _draw(loss, booster, parts.test, result, log, title, valid=None)
+    return result
+
+
+def _judged(
+    loss: Loss,
+    booster: xgboost.Booster,
+    rounds: Sequence[Round],
+    seconds: float,
+    test: Part,
+    log: RunLog,
+) -> Result:
+    """Judge by the test rows; log that and the booster."""
     prediction = booster.inplace_predict(test.features)
     metrics = {
         name: metric(test.target, prediction, test.weight) for name, metric in METRICS.items()
     }
-    # The last round that is in the booster: early stopping cuts off those after the best.
-    last = rounds[booster.num_boosted_rounds() - 1]
+    last = _last(booster, rounds)
     log.metrics(
         {
             **{f"test.{name}": value for name, value in metrics.items()},
@@ -201,65 +257,30 @@ def experiment(
     )
     log.artifact("loss.json", _loss_json(loss, booster, last))
     log.artifact("booster.ubj", bytes(booster.save_raw("ubj")))
-    if settings.figures:
-        title = f"{loss.name} on {dataset.name}, seed {seed}{contamination.told()}"
-        for file, content in drawn(loss, booster, parts, prediction, rounds, last, title):
-            log.artifact(f"figures/{file}.png", content)
     return Result(metrics, seconds, rounds, prediction)
 
 
-def drawn(
+def _last(booster: xgboost.Booster, rounds: Sequence[Round]) -> Round:
+    """The last round that is in the booster: early stopping cuts off those after the best."""
+    return rounds[booster.num_boosted_rounds() - 1]
+
+
+def _draw(
     loss: Loss,
     booster: xgboost.Booster,
-    parts: Split,
-    prediction: npt.NDArray[np.float32],
-    rounds: Sequence[Round],
-    last: Round,
+    test: Part,
+    result: Result,
+    log: RunLog,
     title: str,
-) -> Iterator[tuple[str, bytes]]:
-    """The pictures of a run, one after another, as (name, bytes of a PNG file).
-
-    Parameters
-    ----------
-    loss : Loss
-        What was minimised.
-    booster : xgboost.Booster
-        What came out.
-    parts : Split
-        What it learned from and is judged by.
-    prediction : float32 array of shape (n,)
-        Of the test rows.
-    rounds : sequence of Round
-        All that were trained.
-    last : Round
-        The last that the booster keeps.
-    title : str
-        Above each picture.
-    """
-    residuals = parts.valid.target - booster.inplace_predict(parts.valid.features)
-    reach = float(np.quantile(np.abs(residuals), 0.95))
-    gains = {
-        # A number for trees, a list for linear models, which nobody draws here.
-        feature: float(np.sum(gain))
-        for feature, gain in booster.get_score(importance_type="total_gain").items()
-    }
-    name = loss.name
-    pictures = {
-        "predicted_against_actual": model_figures.predicted_against_actual(
-            parts.test.target, prediction, name, title
-        ),
-        "learning_curves": model_figures.learning_curves(rounds, last.number, name, title),
-        "loss_shape": loss_figures.loss_shape(last.pointwise, reach, name, title),
-        "residuals": loss_figures.residual_histogram(residuals, last.pointwise, name, title),
-        "thresholds_and_weights": loss_figures.thresholds_and_weights(rounds, name, title),
-        "error_by_decile": model_figures.error_by_decile(
-            parts.test.target, prediction, name, title
-        ),
-        "feature_importance": model_figures.feature_importance(gains, name, title),
-    }
-    for file, figure in pictures.items():
-        if figure is not None:
-            yield file, png(figure)
+    *,
+    valid: Part | None,
+) -> None:
+    last = _last(booster, result.rounds)
+    pictures = drawn(
+        loss, booster, test, result.prediction, result.rounds, last, title, valid=valid
+    )
+    for file, content in pictures:
+        log.artifact(f"figures/{file}.png", content)
 
 
 def data_params(dataset: Dataset, contamination: Contamination) -> dict[str, object]:

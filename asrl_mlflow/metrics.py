@@ -16,6 +16,9 @@ from asrl_mlflow.residuals import Residuals
 
 Metric = Callable[..., float]
 
+# Share of the rows that the metrics trust which shall not see the worst errors.
+_TRIMMED = 0.8
+
 
 def _residuals(target: npt.ArrayLike, prediction: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return np.asarray(target, dtype=np.float64) - np.asarray(prediction, dtype=np.float64)
@@ -120,6 +123,35 @@ def recall(
     return _mean((np.asarray(prediction)[above] > median).astype(np.float64), weight)
 
 
+def trimmed_mae(
+    target: npt.ArrayLike, prediction: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+) -> float:
+    """Mean of the smallest 80% of the absolute errors, in target units: the rest may be outliers.
+
+    Examples
+    --------
+    >>> trimmed_mae([1.0, 1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 2.0, 3.0, 99.0])
+    1.0
+    """
+    size = np.abs(_residuals(target, prediction))
+    kept = size <= Residuals(size, sample_weight).quantile_abs(_TRIMMED)
+    weight = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)[kept]
+    return _mean(size[kept], weight)
+
+
+def quantile(
+    target: npt.ArrayLike, prediction: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+) -> float:
+    """The absolute error that 80% of the rows stay within (0.8 quantile), in target units.
+
+    Examples
+    --------
+    >>> quantile([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [1.0, 3.0, 5.0, 7.0, 9.0, 99.0])
+    4.0
+    """
+    return Residuals(_residuals(target, prediction), sample_weight).quantile_abs(_TRIMMED)
+
+
 METRICS: Mapping[str, Metric] = {
     "mae": mae,
     "rmse": rmse,
@@ -127,7 +159,9 @@ METRICS: Mapping[str, Metric] = {
     "medae": medae,
     "r2": r2,
     "recall": recall,
+    "trimmed_mae": trimmed_mae,
+    "quantile": quantile,
 }
 
 # Those that a model can be selected by: defined on any rows, and smaller is better.
-SELECTING = ("mae", "rmse", "mse", "medae")
+SELECTING = ("mae", "rmse", "mse", "medae", "trimmed_mae", "quantile")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -38,3 +39,19 @@ class Round:
     train: Mapping[str, float]
     valid: Mapping[str, float]
     valid_shares: Mapping[str, float]
+
+    def metrics(self) -> dict[str, float]:
+        """All of it but the number, under the keys that MLflow shows."""
+        fields = dataclasses.fields(self.pointwise)
+        return {
+            **{
+                f"{field.metadata['group']}.{field.name}": getattr(self.pointwise, field.name)
+                for field in fields
+                if "group" in field.metadata
+            },
+            "weight.mean": self.mean_weight,
+            "weight.floored": self.floored,
+            **{f"train.{name}": value for name, value in self.train.items()},
+            **{f"valid.{name}": value for name, value in self.valid.items()},
+            **{f"share.valid.{name}": value for name, value in self.valid_shares.items()},
+        }

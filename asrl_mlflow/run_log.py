@@ -1,15 +1,14 @@
 """One MLflow run, told what happens: at once where it is rare, in batches where it is every round.
 
 Training never fails because of the store, and its rounds never wait for it: they are collected and
-sent by a thread, soon at first and then about once a second. What the store does not take is kept in a spool file, and
-`spool.resend` delivers it later. (MLflow's own asynchronous queue sends every call by itself unless
+sent by a thread, soon at first and then about once a second. What the store does not take is kept in
+a spool file, and `spool.resend` delivers it later. (MLflow's own asynchronous queue sends every call by itself unless
 an environment variable says otherwise, and forgets what failed.)
 """
 
 from __future__ import annotations
 
 import base64
-import dataclasses
 import json
 import logging
 import threading
@@ -130,8 +129,12 @@ class RunLog:
 
     def round(self, round_: Round) -> None:
         """Log one round, for `train(on_round=log.round)`; it arrives within about a second."""
+        self.step(round_.number, round_.metrics())
+
+    def step(self, number: int, metrics: Mapping[str, float]) -> None:
+        """Log metrics of one step; they arrive within about a second."""
         now = _now()
-        entries = [[key, value, now, round_.number] for key, value in round_metrics(round_).items()]
+        entries = [[key, value, now, number] for key, value in metrics.items()]
         with self._lock:
             self._waiting += entries
         if self._sender is None:
@@ -214,23 +217,6 @@ class RunLog:
         }
         with self._lock, self.file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
-
-
-def round_metrics(round_: Round) -> dict[str, float]:
-    """A round under the keys that MLflow shows."""
-    fields = dataclasses.fields(round_.pointwise)
-    return {
-        **{
-            f"{field.metadata['group']}.{field.name}": getattr(round_.pointwise, field.name)
-            for field in fields
-            if "group" in field.metadata
-        },
-        "weight.mean": round_.mean_weight,
-        "weight.floored": round_.floored,
-        **{f"train.{name}": value for name, value in round_.train.items()},
-        **{f"valid.{name}": value for name, value in round_.valid.items()},
-        **{f"share.valid.{name}": value for name, value in round_.valid_shares.items()},
-    }
 
 
 @contextmanager

@@ -203,3 +203,60 @@ def contaminate(parts: Split, kind: ContaminationKind, share: float, seed: int) 
         return replace(part, target=target)
 
     return replace(parts, train=spoiled(parts.train), valid=spoiled(parts.valid))
+
+
+def joined(first: Part, second: Part) -> Part:
+    """The rows of both parts of one table; blocks of the second come after those of the first.
+
+    Examples
+    --------
+    >>> from asrl_mlflow.datasets import load
+    >>> parts = split(load().rows, seed=0)
+    >>> len(joined(parts.train, parts.valid))
+    353
+    """
+    weight = blocks = None
+    if first.weight is not None and second.weight is not None:
+        weight = np.concatenate([first.weight, second.weight])
+    if first.blocks is not None and second.blocks is not None:
+        later = second.blocks.codes + first.blocks.count
+        blocks = replace(first.blocks, codes=np.concatenate([first.blocks.codes, later]))
+    features = pd.concat([first.features, second.features], ignore_index=True)
+    return Part(features, np.concatenate([first.target, second.target]), weight, blocks)
+
+
+def folds(rows: Part, count: int, seed: int) -> list[tuple[Part, Part]]:
+    """Cross-validation: pairs of rows to learn from and rows to judge by.
+
+    Parameters
+    ----------
+    rows : Part
+        Those of training and validation.
+    count : int, >= 2
+        How many pairs; fewer where there are fewer blocks.
+    seed : int
+        Of the shuffling. Groups stay whole. Where rows have a time nothing is shuffled: each pair
+        learns from the past of what it is judged by.
+
+    Examples
+    --------
+    >>> from asrl_mlflow.datasets import load
+    >>> [(len(learned), len(judged)) for learned, judged in folds(load().rows, 5, seed=0)]
+    [(353, 89), (353, 89), (354, 88), (354, 88), (354, 88)]
+    """
+    # Here, not above: scikit-learn takes a second to import.
+    from sklearn.model_selection import KFold, TimeSeriesSplit  # noqa: PLC0415 - see above
+
+    shuffled = KFold(count, shuffle=True, random_state=seed)
+    if rows.blocks is None:
+        return [(rows.take(one), rows.take(other)) for one, other in shuffled.split(rows.target)]
+    codes, blocks = rows.blocks.codes, rows.blocks.count
+
+    def of(some: IntArray) -> Part:
+        return rows.take(np.flatnonzero(np.isin(codes, some)))
+
+    if rows.blocks.in_time:
+        by = TimeSeriesSplit(min(count, blocks - 1))
+    else:
+        by = KFold(min(count, blocks), shuffle=True, random_state=seed)
+    return [(of(one), of(other)) for one, other in by.split(np.arange(blocks))]

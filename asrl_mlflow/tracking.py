@@ -10,12 +10,14 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import mlflow
+from mlflow.entities import Run
 from mlflow.environment_variables import (
     MLFLOW_EXPERIMENT_ID,
     MLFLOW_EXPERIMENT_NAME,
@@ -24,8 +26,15 @@ from mlflow.environment_variables import (
     MLFLOW_RUN_ID,
     MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT,
 )
+from mlflow.tracking.context.registry import resolve_tags
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_PROJECT_ENTRY_POINT,
+    MLFLOW_RUN_NOTE,
+)
 
 import asrl_mlflow
+from asrl_mlflow.creation import created_whole
 from asrl_mlflow.errors import StoreError
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.run_log import RunLog, few_retries, one_line
@@ -33,6 +42,9 @@ from asrl_mlflow.run_log import RunLog, few_retries, one_line
 EXPERIMENT = "asrl-mlflow"
 DEFAULT_STORE = "sqlite:///mlflow.db"
 
+_SQLITE = "sqlite:///"
+# More than can have been left by workers that died.
+_MOST_RUNS = 5000
 _ATTEMPTS = 4
 
 
@@ -75,6 +87,9 @@ def connect() -> None:
 
 
 def _choose_experiment() -> None:
+    uri = mlflow.get_tracking_uri()
+    if uri.startswith(_SQLITE):
+        created_whole(Path(uri.removeprefix(_SQLITE)), _create_database)
     mlflow.search_experiments(max_results=1)
     if MLFLOW_RUN_ID.is_set():
         mlflow.get_run(MLFLOW_RUN_ID.get())
@@ -87,6 +102,10 @@ def _choose_experiment() -> None:
         mlflow.set_experiment(experiment_id=found.experiment_id)
         # MLflow writes its choice there too, where the next store would take it for the user's.
         MLFLOW_EXPERIMENT_ID.unset()
+
+
+def _create_database(path: Path) -> None:
+    mlflow.MlflowClient(f"{_SQLITE}{path}").search_experiments(max_results=1)
 
 
 def ui_command() -> str:
@@ -103,7 +122,9 @@ def ui_command() -> str:
 
 
 @contextmanager
-def run(name: str, *, flow: str) -> Iterator[RunLog]:
+def run(
+    name: str, *, flow: str, run_id: str | None = None, tags: Mapping[str, str] | None = None
+) -> Iterator[RunLog]:
     """One MLflow run, ended FINISHED, KILLED (interrupted) or FAILED (any other error).
 
     Opened inside another it becomes its child. Where `mlflow run` has opened a run (MLFLOW_RUN_ID),
@@ -115,6 +136,16 @@ def run(name: str, *, flow: str) -> Iterator[RunLog]:
         Name of the run, unless it is adopted.
     flow : str
         The entry point, for the tag `asrl.flow`.
+    run_id : str, optional
+        A run to go on with instead, which an earlier process may have left with any status. A run
+        that `mlflow run` has opened is not adopted then, but linked to it.
+    tags : mapping, optional
+        More tags of a run that is opened.
+
+    Raises
+    ------
+    StoreError
+        The store does not have the run to go on with.
 
     Examples
     --------
@@ -128,8 +159,8 @@ def run(name: str, *, flow: str) -> Iterator[RunLog]:
     """
     log, status = None, "FAILED"
     try:
-        with _signals_held():
-            log = _open(name, flow)
+        with signals_held():
+            log = _open(name, _tags(flow, tags)) if run_id is None else _reopen(run_id)
         yield log
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit) as end:
@@ -139,28 +170,100 @@ def run(name: str, *, flow: str) -> Iterator[RunLog]:
         raise
     finally:
         if log is not None:
-            with _signals_held():
+            with signals_held():
                 log.close(status)
 
 
-def _open(name: str, flow: str) -> RunLog:
+def _open(name: str, tags: dict[str, str]) -> RunLog:
     parent = mlflow.active_run()
     adopted = parent is None and MLFLOW_RUN_ID.is_set()
-    tags = {"asrl.version": asrl_mlflow.__version__, "asrl.flow": flow}
     try:
         active = mlflow.start_run(
             run_name=None if adopted else name, nested=parent is not None, tags=tags
         )
     except Exception as error:  # noqa: BLE001 - every store fails in its own way
-        # It answered a moment ago: what this run has to say is kept, its creation included.
-        log = RunLog(uuid.uuid4().hex)
-        log.give_up(error)
         if parent is not None:
-            tags["mlflow.parentRunId"] = parent.info.run_id
-        experiment = parent.info.experiment_id if parent else None
-        log.spool("run", {"name": name, "tags": tags, "experiment_id": experiment})
-        return log
+            tags[MLFLOW_PARENT_RUN_ID] = parent.info.run_id
+        return _unmade(error, name, tags, parent.info.experiment_id if parent else None)
     return RunLog(active.info.run_id, taken=active.data.params if adopted else {})
+
+
+def _unmade(error: Exception, name: str, tags: Mapping[str, str], experiment: str | None) -> RunLog:
+    # The store answered a moment ago: what this run has to say is kept, its creation included.
+    log = RunLog(uuid.uuid4().hex)
+    log.give_up(error)
+    log.spool("run", {"name": name, "tags": dict(tags), "experiment_id": experiment})
+    return log
+
+
+def _tags(flow: str, more: Mapping[str, str] | None) -> dict[str, str]:
+    return {"asrl.version": asrl_mlflow.__version__, "asrl.flow": flow, **(more or {})}
+
+
+def _reopen(run_id: str) -> RunLog:
+    client = mlflow.MlflowClient()
+    try:
+        client.update_run(run_id, status="RUNNING")
+        found = client.get_run(run_id)
+    except Exception as error:
+        msg = (
+            f"The tracking store must have the run {run_id}; got {one_line(error)} from "
+            f"{mlflow.get_tracking_uri()}; set MLFLOW_TRACKING_URI to its store, or begin another study."
+        )
+        raise StoreError(msg) from error
+    if MLFLOW_RUN_ID.is_set():
+        _link(MLFLOW_RUN_ID.get(), run_id)
+    return RunLog(run_id, taken=found.data.params)
+
+
+def begin(name: str, *, flow: str, parent: str, tags: Mapping[str, str]) -> RunLog:
+    """A child run that is open until its log is closed; any number of them side by side.
+
+    Parameters
+    ----------
+    name : str
+        Name of the run.
+    flow : str
+        The entry point, for the tag `asrl.flow`.
+    parent : str
+        Id of the run that it belongs to.
+    tags : mapping
+        More tags.
+    """
+    every = _tags(flow, {**tags, MLFLOW_PARENT_RUN_ID: parent})
+    client = mlflow.MlflowClient()
+    try:
+        experiment = client.get_run(parent).info.experiment_id
+        made = client.create_run(experiment, tags=resolve_tags(every), run_name=name)
+    except Exception as error:  # noqa: BLE001 - every store fails in its own way
+        return _unmade(error, name, every, None)
+    return RunLog(made.info.run_id)
+
+
+def running(beside: str, key: str, value: str) -> list[Run]:
+    """The runs of another run's experiment that have a tag with this value and have not ended."""
+    client = mlflow.MlflowClient()
+    found = client.search_runs(
+        [client.get_run(beside).info.experiment_id],
+        f"tags.`{key}` = '{value}' and attributes.status = 'RUNNING'",
+        max_results=_MOST_RUNS,
+    )
+    return list(found)
+
+
+def discard(run_id: str, instead: str) -> None:
+    """Delete a run that turned out to be one too many; link it where it is not ours to delete."""
+    client = mlflow.MlflowClient()
+    if MLFLOW_PROJECT_ENTRY_POINT in client.get_run(run_id).data.tags:
+        _link(run_id, instead)
+    else:
+        client.delete_run(run_id)
+
+
+def _link(run_id: str, other: str) -> None:
+    client = mlflow.MlflowClient()
+    client.set_tag(run_id, "asrl.study_run", other)
+    client.set_tag(run_id, MLFLOW_RUN_NOTE, f"Went on with the study of run {other}.")
 
 
 def loss_params(loss: Loss) -> dict[str, object]:
@@ -176,7 +279,7 @@ def hurry() -> None:
 
 
 @contextmanager
-def _signals_held() -> Iterator[None]:
+def signals_held() -> Iterator[None]:
     """Signals that a handler waits for are handed to it afterwards.
 
     Between MLflow's creating a run and our knowing of it, or while its end is written, an

@@ -80,7 +80,7 @@ def train(
     early_stopping_rounds : int, optional
         At least 1. Stop when `metric` on the last entry of `evals` has not improved for so many rounds. The
         booster returned is then cut at its best round.
-    metric : {"mae", "rmse", "mse", "medae"}
+    metric : {"mae", "rmse", "mse", "medae", "trimmed_mae", "quantile"}
         What early stopping looks at: never the loss, which is another function each round.
     on_round : callable, optional
         Called with a `Round` after each round. What it raises ends the training.

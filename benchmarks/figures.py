@@ -12,8 +12,9 @@ import click
 from tqdm import tqdm
 
 from asrl_mlflow.datasets import load
-from asrl_mlflow.lab import Contamination, Settings, divide, drawn, fitted
+from asrl_mlflow.lab import Contamination, Settings, divide, fitted
 from asrl_mlflow.losses import LOSSES
+from asrl_mlflow.pictures import drawn
 from asrl_mlflow.rounds import Round
 
 LIMIT = 2.0
@@ -34,7 +35,17 @@ def main(data: str, repeats: int) -> None:
         seconds = []
         for _ in range(repeats):
             started = time.perf_counter()
-            for _ in drawn(make(), booster, parts, prediction, rounds, rounds[-1], "title"):
+            pictures = drawn(
+                make(),
+                booster,
+                parts.test,
+                prediction,
+                rounds,
+                rounds[-1],
+                "title",
+                valid=parts.valid,
+            )
+            for _ in pictures:
                 pass
             seconds.append(time.perf_counter() - started)
         print(f"{name:16}{statistics.median(seconds):7.2f}s{max(seconds):8.2f}s")

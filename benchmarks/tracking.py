@@ -30,7 +30,6 @@ import xgboost
 from tqdm import tqdm
 
 from asrl_mlflow import Round, losses, tracking, train
-from asrl_mlflow.run_log import round_metrics
 
 ROUNDS, ROWS = 100, 20_000
 LOSS = losses.ASRL()
@@ -135,7 +134,7 @@ def server_store(folder: Path) -> Iterator[str]:
 def main(pairs: int) -> None:
     """Measure, and print a table."""
     metrics: list[int] = []
-    untracked(lambda round_: metrics.append(len(round_metrics(round_))))
+    untracked(lambda round_: metrics.append(len(round_.metrics())))
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, mlflow "
         f"{mlflow.__version__}, xgboost {xgboost.__version__}; {ROUNDS} rounds, {metrics[0]} metrics a "

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from asrl_mlflow.datasets import EMBEDDED, Dataset, load
-from asrl_mlflow.errors import InputError, StoreError
+from asrl_mlflow.errors import InputError, StorageError, StoreError
 from asrl_mlflow.lab import Contamination, Settings
 from asrl_mlflow.losses import LOSSES, Loss, from_config
 from asrl_mlflow.run_log import RunLog
@@ -242,6 +242,8 @@ def run(command: click.Command) -> NoReturn:
         code = _fail(command, str(error), BAD_INPUT)
     except StoreError as error:
         code = _fail(command, str(error), NO_STORE)
+    except StorageError as error:
+        code = _fail(command, str(error), NO_SPACE)
     except SystemExit as end:
         if isinstance(end.code, int) and end.code > 128:  # noqa: PLR2004 - 128 + n is signal n
             name = signal.Signals(end.code - 128).name

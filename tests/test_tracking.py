@@ -17,7 +17,6 @@ from asrl_mlflow import datasets, losses, spool, tracking, train
 from asrl_mlflow.errors import StoreError
 from asrl_mlflow.losses.continuous_asrl import PointwiseContinuousASRL
 from asrl_mlflow.rounds import Round
-from asrl_mlflow.run_log import round_metrics
 from tests.conftest import PARAMS
 from tests.every_loss import EVERY_LOSS
 
@@ -39,7 +38,7 @@ def history(store, run_id, key):
 
 
 def test_a_round_is_logged_under_the_keys_of_the_contract():
-    assert round_metrics(a_round(0)) == {
+    assert a_round(0).metrics() == {
         "threshold.delta_low": 1.0,
         "threshold.delta_high": 2.0,
         "threshold.fallback": 0,
@@ -68,11 +67,11 @@ def test_every_losses_rounds_arrive_with_their_round_as_step(store, table, dtrai
 
         train(PARAMS, dtrain, 4, loss=loss, evals=[(dvalid, "valid")], on_round=listen)
     assert log.complete
-    for key in round_metrics(rounds[0]):
-        expected = [(r.number, float(round_metrics(r)[key])) for r in rounds]
+    for key in rounds[0].metrics():
+        expected = [(r.number, float(r.metrics()[key])) for r in rounds]
         assert history(store, log.run_id, key) == expected
     weights = {"weight.alpha", "weight.beta", "weight.gamma"}
-    assert (weights <= set(round_metrics(rounds[0]))) == (loss.name == "asrl")
+    assert (weights <= set(rounds[0].metrics())) == (loss.name == "asrl")
 
 
 def test_rounds_can_be_read_while_training_goes_on(store):

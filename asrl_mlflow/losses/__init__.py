@@ -39,6 +39,7 @@ __all__ = [
     "PointwiseLoss",
     "SquaredError",
     "Statistics",
+    "class_named",
     "from_config",
     "to_config",
 ]
@@ -77,10 +78,7 @@ def from_config(config: Mapping[str, Any]) -> Loss:
     if not isinstance(params, Mapping):
         msg = f"A loss's config has the form {form}; got params={params!r}."
         raise InputError(msg)
-    if name not in LOSSES:
-        msg = f"A loss needs one of the names {', '.join(LOSSES)}; got {name!r}"
-        raise InputError(msg + _nearest(name, LOSSES))
-    loss = LOSSES[name]
+    loss = class_named(name)
     known = [field.name for field in dataclasses.fields(loss)]
     for key in params:
         if key not in known:
@@ -88,6 +86,25 @@ def from_config(config: Mapping[str, Any]) -> Loss:
             msg = f"{loss.__name__} takes {takes}; got {key!r}"
             raise InputError(msg + _nearest(key, known))
     return loss(**params)
+
+
+def class_named(name: str) -> type[Loss]:
+    """The class of a loss.
+
+    Raises
+    ------
+    InputError
+        No loss has this name.
+
+    Examples
+    --------
+    >>> class_named("asrl").__name__
+    'ASRL'
+    """
+    if name not in LOSSES:
+        msg = f"A loss needs one of the names {', '.join(LOSSES)}; got {name!r}"
+        raise InputError(msg + _nearest(name, LOSSES))
+    return LOSSES[name]
 
 
 def _nearest(word: str, known: Mapping[str, Any] | list[str]) -> str:

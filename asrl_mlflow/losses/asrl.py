@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -21,6 +21,7 @@ from asrl_mlflow.losses.loss import (
     check_levels,
     check_positive,
 )
+from asrl_mlflow.losses.space import LEVELS, Point, SearchSpace, levels_at, point_of
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,19 @@ class ASRL(Loss):
     def __post_init__(self) -> None:
         check_levels(self, self.q_low, self.q_high)
         check_positive(self, "eps", "1e-6")
+
+    @classmethod
+    def search_space(cls, target: Statistics) -> SearchSpace:  # noqa: ARG003, D102 - Loss says it
+        return LEVELS
+
+    @classmethod
+    def at(cls, point: Point) -> ASRL:  # noqa: D102 - Loss says it
+        return cls(**levels_at(point))
+
+    @classmethod
+    def starts(cls, target: Statistics) -> Sequence[Point]:  # noqa: ARG003, D102 - Loss says it
+        levels = ((0.5, 0.9), (0.25, 0.75), (0.7, 0.75), (0.9, 0.95))
+        return tuple(point_of(*pair) for pair in levels)
 
     def adapt(self, stats: Statistics) -> PointwiseASRL:
         """Algorithm 1: thresholds and weights from this round's residuals."""

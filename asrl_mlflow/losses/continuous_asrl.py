@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -21,6 +21,7 @@ from asrl_mlflow.losses.loss import (
     check_positive,
     widened,
 )
+from asrl_mlflow.losses.space import LEVELS, Interval, Point, SearchSpace, levels_at, point_of
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,20 @@ class ContinuousASRL(Loss):
     def __post_init__(self) -> None:
         check_levels(self, self.q_low, self.q_high)
         check_positive(self, "tail", "1.0")
+
+    @classmethod
+    def search_space(cls, target: Statistics) -> SearchSpace:  # noqa: ARG003, D102 - Loss says it
+        return {**LEVELS, "tail": Interval(0.1, 10.0, log=True)}
+
+    @classmethod
+    def at(cls, point: Point) -> ContinuousASRL:  # noqa: D102 - Loss says it
+        return cls(**levels_at(point), tail=point["tail"])
+
+    @classmethod
+    def starts(cls, target: Statistics) -> Sequence[Point]:  # noqa: ARG003, D102 - Loss says it
+        # Clean targets want wide cores, a share s of outliers two levels just below 1 - s.
+        levels = ((0.5, 0.9), (0.7, 0.75), (0.9, 0.95), (0.85, 0.9), (0.5, 0.6), (0.3, 0.6))
+        return tuple({**point_of(*pair), "tail": 1.0} for pair in levels)
 
     def adapt(self, stats: Statistics) -> PointwiseContinuousASRL:
         """Thresholds from the quantiles of this round's |r|."""

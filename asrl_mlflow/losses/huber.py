@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -20,6 +20,7 @@ from asrl_mlflow.losses.loss import (
     check_positive,
     widened,
 )
+from asrl_mlflow.losses.space import Interval, Point, SearchSpace
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,18 @@ class Huber(Loss):
     def __post_init__(self) -> None:
         check_positive(self, "delta", "1.345 standard deviations of the noise")
 
+    @classmethod
+    def search_space(cls, target: Statistics) -> SearchSpace:  # noqa: D102 - Loss says it
+        scale = _scale(target)
+        return {"delta": Interval(0.01 * scale, 10 * scale, log=True)}
+
+    @classmethod
+    def starts(cls, target: Statistics) -> Sequence[Point]:  # noqa: D102 - Loss says it
+        scale, space = _scale(target), cls.search_space(target)
+        # As usual beside Gaussian noise, were the model to leave a half, or a tenth, of the scale.
+        deltas = (cls.delta, 0.5 * 1.345 * scale, 0.1 * 1.345 * scale)
+        return tuple({"delta": delta} for delta in deltas if delta in space["delta"])
+
     def adapt(self, stats: Statistics) -> PointwiseHuber:  # noqa: ARG002 - delta is fixed
         """The same in every round."""
         return PointwiseHuber(self.delta)
@@ -119,6 +132,20 @@ class AdaptiveHuber(Loss):
     def __post_init__(self) -> None:
         check_level(self, "quantile", "0.9")
 
+    @classmethod
+    def search_space(cls, target: Statistics) -> SearchSpace:  # noqa: ARG003, D102 - Loss says it
+        return {"quantile": Interval(0.05, 0.995)}
+
+    @classmethod
+    def starts(cls, target: Statistics) -> Sequence[Point]:  # noqa: ARG003, D102 - Loss says it
+        return tuple({"quantile": level} for level in (0.9, 0.75, 0.5, 0.98))
+
     def adapt(self, stats: Statistics) -> PointwiseHuber:
         """The threshold at the quantile of |r|."""
         return PointwiseHuber(*widened(stats.quantile_abs(self.quantile), stats))
+
+
+def _scale(target: Statistics) -> float:
+    """The robust deviation of a target; where most values are equal, another that is not zero."""
+    scale, _ = widened(target.quantile_abs(0.5), target)
+    return 1.4826 * scale

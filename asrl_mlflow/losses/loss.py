@@ -18,12 +18,13 @@ import dataclasses
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.losses.space import Point, SearchSpace
 from asrl_mlflow.residuals import FloatArray, Residuals, row_counts
 
 if TYPE_CHECKING:
@@ -128,6 +129,27 @@ class Loss(ABC):
     @abstractmethod
     def adapt(self, stats: Statistics) -> PointwiseLoss:
         """The pointwise loss for residuals with these statistics."""
+
+    @classmethod
+    def search_space(cls, target: Statistics) -> SearchSpace:  # noqa: ARG003 - few losses have units
+        """Where good parameters lie, by name; empty where there are none to choose.
+
+        Parameters
+        ----------
+        target : Statistics
+            Of the training target's distances from its median, for what is in target units.
+        """
+        return {}
+
+    @classmethod
+    def at(cls, point: Point) -> Self:
+        """The loss at a point of its search space."""
+        return cls(**point)
+
+    @classmethod
+    def starts(cls, target: Statistics) -> Sequence[Point]:  # noqa: ARG003 - few losses have units
+        """Points of the search space that have often been good, the most promising first."""
+        return ()
 
     def _gradient_pair(
         self, target: npt.ArrayLike, prediction: npt.ArrayLike, sample_weight: npt.ArrayLike | None

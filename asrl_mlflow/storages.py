@@ -1,0 +1,234 @@
+"""Where studies are kept: Optuna's storages, opened so that a kill or a crowd wrecks nothing."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import optuna
+import sqlalchemy
+import sqlalchemy.exc
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+from asrl_mlflow.creation import created_whole, locked
+from asrl_mlflow.errors import InputError, StorageError
+
+_logger = logging.getLogger(__name__)
+
+JOURNAL = "journal:"
+SQLITE = "sqlite:///"
+_SERVERS = ("postgresql", "mysql")
+_FORMS = "journal:PATH, sqlite:///PATH, postgresql+psycopg://... or mysql+pymysql://..."
+
+# How long a process waits for others that write to the same sqlite file.
+_SQLITE_PATIENCE = 60
+_ATTEMPTS = 6
+
+
+def default_storage(tracking_uri: str) -> str:
+    """A journal beside the tracking store, or in the current folder where that is elsewhere.
+
+    Examples
+    --------
+    >>> default_storage("sqlite:////data/mlflow.db"), default_storage("http://tracking:5000")
+    ('journal:/data/asrl-studies.journal', 'journal:asrl-studies.journal')
+    """
+    folder = Path()
+    if tracking_uri.startswith(SQLITE):
+        folder = Path(tracking_uri.removeprefix(SQLITE)).parent
+    elif tracking_uri.startswith("file:"):
+        folder = Path(unquote(urlsplit(tracking_uri).path))
+    return f"{JOURNAL}{folder / 'asrl-studies.journal'}"
+
+
+def opened(storage: str) -> BaseStorage:
+    """An Optuna storage, its schema in place.
+
+    Parameters
+    ----------
+    storage : str
+        `journal:PATH` or `sqlite:///PATH` for the processes of one host, or the URL of a PostgreSQL
+        or MySQL database for those of many. Paths may be relative to the current folder.
+
+    Raises
+    ------
+    InputError
+        No such form, a driver that is not installed, or a file that holds something else.
+    StorageError
+        The database does not answer.
+    OSError
+        The file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile, optuna
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     study = optuna.create_study(storage=opened(f"journal:{folder}/studies.journal"))
+    ...     study.ask().number
+    0
+    """
+    # Its lines about every trial would run through the progress bar.
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if storage.startswith(JOURNAL) and storage != JOURNAL:
+        return _journal(Path(storage.removeprefix(JOURNAL)).absolute())
+    if storage.startswith(SQLITE) and storage != SQLITE:
+        return _sqlite(Path(storage.removeprefix(SQLITE)).absolute())
+    if storage.startswith(_SERVERS):
+        return _served(storage)
+    msg = f"A storage needs the form {_FORMS}; got {storage!r}; see --help."
+    raise InputError(msg)
+
+
+class _Lock(JournalFileOpenLock):
+    """A lock that ends with its holder, where Optuna's own files stay behind and are waited for.
+
+    Whoever gets it finds the journal whole: what a killed or full disk's writer left of a line
+    would otherwise become one with the next line.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+        self._holding: AbstractContextManager[None] | None = None
+
+    def acquire(self) -> bool:
+        holding = locked(self._path)
+        holding.__enter__()
+        self._holding = holding
+        _cut_torn_line(self._path)
+        return True
+
+    def release(self) -> None:
+        if self._holding is not None:
+            holding, self._holding = self._holding, None
+            holding.__exit__(None, None, None)
+
+
+def _journal(path: Path) -> JournalStorage:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = _Lock(path)
+    lock.acquire()
+    try:
+        path.touch()
+        _check_lines(path)
+    finally:
+        lock.release()
+    left_behind = path.with_name(f"{path.name}.lock")
+    if left_behind.is_symlink() or left_behind.exists():
+        _logger.warning(
+            "%s: a lock file of another program; not waited for, remove it where none runs.",
+            left_behind,
+        )
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Cut what follows the end of the last line."""
+    try:
+        with path.open("rb") as file:
+            if not file.seek(0, 2):
+                return
+            file.seek(-1, 2)
+            if file.read(1) == b"\n":
+                return
+            file.seek(0)
+            _cut(path, file.read().rfind(b"\n") + 1)
+    except FileNotFoundError:
+        return
+
+
+def _check_lines(path: Path) -> None:
+    """Cut the last line where it is no record; refuse a file with others like it."""
+    begin, bad = 0, None
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if bad is not None:
+                msg = (
+                    f"{path}: a journal needs a JSON record in every line; got something else in line "
+                    f"{bad}; restore the file, or name another with --storage."
+                )
+                raise InputError(msg)
+            if not _is_record(line):
+                bad = number
+            else:
+                begin += len(line)
+    if bad is not None and begin == 0:
+        msg = (
+            f"{path}: a journal needs JSON records; got another file; name another with --storage."
+        )
+        raise InputError(msg)
+    if bad is not None:
+        _cut(path, begin)
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(record, dict) and "op_code" in record
+
+
+def _cut(path: Path, end: int) -> None:
+    """Move what stands from a byte on into a file beside it, and say so."""
+    with path.open("rb+") as file:
+        file.seek(end)
+        rest = file.read()
+        copy = path.with_name(f"{path.name}.torn-{time.time_ns()}")
+        copy.write_bytes(rest)
+        file.truncate(end)
+    _logger.warning(
+        "%s: its last line was not finished; went on without these %d bytes, a copy is in %s.",
+        path,
+        len(rest),
+        copy.name,
+    )
+
+
+def _sqlite(path: Path) -> RDBStorage:
+    def create(unfinished: Path) -> None:
+        _database(f"{SQLITE}{unfinished}").engine.dispose()
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        created_whole(path, create)
+        return _database(f"{SQLITE}{path}")
+    except sqlalchemy.exc.DatabaseError as error:
+        msg = f"{path}: must be a SQLite database; got: {error.orig}; name another with --storage."
+        raise InputError(msg) from error
+
+
+def _database(url: str) -> RDBStorage:
+    arguments = {"timeout": _SQLITE_PATIENCE} if url.startswith(SQLITE) else {}
+    return RDBStorage(url, engine_kwargs={"connect_args": arguments})
+
+
+def _served(url: str) -> RDBStorage:
+    try:
+        name = sqlalchemy.make_url(url).render_as_string(hide_password=True)
+    except sqlalchemy.exc.ArgumentError as error:
+        msg = f"A storage needs the form {_FORMS}; got a URL that is none; see --help."
+        raise InputError(msg) from error
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return _database(url)
+        except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
+            msg = (
+                f"{name} needs a driver that is not installed ({error}); pip install "
+                "'asrl-mlflow[postgres]', or the driver that the URL names."
+            )
+            raise InputError(msg) from error
+        except Exception as error:
+            # Processes that create a schema at the same moment trip over each other, once or twice.
+            if attempt == _ATTEMPTS:
+                reason = " ".join(str(error).split())[:200]
+                msg = f"The storage {name} must answer; got: {reason}; start it, or name another."
+                raise StorageError(msg) from error
+            time.sleep(random.uniform(0.2, 1))  # noqa: S311 - to fall out of step, not to hide
+    raise AssertionError

@@ -1,0 +1,74 @@
+"""A process that judges one trial after another for the one that started it, and ends with it.
+
+`python -m asrl_mlflow.worker` is started by `workers.Workers`. Messages are pickled tuples, through
+standard input and output.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from typing import Any
+
+from asrl_mlflow.errors import InputError
+from asrl_mlflow.judging import Judge, Pruned
+from asrl_mlflow.losses import from_config
+
+
+def main() -> None:
+    """Judge until standard input ends."""
+    # The parent hears signals of the terminal and decides.
+    for name in ("SIGINT", "SIGHUP"):
+        signal.signal(signal.Signals[name], signal.SIG_IGN)
+    inbox, outbox = Connection(os.dup(0), writable=False), Connection(os.dup(1), readable=False)
+    # Whatever a library prints must not run into the messages.
+    os.dup2(2, 1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    judge = Judge(inbox.recv())
+    outbox.send(("ready",))
+    said: SimpleQueue[Any] = SimpleQueue()
+    threading.Thread(target=_listen, args=(inbox, said), daemon=True).start()
+    while True:
+        loss, params = said.get()
+        outbox.send(_judged(judge, loss, params, outbox, said))
+
+
+def _listen(inbox: Connection, said: SimpleQueue[Any]) -> None:
+    """Pass messages on; when there are none any more the parent is gone, and so must we be."""
+    try:
+        while True:
+            said.put(inbox.recv())
+    except (EOFError, OSError):
+        os._exit(0)
+
+
+def _judged(
+    judge: Judge,
+    loss: dict[str, Any],
+    params: dict[str, Any],
+    outbox: Connection,
+    said: SimpleQueue[Any],
+) -> tuple[Any, ...]:
+    def keep(step: int, value: float) -> bool:
+        outbox.send(("step", step, value))
+        return bool(said.get())
+
+    try:
+        verdict = judge.judge(
+            from_config(loss), params, lambda *told: outbox.send(("round", *told)), keep
+        )
+    except Pruned:
+        return ("pruned",)
+    except Exception as error:  # noqa: BLE001 - one trial's failure is not the study's
+        kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+        return ("failed", f"{kind}{error}")
+    return ("done", verdict)
+
+
+if __name__ == "__main__":
+    main()
+    sys.exit()

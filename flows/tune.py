@@ -1,0 +1,171 @@
+"""A study: Optuna searches the parameters of one loss, each trial a nested run; kill it and go on."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+import mlflow
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import SQLAlchemyError
+from tqdm import tqdm
+
+from asrl_mlflow import report, tracking
+from asrl_mlflow.errors import StorageError
+from asrl_mlflow.losses import LOSSES, class_named
+from asrl_mlflow.metrics import SELECTING
+from asrl_mlflow.run_log import RunLog, one_line
+from asrl_mlflow.storages import default_storage, opened
+from asrl_mlflow.studies import Study
+from asrl_mlflow.studying import Outcome, Plan, tune
+from flows.options import (
+    BOOSTING,
+    CONTAMINATION,
+    DATA,
+    FIGURES,
+    boosting,
+    contamination,
+    dataset,
+    ending,
+    option,
+    options,
+    run,
+    tell,
+)
+
+STUDY = (
+    option(
+        "--trials",
+        type=click.IntRange(1),
+        default=100,
+        help="Complete and pruned ones of the study, earlier ones included.",
+    ),
+    option(
+        "--jobs",
+        type=click.IntRange(1),
+        help="Worker processes, of one thread each.  [default: one a core]",
+    ),
+    option(
+        "--study", help="Its name, under which it goes on.  [default: made from what it is about]"
+    ),
+    option(
+        "--storage",
+        help="journal:PATH, sqlite:///PATH, postgresql+psycopg://... or mysql+...  [default: a journal beside the tracking store]",
+    ),
+    option(
+        "--metric",
+        type=click.Choice(SELECTING),
+        default="mae",
+        help="To choose by, on validation rows.",
+    ),
+    option(
+        "--timeout",
+        type=click.FloatRange(0, min_open=True),
+        help="Seconds after which no trial is begun.",
+    ),
+    option(
+        "--tune-booster",
+        type=bool,
+        default=False,
+        help="Search max_depth, learning_rate, min_child_weight, subsample and lambda too.",
+    ),
+)
+# Trials stop early unless told otherwise: a study has many of them.
+TUNED_BOOSTING = (
+    *BOOSTING[:-1],
+    option(
+        "--early-stopping-rounds",
+        type=click.IntRange(1),
+        default=20,
+        help="Stop a trial when its metric has not improved for so many rounds.",
+    ),
+)
+
+
+@click.command("tune")
+@options(
+    DATA,
+    (option("--loss", default="asrl_c", help=f"One of {', '.join(LOSSES)}."),),
+    STUDY,
+    TUNED_BOOSTING,
+    CONTAMINATION,
+    FIGURES,
+)
+def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
+    """Tune one loss, and go on where an earlier run of the same command was stopped."""
+    loss = class_named(values["loss"])
+    settings, spoiling = boosting(values), contamination(values)
+    table = dataset(values)
+    plan = Plan(
+        loss=loss,
+        table=table,
+        metric=values["metric"],
+        seed=values["seed"],
+        settings=settings,
+        contamination=spoiling,
+        tune_booster=values["tune_booster"],
+    )
+    tracking.connect()
+    tell(table)
+    logs: list[RunLog] = []
+    outcome = tuned(plan, values, logs)
+    tell_outcome(plan, outcome)
+    return ending(logs)
+
+
+def tuned(plan: Plan, values: dict[str, Any], logs: list[RunLog]) -> Outcome:
+    """Work on a plan's study under a progress bar, by the values of `STUDY`.
+
+    Raises
+    ------
+    StorageError
+        The storage failed while it was worked on.
+    """
+    name = values["study"] or plan.name()
+    where = values["storage"] or default_storage(mlflow.get_tracking_uri())
+    with tqdm(total=values["trials"], unit="trial", desc=name, disable=None) as bar:
+
+        def show(study: Study) -> None:
+            bar.n = min(study.judged(), values["trials"])
+            best = study.best()
+            if best is not None:
+                bar.set_postfix_str(f"best {plan.metric} {best.value:.4g}", refresh=False)
+            bar.refresh()
+
+        try:
+            return tune(
+                plan,
+                opened(where),
+                name=name,
+                trials=values["trials"],
+                jobs=values["jobs"] or len(os.sched_getaffinity(0)),
+                seconds=values["timeout"],
+                logs=logs,
+                on_change=show,
+            )
+        except (StorageInternalError, SQLAlchemyError) as error:
+            msg = (
+                f"The storage of study {name!r} failed: {one_line(error)}; what it holds is kept, the "
+                "same command goes on with it."
+            )
+            raise StorageError(msg) from error
+
+
+def tell_outcome(plan: Plan, outcome: Outcome) -> None:
+    """The summary of a study."""
+    best, name = outcome.best, f"{outcome.loss.name} tuned"
+    scores = {key: [value] for key, value in outcome.result.metrics.items()}
+    summary = report.summary_table({name: {**scores, "seconds": [outcome.result.seconds]}})
+    judged = "cross-validated" if plan.folds > 1 else "on the validation rows"
+    untuned = "" if outcome.first is None else f"; with its defaults {outcome.first:.5g}"
+    click.echo(
+        f"\nstudy {outcome.study}: {outcome.complete} trials complete, {outcome.pruned} pruned\n"
+        f"best: {outcome.loss}, trial {best.number}, {best.rounds} rounds\n"
+        f"{plan.metric} {judged}: {best.value:.5g}{untuned}{plan.contamination.told()}\n\n"
+        f"{summary}\n\n{report.RECALL_NOTE}"
+    )
+
+
+if __name__ == "__main__":
+    run(command)
