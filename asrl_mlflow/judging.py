@@ -14,8 +14,8 @@ from asrl_mlflow.rounds import Round
 from asrl_mlflow.splits import Part
 from asrl_mlflow.training import train
 
-# Told of a fold, a round's number, and what `Round.metrics` says of it.
-Listener = Callable[[int, int, Mapping[str, float]], object]
+# Told of a round: its number, which each fold has anew, and what `Round.metrics` says of it.
+Listener = Callable[[int, Mapping[str, float]], object]
 # Asked at a step, with the value so far, whether to go on.
 Keeper = Callable[[int, float], bool]
 
@@ -118,7 +118,7 @@ class Judge:
         for fold, (dtrain, dvalid) in enumerate(self._matrices):
 
             def listen(round_: Round, fold: int = fold) -> None:
-                on_round(fold, round_.number, round_.metrics())
+                on_round(round_.number, round_.metrics())
                 step = fold * contest.rounds + round_.number + 1
                 if fold == 0 and step in contest.steps and step < contest.rounds:
                     self._ask(keep, step, round_.valid[contest.metric])

@@ -46,6 +46,12 @@ _SQLITE = "sqlite:///"
 # More than can have been left by workers that died.
 _MOST_RUNS = 5000
 _ATTEMPTS = 4
+# Those that end a program in good order; on some systems there are fewer.
+_HELD = [
+    signal.Signals[name]
+    for name in ("SIGINT", "SIGTERM", "SIGHUP")
+    if name in signal.Signals.__members__
+]
 
 
 def connect() -> None:
@@ -289,9 +295,7 @@ def signals_held() -> Iterator[None]:
         yield
         return
     handlers: dict[int, Callable[[int, FrameType | None], Any]] = {
-        number: handler
-        for number in signal.valid_signals()
-        if callable(handler := signal.getsignal(number))
+        number: handler for number in _HELD if callable(handler := signal.getsignal(number))
     }
     came: list[tuple[int, FrameType | None]] = []
 

@@ -85,6 +85,7 @@ class Tuner:
     _busy: dict[Worker, _Attempt] = field(default_factory=dict)
     _idle: list[Worker] = field(default_factory=list)
     _starting: list[Worker] = field(default_factory=list)
+    _ended: list[tuple[_Attempt, str, list[Any]]] = field(default_factory=list)
     _failed_in_a_row: int = 0
 
     def run(
@@ -121,29 +122,51 @@ class Tuner:
         try:
             self._start(min(jobs, max(0, trials - self.study.judged())))
             while True:
+                late = time.monotonic() > deadline
                 with tracking.signals_held():
-                    late = time.monotonic() > deadline
                     if not late:
                         self._hand_out(trials)
+                    # Meanwhile the workers are busy again.
+                    self._record()
                     on_change(self.study)
-                    if not self._busy and (late or self.study.judged() >= trials):
-                        if not self.study.has_nameless() or late:
-                            break
-                        self.study.reap()
-                inboxes = {worker.inbox: worker for worker in self._workers()}
-                ready = wait(list(inboxes), _SECONDS_BETWEEN_LOOKS)
-                with tracking.signals_held():
-                    for inbox in ready:
-                        self._hear(inboxes[inbox])  # type: ignore[index]  # what was waited for
-                    if time.monotonic() - renewed > SECONDS_BETWEEN_LEASES:
-                        renewed = time.monotonic()
+                    if not self._busy and self._is_over(trials, late=late):
+                        break
+                # Until something happened here that may have changed the study, or elsewhere.
+                until = time.monotonic() + _SECONDS_BETWEEN_LOOKS
+                while not self._listen(max(0, until - time.monotonic())):
+                    if time.monotonic() > until:
+                        break
+                if time.monotonic() - renewed > SECONDS_BETWEEN_LEASES:
+                    renewed = time.monotonic()
+                    with tracking.signals_held():
                         self.study.renew()
                         self.study.reap()
-                        runs.settle({attempt.log.run_id for attempt in self._busy.values()})
+                        runs.settle({log.run_id for log in self._open()})
         finally:
             with tracking.signals_held():
                 self._stop()
         runs.settle()
+
+    def _is_over(self, trials: int, *, late: bool) -> bool:
+        if late:
+            return True
+        if self.study.judged() < trials:
+            return False
+        # One that was begun by a process that died before it said so: it shows in a few seconds.
+        self.study.reap()
+        return not self.study.has_nameless()
+
+    def _listen(self, seconds: float) -> bool:
+        """Hear what workers say; whether one of them has nothing to do any more."""
+        inboxes = {worker.inbox: worker for worker in self._workers()}
+        ready = wait(list(inboxes), seconds)
+        with tracking.signals_held():
+            freed = [self._hear(worker) for inbox, worker in inboxes.items() if inbox in ready]
+        return any(freed)
+
+    def _open(self) -> list[RunLog]:
+        ended = [attempt for attempt, *_ in self._ended]
+        return [attempt.log for attempt in [*self._busy.values(), *ended]]
 
     def _workers(self) -> list[Worker]:
         return [*self._starting, *self._idle, *self._busy]
@@ -173,48 +196,60 @@ class Tuner:
             self.study.note(trial, {RUN_ID: log.run_id, LOSS: to_config(loss)})
             worker.judge(loss, params)
 
-    def _hear(self, worker: Worker) -> None:
+    def _hear(self, worker: Worker) -> bool:
+        """What a worker says next; whether it has nothing to do any more."""
         try:
             kind, *told = worker.inbox.recv()
         except (EOFError, OSError):
             self._bury(worker)
-            return
+            return True
         if kind == "ready":
             self._starting.remove(worker)
             self._idle.append(worker)
-            return
+            return True
         attempt = self._busy[worker]
-        trial, log = attempt.trial, attempt.log
-        if kind == "round":
-            _, number, metrics = told
-            attempt.rounds[number].append(metrics)
+        if kind == "rounds":
+            for number, metrics in told[0]:
+                attempt.rounds[number].append(metrics)
             attempt.send(len(self.contest.folds))
-            return
+            return False
         if kind == "step":
-            worker.keep(self.study.is_worth_it(trial, *told))
-            return
+            worker.keep(self.study.is_worth_it(attempt.trial, *told))
+            return False
         del self._busy[worker]
         self._idle.append(worker)
-        attempt.send(1)
-        if kind == "done":
-            self._complete(trial, log, *told)
-        elif kind == "pruned":
-            self._failed_in_a_row = 0
-            log.tags({PRUNED_TAG: "true"})
-            self.study.prune(trial)
-            log.close("KILLED")
-        else:
-            (why,) = told
-            log.tags({ERROR: why})
-            self.study.fail(trial, why)
-            log.close("FAILED")
-            self._failed_in_a_row += 1
-            if self._failed_in_a_row == _FAILURES_IN_A_ROW:
-                msg = (
-                    f"Study {self.study.name!r} ended as {_FAILURES_IN_A_ROW} trials in a row "
-                    f"failed; the last: {why}"
-                )
-                raise InputError(msg)
+        self._ended.append((attempt, kind, told))
+        return True
+
+    def _record(self) -> None:
+        """Tell MLflow and Optuna of the trials that have ended."""
+        while self._ended:
+            attempt, kind, told = self._ended.pop(0)
+            attempt.send(1)
+            if kind == "done":
+                self._complete(attempt.trial, attempt.log, *told)
+            elif kind == "pruned":
+                self._prune(attempt.trial, attempt.log)
+            else:
+                self._fail(attempt.trial, attempt.log, *told)
+
+    def _prune(self, trial: Trial, log: RunLog) -> None:
+        self._failed_in_a_row = 0
+        log.tags({PRUNED_TAG: "true"})
+        self.study.prune(trial)
+        log.close("KILLED")
+
+    def _fail(self, trial: Trial, log: RunLog, why: str) -> None:
+        log.tags({ERROR: why})
+        self.study.fail(trial, why)
+        log.close("FAILED")
+        self._failed_in_a_row += 1
+        if self._failed_in_a_row == _FAILURES_IN_A_ROW:
+            msg = (
+                f"Study {self.study.name!r} ended as {_FAILURES_IN_A_ROW} trials in a row failed; the "
+                f"last: {why}"
+            )
+            raise InputError(msg)
 
     def _complete(self, trial: Trial, log: RunLog, verdict: Verdict) -> None:
         self._failed_in_a_row = 0
@@ -249,6 +284,7 @@ class Tuner:
     def _stop(self) -> None:
         for worker in self._workers():
             worker.close()
+        self._record()
         for worker in list(self._busy):
             self._give_back(worker)
 

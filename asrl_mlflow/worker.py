@@ -10,6 +10,8 @@ import os
 import signal
 import sys
 import threading
+import time
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
@@ -17,6 +19,8 @@ from typing import Any
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.judging import Judge, Pruned
 from asrl_mlflow.losses import from_config
+
+_SECONDS_BETWEEN_ROUNDS = 0.3
 
 
 def main() -> None:
@@ -53,19 +57,35 @@ def _judged(
     outbox: Connection,
     said: SimpleQueue[Any],
 ) -> tuple[Any, ...]:
+    rounds: list[tuple[int, Mapping[str, float]]] = []
+    sent = time.monotonic()
+
+    def send_rounds() -> None:
+        nonlocal sent
+        outbox.send(("rounds", rounds))
+        rounds.clear()
+        sent = time.monotonic()
+
+    def on_round(number: int, metrics: Mapping[str, float]) -> None:
+        rounds.append((number, metrics))
+        # Not each by itself: the parent has other things to do.
+        if time.monotonic() - sent > _SECONDS_BETWEEN_ROUNDS:
+            send_rounds()
+
     def keep(step: int, value: float) -> bool:
         outbox.send(("step", step, value))
         return bool(said.get())
 
     try:
-        verdict = judge.judge(
-            from_config(loss), params, lambda *told: outbox.send(("round", *told)), keep
-        )
+        verdict = judge.judge(from_config(loss), params, on_round, keep)
     except Pruned:
+        send_rounds()
         return ("pruned",)
     except Exception as error:  # noqa: BLE001 - one trial's failure is not the study's
+        send_rounds()
         kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
         return ("failed", f"{kind}{error}")
+    send_rounds()
     return ("done", verdict)
 
 

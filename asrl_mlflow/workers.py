@@ -54,7 +54,7 @@ class Worker:
     def judge(self, loss: Loss, params: Mapping[str, Any]) -> None:
         """Ask for a verdict.
 
-        ("round", fold, number, metrics) and ("step", step, value) will come, and at the end
+        ("rounds", [(number, metrics), ...]) and ("step", step, value) will come, and at the end
         ("done", verdict), ("pruned",) or ("failed", why).
         """
         self._send((to_config(loss), dict(params)))
