@@ -105,7 +105,8 @@ def metric_bars(scores: Mapping[str, Scores], title: str) -> Figure:
                 place,
                 values.mean(),
                 xerr=values.std(ddof=1) if several else None,
-                color=COLOURS[name],
+                # "asrl_c tuned" is a bar of asrl_c.
+                color=COLOURS[name.partition(" ")[0]],
                 height=0.7,
                 error_kw={"capsize": 3, "elinewidth": 1},
             )

@@ -1,297 +1,334 @@
-"""Tuning: processes judge a study's trials, Optuna says what to try next, MLflow has a run for each.
-
-This process alone speaks to Optuna and MLflow; its workers only train. A trial is told to Optuna
-before its run ends, and whatever a kill leaves between the two is set right by whoever comes next.
-"""
+"""One loss tuned on one table: the study is found or begun, worked on, and its best is judged once."""
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from multiprocessing.connection import wait
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from optuna.trial import Trial
+import numpy as np
+from optuna.storages import BaseStorage
+from optuna.trial import TrialState
 
-from asrl_mlflow import tracking
+from asrl_mlflow import study_figures
+from asrl_mlflow.datasets import Dataset
+from asrl_mlflow.drawing import png
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.judging import Contest, Verdict
-from asrl_mlflow.losses import Loss, to_config
-from asrl_mlflow.losses.space import Point
+from asrl_mlflow.judging import Contest
+from asrl_mlflow.lab import Contamination, Result, Settings, data_params, divide, refit
+from asrl_mlflow.losses import Loss, from_config
+from asrl_mlflow.losses.space import Interval, Point, SearchSpace
+from asrl_mlflow.residuals import Residuals
 from asrl_mlflow.run_log import RunLog
-from asrl_mlflow.studies import (
-    ERROR,
-    LOSS,
-    ROUNDS,
-    RUN_ID,
-    SECONDS_BETWEEN_LEASES,
-    Study,
-)
-from asrl_mlflow.study_runs import (
-    OBJECTIVE,
-    PRUNED_TAG,
-    REAPED_TAG,
-    TRIAL_TAG,
-    Runs,
-    run_tags,
-)
-from asrl_mlflow.workers import Worker
+from asrl_mlflow.sampler import SAMPLER
+from asrl_mlflow.splits import Split, folds, joined
+from asrl_mlflow.studies import JUDGED, PRUNER, Best, Study
+from asrl_mlflow.study_runs import parent_run
+from asrl_mlflow.tuner import Tuner
 
-_FAILURES_IN_A_ROW = 10
-_SECONDS_BETWEEN_LOOKS = 0.5
+# Below so many rows one split is too noisy a judge.
+ROWS_FOR_ONE_SPLIT = 5_000
+FOLDS = 5
+
+# XGBoost's parameters, where they are searched too.
+BOOSTER_SPACE: SearchSpace = {
+    "max_depth": Interval(3, 10, whole=True),
+    "learning_rate": Interval(0.02, 0.3, log=True),
+    "min_child_weight": Interval(0.5, 50, log=True),
+    "subsample": Interval(0.5, 1),
+    "lambda": Interval(0.1, 30, log=True),
+}
 
 
-@dataclass(eq=False)
-class _Attempt:
-    """A trial in a worker, and its run."""
-
-    trial: Trial
-    log: RunLog
-    rounds: dict[int, list[Mapping[str, float]]] = field(default_factory=lambda: defaultdict(list))
-
-    def send(self, folds: int) -> None:
-        """Log the rounds that so many folds have gone through: their means."""
-        for number in [number for number, told in self.rounds.items() if len(told) >= folds]:
-            told = self.rounds.pop(number)
-            self.log.step(number, {key: _mean([one[key] for one in told]) for key in told[0]})
-
-
-@dataclass
-class Tuner:
-    """One process's part in a study.
+@dataclass(frozen=True)
+class Plan:
+    """What a study is about.
 
     Parameters
     ----------
-    study : Study
-        Which others may work on too.
-    contest : Contest
-        How its trials are judged.
-    candidate : callable
-        From a point of the study's space to the loss and the XGBoost parameters that it means.
-    parent : RunLog
-        The study's run.
-    params : mapping
-        What every trial's run has in common.
+    loss : type of Loss
+        Whose parameters are searched.
+    table : Dataset
+        What is learned from.
+    metric : str
+        One of `metrics.SELECTING`, on validation rows.
+    seed : int
+        Of split, folds, sampler and trees.
+    settings : Settings
+        How to boost.
+    contamination : Contamination
+        How training and validation targets are spoiled.
+    tune_booster : bool
+        Whether XGBoost's parameters are searched too.
     """
 
-    study: Study
-    contest: Contest
-    candidate: Callable[[Point], tuple[Loss, Mapping[str, Any]]]
-    parent: RunLog
-    params: Mapping[str, object]
-    logs: list[RunLog] = field(default_factory=list)
-    _busy: dict[Worker, _Attempt] = field(default_factory=dict)
-    _idle: list[Worker] = field(default_factory=list)
-    _starting: list[Worker] = field(default_factory=list)
-    _ended: list[tuple[_Attempt, str, list[Any]]] = field(default_factory=list)
-    _failed_in_a_row: int = 0
+    loss: type[Loss]
+    table: Dataset
+    metric: str
+    seed: int
+    settings: Settings
+    contamination: Contamination
+    tune_booster: bool
 
-    def run(
-        self,
-        *,
-        trials: int,
-        jobs: int,
-        seconds: float | None,
-        on_change: Callable[[Study], object],
-    ) -> None:
-        """Judge trials until the study has as many as it should, or the time is over.
+    @property
+    def folds(self) -> int:
+        """How many pairs of rows judge a trial; 1 is the split's own."""
+        return FOLDS if len(self.table.rows) < ROWS_FOR_ONE_SPLIT else 1
 
-        Parameters
-        ----------
-        trials : int
-            Complete and pruned ones, of all processes together and of earlier ones.
-        jobs : int
-            Worker processes.
-        seconds : float, optional
-            Begin no trial later.
-        on_change : callable
-            Told when a trial has ended, here or elsewhere.
+    def definition(self) -> dict[str, object]:
+        """All that a study may not change while it lasts, as JSON types."""
+        settings = {key: value for key, value in vars(self.settings).items() if key != "figures"}
+        return {
+            "loss": self.loss.name,
+            "metric": self.metric,
+            "folds": self.folds,
+            "tune_booster": self.tune_booster,
+            "seed": self.seed,
+            **settings,
+            **{
+                key: _plain(value)
+                for key, value in data_params(self.table, self.contamination).items()
+            },
+        }
+
+    def name(self) -> str:
+        """A name for the study: that of equal plans is equal, of others different."""
+        digest = hashlib.sha256(json.dumps(self.definition(), sort_keys=True).encode())
+        return f"{self.loss.name}-{self.table.name}-{digest.hexdigest()[:6]}"
+
+    def contest(self, parts: Split) -> Contest:
+        """Rows, rules and measure: of the test rows nothing."""
+        if self.folds > 1:
+            pairs = tuple(folds(joined(parts.train, parts.valid), self.folds, self.seed))
+        else:
+            pairs = ((parts.train, parts.valid),)
+        return Contest(
+            folds=pairs,
+            # One thread: processes, not threads, share the cores.
+            params={**self.settings.booster_params(self.seed), "nthread": 1},
+            rounds=self.settings.rounds,
+            early_stopping_rounds=self.settings.early_stopping_rounds,
+            metric=self.metric,
+        )
+
+    def space(self, parts: Split) -> SearchSpace:
+        """Where to search.
 
         Raises
         ------
         InputError
-            Ten trials in a row failed.
+            There is nothing to search.
         """
-        deadline = time.monotonic() + (float("inf") if seconds is None else seconds)
-        renewed = time.monotonic()
-        runs = Runs(self.study, self.parent.run_id)
-        self.study.reap()
-        runs.settle()
-        try:
-            self._start(min(jobs, max(0, trials - self.study.judged())))
-            while True:
-                late = time.monotonic() > deadline
-                with tracking.signals_held():
-                    if not late:
-                        self._hand_out(trials)
-                    # Meanwhile the workers are busy again.
-                    self._record()
-                    on_change(self.study)
-                    if not self._busy and self._is_over(trials, late=late):
-                        break
-                # Until something happened here that may have changed the study, or elsewhere.
-                until = time.monotonic() + _SECONDS_BETWEEN_LOOKS
-                while not self._listen(max(0, until - time.monotonic())):
-                    if time.monotonic() > until:
-                        break
-                if time.monotonic() - renewed > SECONDS_BETWEEN_LEASES:
-                    renewed = time.monotonic()
-                    with tracking.signals_held():
-                        self.study.renew()
-                        self.study.reap()
-                        runs.settle({log.run_id for log in self._open()})
-        finally:
-            with tracking.signals_held():
-                self._stop()
-        runs.settle()
-
-    def _is_over(self, trials: int, *, late: bool) -> bool:
-        if late:
-            return True
-        if self.study.judged() < trials:
-            return False
-        # One that was begun by a process that died before it said so: it shows in a few seconds.
-        self.study.reap()
-        return not self.study.has_nameless()
-
-    def _listen(self, seconds: float) -> bool:
-        """Hear what workers say; whether one of them has nothing to do any more."""
-        inboxes = {worker.inbox: worker for worker in self._workers()}
-        ready = wait(list(inboxes), seconds)
-        with tracking.signals_held():
-            freed = [self._hear(worker) for inbox, worker in inboxes.items() if inbox in ready]
-        return any(freed)
-
-    def _open(self) -> list[RunLog]:
-        ended = [attempt for attempt, *_ in self._ended]
-        return [attempt.log for attempt in [*self._busy.values(), *ended]]
-
-    def _workers(self) -> list[Worker]:
-        return [*self._starting, *self._idle, *self._busy]
-
-    def _start(self, count: int) -> None:
-        new = [Worker() for _ in range(count)]
-        self._starting += new
-        for worker in new:
-            worker.prepare(self.contest)
-
-    def _hand_out(self, trials: int) -> None:
-        while self._idle:
-            trial = self.study.claim(trials)
-            if trial is None:
-                return
-            loss, params = self.candidate(trial.params)
-            log = tracking.begin(
-                f"trial {trial.number}",
-                flow="tune",
-                parent=self.parent.run_id,
-                tags={**run_tags(self.study), TRIAL_TAG: str(trial.number)},
-            )
-            self.logs.append(log)
-            worker = self._idle.pop()
-            self._busy[worker] = _Attempt(trial, log)
-            log.params({**self.params, **tracking.loss_params(loss), **_booster_params(params)})
-            self.study.note(trial, {RUN_ID: log.run_id, LOSS: to_config(loss)})
-            worker.judge(loss, params)
-
-    def _hear(self, worker: Worker) -> bool:
-        """What a worker says next; whether it has nothing to do any more."""
-        try:
-            kind, *told = worker.inbox.recv()
-        except (EOFError, OSError):
-            self._bury(worker)
-            return True
-        if kind == "ready":
-            self._starting.remove(worker)
-            self._idle.append(worker)
-            return True
-        attempt = self._busy[worker]
-        if kind == "rounds":
-            for number, metrics in told[0]:
-                attempt.rounds[number].append(metrics)
-            attempt.send(len(self.contest.folds))
-            return False
-        if kind == "step":
-            worker.keep(self.study.is_worth_it(attempt.trial, *told))
-            return False
-        del self._busy[worker]
-        self._idle.append(worker)
-        self._ended.append((attempt, kind, told))
-        return True
-
-    def _record(self) -> None:
-        """Tell MLflow and Optuna of the trials that have ended."""
-        while self._ended:
-            attempt, kind, told = self._ended.pop(0)
-            attempt.send(1)
-            if kind == "done":
-                self._complete(attempt.trial, attempt.log, *told)
-            elif kind == "pruned":
-                self._prune(attempt.trial, attempt.log)
-            else:
-                self._fail(attempt.trial, attempt.log, *told)
-
-    def _prune(self, trial: Trial, log: RunLog) -> None:
-        self._failed_in_a_row = 0
-        log.tags({PRUNED_TAG: "true"})
-        self.study.prune(trial)
-        log.close("KILLED")
-
-    def _fail(self, trial: Trial, log: RunLog, why: str) -> None:
-        log.tags({ERROR: why})
-        self.study.fail(trial, why)
-        log.close("FAILED")
-        self._failed_in_a_row += 1
-        if self._failed_in_a_row == _FAILURES_IN_A_ROW:
+        space = {**self.loss.search_space(_distances(parts))}
+        if self.tune_booster:
+            space |= BOOSTER_SPACE
+        if not space:
             msg = (
-                f"Study {self.study.name!r} ended as {_FAILURES_IN_A_ROW} trials in a row failed; the "
-                f"last: {why}"
+                f"tune needs something to search; {self.loss.name!r} has no parameters; pass "
+                "--tune-booster=true, or another --loss."
             )
             raise InputError(msg)
+        return space
 
-    def _complete(self, trial: Trial, log: RunLog, verdict: Verdict) -> None:
-        self._failed_in_a_row = 0
-        log.metrics({OBJECTIVE: verdict.value, "best_round": verdict.rounds - 1})
-        noted = self.study.note(trial, {ROUNDS: verdict.rounds})
-        if noted and self.study.complete(trial, verdict.value):
-            log.close("FINISHED")
-        else:
-            # Somebody took us for dead, and the trial is queued again.
-            log.tags({REAPED_TAG: "true"})
-            log.close("KILLED")
+    def starts(self, parts: Split) -> list[Point]:
+        """The points to start with."""
+        points = self.loss.starts(_distances(parts)) or ({},)
+        booster: Point = {}
+        if self.tune_booster:
+            usual = {"min_child_weight": 1.0, "subsample": 1.0, "lambda": 1.0}
+            given = self.settings.booster_params(self.seed)
+            booster = {
+                key: value
+                for key, value in {**usual, **given}.items()
+                if key in BOOSTER_SPACE and value in BOOSTER_SPACE[key]
+            }
+        return [{**point, **booster} for point in points]
 
-    def _bury(self, worker: Worker) -> None:
-        """A worker died: its trial goes back, another takes its place."""
-        worker.close()
-        if worker in self._starting:
-            msg = "A worker process ended before its first trial; see above for its reason."
-            raise RuntimeError(msg)
-        if worker in self._idle:
-            self._idle.remove(worker)
-        else:
-            self._give_back(worker)
-        self._start(1)
-
-    def _give_back(self, worker: Worker) -> None:
-        attempt = self._busy.pop(worker)
-        attempt.send(1)
-        self.study.give_back(attempt.trial.number)
-        attempt.log.tags({REAPED_TAG: "true"})
-        attempt.log.close("KILLED")
-
-    def _stop(self) -> None:
-        for worker in self._workers():
-            worker.close()
-        self._record()
-        for worker in list(self._busy):
-            self._give_back(worker)
+    def candidate(self, point: Point) -> tuple[Loss, dict[str, Any]]:
+        """The loss and the XGBoost parameters that a point means."""
+        booster = {key: value for key, value in point.items() if key in BOOSTER_SPACE}
+        own = {key: value for key, value in point.items() if key not in BOOSTER_SPACE}
+        return self.loss.at(own), booster
 
 
-def _booster_params(params: Mapping[str, Any]) -> dict[str, object]:
-    return {f"booster.{key}": value for key, value in params.items()}
+@dataclass(frozen=True)
+class Outcome:
+    """What came out of a study.
+
+    Parameters
+    ----------
+    study : str
+        Its name.
+    run_id : str
+        Of its parent run.
+    loss : Loss
+        The best.
+    best : Best
+        Its trial.
+    first : float, optional
+        The objective of trial 0, the loss's defaults, where that was complete.
+    complete, pruned : int
+        Trials.
+    result : Result
+        On the test rows, trained anew on train and valid.
+    """
+
+    study: str
+    run_id: str
+    loss: Loss
+    best: Best
+    first: float | None
+    complete: int
+    pruned: int
+    result: Result
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+def tune(
+    plan: Plan,
+    storage: BaseStorage,
+    *,
+    name: str,
+    trials: int,
+    jobs: int,
+    seconds: float | None,
+    logs: list[RunLog],
+    on_change: Callable[[Study], object],
+) -> Outcome:
+    """Work on a study until it has its trials; then judge the best once on the test rows.
+
+    Parameters
+    ----------
+    plan : Plan
+        What the study is about.
+    storage : optuna.storages.BaseStorage
+        Where it is kept.
+    name : str
+        Under which it is found again.
+    trials : int
+        Complete and pruned ones that it shall have, earlier ones included.
+    jobs : int
+        Worker processes.
+    seconds : float, optional
+        Begin no trial later.
+    logs : list of RunLog
+        The log of each run is appended as it opens.
+    on_change : callable
+        Told when something may have changed.
+
+    Raises
+    ------
+    InputError
+        The study was begun with another plan, nothing can be searched, ten trials failed in a row,
+        or none was complete in the time given.
+    """
+    parts = divide(plan.table, plan.seed, plan.contamination)
+    space = plan.space(parts)
+    contest = plan.contest(parts)
+    study = Study(name, storage, space, plan.seed)
+    study.define(plan.definition())
+    with parent_run(study, plan.starts(parts), flow="tune") as parent:
+        logs.append(parent)
+        parent.params(_parent_params(plan, space))
+        parent.dataset(plan.table)
+        tuner = Tuner(
+            study,
+            contest,
+            plan.candidate,
+            parent,
+            {**_booster(plan), **data_params(plan.table, plan.contamination), "seed": plan.seed},
+            logs,
+        )
+        tuner.run(trials=trials, jobs=jobs, seconds=seconds, on_change=on_change)
+        best = study.best()
+        if best is None:
+            msg = (
+                f"Study {name!r} has no complete trial; the same command goes on with it; allow it "
+                "more time or more trials."
+            )
+            raise InputError(msg)
+        return _finished(plan, study, best, parts, parent)
+
+
+def _finished(plan: Plan, study: Study, best: Best, parts: Split, parent: RunLog) -> Outcome:
+    loss = from_config(best.loss)
+    _, booster = plan.candidate(best.point)
+    title = (
+        f"{plan.loss.name} tuned on {plan.table.name}, seed {plan.seed}{plan.contamination.told()}"
+    )
+    result = refit(
+        loss,
+        {**plan.settings.booster_params(plan.seed), **booster},
+        best.rounds,
+        parts,
+        parent,
+        title=title if plan.settings.figures else None,
+    )
+    numbers = {**best.loss["params"], **booster}
+    parent.metrics({"best.objective": best.value, "best.trial": best.number})
+    parent.metrics({f"best.{key}": float(value) for key, value in numbers.items()})
+    parent.tags({"asrl.best": json.dumps({"loss": best.loss, "booster": booster})})
+    judged = study.trials(*JUDGED)
+    complete = [trial for trial in judged if trial.state == TrialState.COMPLETE]
+    if plan.settings.figures:
+        pictures = {
+            "history": study_figures.history(judged, plan.metric, loss.name, title),
+            "levels": study_figures.levels_map(complete, plan.metric, title),
+            "importance": study_figures.importance(study.importance(), loss.name, title),
+        }
+        for file, figure in pictures.items():
+            if figure is not None:
+                parent.artifact(f"figures/{file}.png", png(figure))
+    first = next((trial.values[0] for trial in complete if trial.number == 0), None)
+    return Outcome(
+        study=study.name,
+        run_id=parent.run_id,
+        loss=loss,
+        best=best,
+        first=first,
+        complete=len(complete),
+        pruned=len(judged) - len(complete),
+        result=result,
+    )
+
+
+def _parent_params(plan: Plan, space: SearchSpace) -> Mapping[str, object]:
+    return {
+        "loss.name": plan.loss.name,
+        **_booster(plan),
+        **data_params(plan.table, plan.contamination),
+        "seed": plan.seed,
+        "tune.metric": plan.metric,
+        "tune.folds": plan.folds,
+        "tune.sampler": f"TPE {_told(SAMPLER)} seed=({plan.seed}, trial)",
+        "tune.pruner": f"median {_told(PRUNER)}",
+        **{f"tune.space.{key}": _interval(interval) for key, interval in space.items()},
+    }
+
+
+def _booster(plan: Plan) -> dict[str, object]:
+    settings = plan.settings
+    return {
+        **{f"booster.{key}": value for key, value in settings.booster_params(plan.seed).items()},
+        "booster.num_boost_round": settings.rounds,
+        "booster.early_stopping_rounds": settings.early_stopping_rounds,
+    }
+
+
+def _told(arguments: Mapping[str, object]) -> str:
+    return " ".join(f"{key}={value}" for key, value in arguments.items())
+
+
+def _interval(interval: Interval) -> str:
+    kind = " log" if interval.log else ""
+    return f"[{interval.low:g}, {interval.high:g}]{kind}{' whole' if interval.whole else ''}"
+
+
+def _distances(parts: Split) -> Residuals:
+    target = parts.train.target
+    return Residuals(target - np.median(target))
+
+
+def _plain(value: object) -> object:
+    return value if value is None or isinstance(value, int | float | bool) else str(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from asrl_mlflow.catalogue import difference, is_in_order
 from asrl_mlflow.datasets import PAPER, Dataset
 from asrl_mlflow.drawing import png
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.lab import Contamination, Settings, data_params, divide
+from asrl_mlflow.lab import Contamination, Result, Settings, data_params, divide
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.run_log import RunLog
 from asrl_mlflow.series import Case, run_series
@@ -122,8 +122,27 @@ def compare(
     settings: Settings,
     spoiling: Contamination,
     flow: str,
+    also: Callable[[RunLog, list[RunLog]], Iterable[tuple[str, str, Result]]] = lambda *_: (),
 ) -> int:
     """Every loss on every table with every seed; summaries and figures on the parent.
+
+    Parameters
+    ----------
+    tables : sequence of Dataset
+        What to learn from.
+    losses : sequence of Loss
+        What to minimise.
+    seeds : sequence of int
+        Of split, contamination and trees, one after another.
+    settings : Settings
+        How to boost.
+    spoiling : Contamination
+        How training and validation targets are spoiled.
+    flow : str
+        The entry point, for the tag `asrl.flow`.
+    also : callable
+        More results for the summaries, as (table, name, result), made when the losses are done. Given
+        the parent's log and the list that each further run's log goes to.
 
     Returns
     -------
@@ -160,8 +179,9 @@ def compare(
         )
         scores = {table.name: _no_scores() for table in tables}
         for case, result in series:
-            for metric, value in {**result.metrics, "seconds": result.seconds}.items():
-                scores[case.table.name][case.loss.name][metric].append(value)
+            _add(scores[case.table.name][case.loss.name], result)
+        for table_name, name, result in also(parent, logs):
+            _add(scores[table_name][name], result)
         click.echo(f"\n{title}")
         for name, mine in scores.items():
             summary = report.summary_table(mine)
@@ -256,6 +276,11 @@ def _parent(tables: Sequence[Dataset], spoiling: Contamination, flow: str) -> It
         for table in tables:
             parent.dataset(table)
         yield parent
+
+
+def _add(scores: dict[str, list[float]], result: Result) -> None:
+    for metric, value in {**result.metrics, "seconds": result.seconds}.items():
+        scores[metric].append(value)
 
 
 def _no_scores() -> dict[str, dict[str, list[float]]]:

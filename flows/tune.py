@@ -18,12 +18,13 @@ from asrl_mlflow.metrics import SELECTING
 from asrl_mlflow.run_log import RunLog, one_line
 from asrl_mlflow.storages import default_storage, opened
 from asrl_mlflow.studies import Study
-from asrl_mlflow.studying import Outcome, Plan, tune
+from asrl_mlflow.tuning import Outcome, Plan, tune
 from flows.options import (
     BOOSTING,
     CONTAMINATION,
     DATA,
     FIGURES,
+    Share,
     boosting,
     contamination,
     dataset,
@@ -34,6 +35,20 @@ from flows.options import (
     tell,
 )
 
+EARLY_STOPPING_ROUNDS = 20
+
+STORAGE = (
+    option(
+        "--jobs",
+        type=click.IntRange(1),
+        help="Worker processes, of one thread each.  [default: one a core]",
+    ),
+    option(
+        "--storage",
+        help="Where studies are kept: journal:PATH, sqlite:///PATH, postgresql+psycopg://... or "
+        "mysql+pymysql://...  [default: a journal beside the tracking store]",
+    ),
+)
 STUDY = (
     option(
         "--trials",
@@ -42,16 +57,8 @@ STUDY = (
         help="Complete and pruned ones of the study, earlier ones included.",
     ),
     option(
-        "--jobs",
-        type=click.IntRange(1),
-        help="Worker processes, of one thread each.  [default: one a core]",
-    ),
-    option(
-        "--study", help="Its name, under which it goes on.  [default: made from what it is about]"
-    ),
-    option(
-        "--storage",
-        help="journal:PATH, sqlite:///PATH, postgresql+psycopg://... or mysql+...  [default: a journal beside the tracking store]",
+        "--study",
+        help="Its name, under which it goes on.  [default: made from what it is about]",
     ),
     option(
         "--metric",
@@ -61,7 +68,7 @@ STUDY = (
     ),
     option(
         "--timeout",
-        type=click.FloatRange(0, min_open=True),
+        type=Share(0, min_open=True),
         help="Seconds after which no trial is begun.",
     ),
     option(
@@ -77,7 +84,7 @@ TUNED_BOOSTING = (
     option(
         "--early-stopping-rounds",
         type=click.IntRange(1),
-        default=20,
+        default=EARLY_STOPPING_ROUNDS,
         help="Stop a trial when its metric has not improved for so many rounds.",
     ),
 )
@@ -88,6 +95,7 @@ TUNED_BOOSTING = (
     DATA,
     (option("--loss", default="asrl_c", help=f"One of {', '.join(LOSSES)}."),),
     STUDY,
+    STORAGE,
     TUNED_BOOSTING,
     CONTAMINATION,
     FIGURES,
@@ -115,14 +123,23 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
 
 
 def tuned(plan: Plan, values: dict[str, Any], logs: list[RunLog]) -> Outcome:
-    """Work on a plan's study under a progress bar, by the values of `STUDY`.
+    """Work on a plan's study under a progress bar.
+
+    Parameters
+    ----------
+    plan : Plan
+        What it is about.
+    values : dict
+        Those of the options `STORAGE` and, where there are such options, `STUDY`.
+    logs : list of RunLog
+        The log of each run is appended as it opens.
 
     Raises
     ------
     StorageError
         The storage failed while it was worked on.
     """
-    name = values["study"] or plan.name()
+    name = values.get("study") or plan.name()
     where = values["storage"] or default_storage(mlflow.get_tracking_uri())
     with tqdm(total=values["trials"], unit="trial", desc=name, disable=None) as bar:
 
@@ -140,7 +157,7 @@ def tuned(plan: Plan, values: dict[str, Any], logs: list[RunLog]) -> Outcome:
                 name=name,
                 trials=values["trials"],
                 jobs=values["jobs"] or len(os.sched_getaffinity(0)),
-                seconds=values["timeout"],
+                seconds=values.get("timeout"),
                 logs=logs,
                 on_change=show,
             )

@@ -23,13 +23,19 @@ import xgboost
 import flows.compare
 import flows.main
 import flows.train
+import flows.tune
 from asrl_mlflow import datasets, losses
 from asrl_mlflow.metrics import mae
 from asrl_mlflow.splits import split
 from flows.options import run
 
 ROOT = Path(__file__).parent.parent
-FLOWS = {"main": flows.main, "train": flows.train, "compare": flows.compare}
+FLOWS = {
+    "main": flows.main,
+    "train": flows.train,
+    "compare": flows.compare,
+    "tune": flows.tune,
+}
 NAMES = list(losses.LOSSES)
 
 

@@ -23,6 +23,7 @@ import asrl_mlflow
 import flows.compare
 import flows.main
 import flows.train
+import flows.tune
 
 ROOT = Path(__file__).parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -32,9 +33,27 @@ CONDA = yaml.safe_load((ROOT / "conda.yaml").read_text())
 # From the ground up; a module may import from its own floor and from those below.
 FLOORS = [
     {"errors", "losses", "residuals", "metrics", "rounds"},
-    {"names", "splits", "delimited", "tables", "columns", "catalogue", "datasets"},
-    {"training", "boosting", "tracking", "run_log", "spool"},
     {
+        "names",
+        "creation",
+        "owners",
+        "splits",
+        "delimited",
+        "tables",
+        "columns",
+        "catalogue",
+        "datasets",
+    },
+    {"training", "boosting", "tracking", "run_log", "spool", "storages", "sampler", "studies"},
+    {
+        "judging",
+        "worker",
+        "workers",
+        "study_runs",
+        "study_figures",
+        "tuning",
+        "tuner",
+        "pictures",
         "drawing",
         "loss_figures",
         "model_figures",
@@ -130,7 +149,12 @@ def test_train_has_the_signature_of_the_contract():
 
 @pytest.mark.parametrize(
     ("entry_point", "flow"),
-    [("main", flows.main), ("train", flows.train), ("compare", flows.compare)],
+    [
+        ("main", flows.main),
+        ("train", flows.train),
+        ("compare", flows.compare),
+        ("tune", flows.tune),
+    ],
 )
 def test_mlproject_offers_the_options_of_the_flow_with_their_defaults(entry_point, flow):
     offered = MLPROJECT["entry_points"][entry_point]
@@ -175,6 +199,7 @@ def test_every_dependency_and_every_exception_has_its_reason():
     bounded = [*PYPROJECT["project"]["dependencies"], *PYPROJECT["build-system"]["requires"]]
     for group in ("test", "lint"):
         bounded += PYPROJECT["dependency-groups"][group]
+    bounded += PYPROJECT["project"]["optional-dependencies"]["postgres"]
     assert len(bounds) == len(bounded) + 1, "every bound and requires-python, a line each"
     ignored = re.findall(r'^    "[A-Z]+\d*",.*$', text, flags=re.MULTILINE)
     assert len(ignored) > 10
