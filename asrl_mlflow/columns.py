@@ -15,7 +15,7 @@ from asrl_mlflow.splits import Blocks, FloatArray, Part
 # A group for each part of a split.
 _LEAST_BLOCKS = 3
 # XGBoost computes in float32, which has every integer up to here and then ever fewer.
-_EXACT_INTEGERS = 2.0**24
+_EXACT_INTEGERS, _EXACT_DOUBLES = 2.0**24, 2.0**53
 # A step of float32 that is more than this share of the target's interquartile range is felt.
 _COARSE = 0.01
 # With a larger block than a validation part should be, the parts cannot have the shares they should.
@@ -197,10 +197,12 @@ def _blurred(name: str, known: npt.NDArray[np.number]) -> list[str]:
     if np.abs(known).max() <= _EXACT_INTEGERS or not np.array_equal(known, np.floor(known)):
         return []
     distinct, told = (np.unique(values).size for values in (known, known.astype(np.float32)))
-    if told == distinct:
+    # Integers of CSV files are read as float64, which loses some of the very large ones already.
+    lost = known.dtype == np.float64 and np.abs(known).max() > _EXACT_DOUBLES
+    if told == distinct and not lost:
         return []
     line = (
-        f"{name!r}: {distinct} different integers, some above 2**24, of which XGBoost (float32) can "
-        f"tell {told} apart; if it is an id, leave it out with --drop."
+        f"{name!r}: {'integers above 2**53' if lost else f'{distinct} different integers, some above 2**24'}, "
+        f"of which XGBoost (float32) can tell {told} apart; if it is an id, leave it out with --drop."
     )
     return [line]

@@ -59,7 +59,10 @@ def loss_shape(pointwise: PointwiseLoss, reach: float, loss: str, title: str) ->
     left.plot(r, pointwise.value(r), color=COLOURS[loss], linewidth=2)
     left.set(ylabel="loss of a row")
     right.plot(r, weight, color=COLOURS[loss], linewidth=2)
-    right.set(ylabel="weight of a row (1 = full)", ylim=(0, 1.05 * max(1.0, weight.max())))
+    right.set(ylabel="weight of a row (1 = core)", ylim=(0, 1.05 * max(1.0, weight.max())))
+    if weight.max() > _FAR_APART:
+        # Beside a jump upwards the core would look as if it counted for nothing.
+        right.set(yscale="log", ylim=(weight.min() / 1.5, 1.5 * weight.max()))
     for axes in (left, right):
         _residual_axis(axes, pointwise, reach)
         _shade(axes, pointwise, reach)

@@ -6,7 +6,8 @@ import json
 import logging
 import random
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -29,6 +30,8 @@ _FORMS = "journal:PATH, sqlite:///PATH, postgresql+psycopg://... or mysql+pymysq
 # How long a process waits for others that write to the same sqlite file.
 _SQLITE_PATIENCE = 60
 _ATTEMPTS = 6
+# How a journal begins, also where it was torn at once.
+_FIRST_WORD = b'{"op_code"'
 
 
 def default_storage(tracking_uri: str) -> str:
@@ -47,8 +50,9 @@ def default_storage(tracking_uri: str) -> str:
     return f"{JOURNAL}{folder / 'asrl-studies.journal'}"
 
 
-def opened(storage: str) -> BaseStorage:
-    """An Optuna storage, its schema in place.
+@contextmanager
+def opened(storage: str) -> Iterator[BaseStorage]:
+    """An Optuna storage, its schema in place; its connections are closed at the end.
 
     Parameters
     ----------
@@ -69,12 +73,23 @@ def opened(storage: str) -> BaseStorage:
     --------
     >>> import tempfile, optuna
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     study = optuna.create_study(storage=opened(f"journal:{folder}/studies.journal"))
-    ...     study.ask().number
+    ...     with opened(f"journal:{folder}/studies.journal") as storage:
+    ...         study = optuna.create_study(storage=storage)
+    ...         study.ask().number
     0
     """
     # Its lines about every trial would run through the progress bar.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    found = _opened(storage)
+    try:
+        yield found
+    finally:
+        if isinstance(found, RDBStorage):
+            found.remove_session()
+            found.engine.dispose()
+
+
+def _opened(storage: str) -> BaseStorage:
     if storage.startswith(JOURNAL) and storage != JOURNAL:
         return _journal(Path(storage.removeprefix(JOURNAL)).absolute())
     if storage.startswith(SQLITE) and storage != SQLITE:
@@ -112,20 +127,16 @@ class _Lock(JournalFileOpenLock):
 
 def _journal(path: Path) -> JournalStorage:
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = _Lock(path)
-    lock.acquire()
-    try:
+    with locked(path):
         path.touch()
         _check_lines(path)
-    finally:
-        lock.release()
     left_behind = path.with_name(f"{path.name}.lock")
     if left_behind.is_symlink() or left_behind.exists():
         _logger.warning(
             "%s: a lock file of another program; not waited for, remove it where none runs.",
             left_behind,
         )
-    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=_Lock(path)))
 
 
 def _cut_torn_line(path: Path) -> None:
@@ -145,7 +156,7 @@ def _cut_torn_line(path: Path) -> None:
 
 def _check_lines(path: Path) -> None:
     """Cut the last line where it is no record; refuse a file with others like it."""
-    begin, bad = 0, None
+    begin, bad, last = 0, None, b""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if bad is not None:
@@ -154,11 +165,11 @@ def _check_lines(path: Path) -> None:
                     f"{bad}; restore the file, or name another with --storage."
                 )
                 raise InputError(msg)
-            if not _is_record(line):
-                bad = number
-            else:
+            if _is_record(line):
                 begin += len(line)
-    if bad is not None and begin == 0:
+            else:
+                bad, last = number, line
+    if bad is not None and begin == 0 and not last.startswith(_FIRST_WORD):
         msg = (
             f"{path}: a journal needs JSON records; got another file; name another with --storage."
         )
@@ -168,6 +179,8 @@ def _check_lines(path: Path) -> None:
 
 
 def _is_record(line: bytes) -> bool:
+    if not line.endswith(b"\n"):
+        return False
     try:
         record = json.loads(line)
     except ValueError:

@@ -151,16 +151,17 @@ def tuned(plan: Plan, values: dict[str, Any], logs: list[RunLog]) -> Outcome:
             bar.refresh()
 
         try:
-            return tune(
-                plan,
-                opened(where),
-                name=name,
-                trials=values["trials"],
-                jobs=values["jobs"] or len(os.sched_getaffinity(0)),
-                seconds=values.get("timeout"),
-                logs=logs,
-                on_change=show,
-            )
+            with opened(where) as storage:
+                return tune(
+                    plan,
+                    storage,
+                    name=name,
+                    trials=values["trials"],
+                    jobs=values["jobs"] or len(os.sched_getaffinity(0)),
+                    seconds=values.get("timeout"),
+                    logs=logs,
+                    on_change=show,
+                )
         except (StorageInternalError, SQLAlchemyError) as error:
             msg = (
                 f"The storage of study {name!r} failed: {one_line(error)}; what it holds is kept, the "

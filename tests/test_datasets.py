@@ -310,6 +310,14 @@ def test_ids_beyond_double_precision_are_counted_as_they_are(tmp_path):
     assert line.startswith("'id': 30 different integers, some above 2**24")
 
 
+def test_ids_that_not_even_float64_holds_are_no_number_of_different_ones():
+    text = "id,a,y\n" + "".join(f"{2**60 + i},{i},{i}\n" for i in range(30))
+    (line,) = datasets.load(write(text)).warnings
+    assert line.startswith(
+        "'id': integers above 2**53, of which XGBoost (float32) can tell 1 apart"
+    )
+
+
 def test_times_that_are_text_are_read_as_dates():
     days = [f"2024-01-{day:02}" for day in range(1, 31)]
     frame = pd.DataFrame({"day": days, "a": range(30), "y": range(30)})

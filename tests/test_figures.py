@@ -13,7 +13,8 @@ from matplotlib.colors import to_hex
 
 from asrl_mlflow import loss_figures, losses, model_figures, train
 from asrl_mlflow.drawing import COLOURS, REGION_COLOURS, png
-from asrl_mlflow.lab import Settings, drawn, fitted
+from asrl_mlflow.lab import Settings, fitted
+from asrl_mlflow.pictures import drawn
 from asrl_mlflow.residuals import Residuals
 from asrl_mlflow.rounds import Round
 from asrl_mlflow.splits import Part, split
@@ -250,7 +251,9 @@ def test_every_picture_can_be_drawn_whatever_the_target(loss, target):
     rounds = []
     booster = fitted(loss, parts, Settings(rounds=3), 0, rounds.append)
     prediction = booster.inplace_predict(parts.test.features)
-    pictures = dict(drawn(loss, booster, parts, prediction, rounds, rounds[-1], "title"))
+    given = (loss, booster, parts.test, prediction, rounds, rounds[-1], "title")
+    pictures = dict(drawn(*given, valid=parts.valid))
+    assert set(dict(drawn(*given, valid=None))) < set(pictures)
     assert {"predicted_against_actual", "learning_curves", "loss_shape", "residuals"} <= set(
         pictures
     )

@@ -1,0 +1,238 @@
+"""Storages of studies: which are understood, and what a kill, a full disk or a crowd leaves whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+
+from asrl_mlflow.creation import created_whole
+from asrl_mlflow.errors import InputError, StorageError
+from asrl_mlflow.storages import default_storage, opened
+
+FILES = ["journal:studies.journal", "sqlite:///studies.db"]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """An empty working folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def study_in():
+    """Open a study in a storage; storages are closed at the end."""
+    with contextlib.ExitStack() as stack:
+
+        def study(storage):
+            found = stack.enter_context(opened(storage))
+            return optuna.create_study(storage=found, study_name="s", load_if_exists=True)
+
+        yield study
+
+
+def judged(study, count):
+    for _ in range(count):
+        trial = study.ask()
+        study.tell(trial, trial.suggest_float("x", 0, 1))
+
+
+@pytest.mark.parametrize("storage", FILES)
+def test_a_study_is_found_again_by_its_name_also_from_another_folder(
+    study_in, storage, tmp_path, monkeypatch
+):
+    judged(study_in(storage), 3)
+    (tmp_path / "deep").mkdir()
+    monkeypatch.chdir(tmp_path / "deep")
+    kind, _, file = storage.rpartition("/" if "/" in storage else ":")
+    absolute = f"{kind}{'//' if 'sqlite' in kind else ':'}{tmp_path}/{file}"
+    assert len(study_in(absolute.replace("sqlite:////", "sqlite:///")).trials) == 3
+
+
+REFUSED = {
+    "no form": ("studies.db", "A storage needs the form journal:PATH, sqlite:///PATH, "),
+    "no path": ("journal:", "A storage needs the form journal:PATH, sqlite:///PATH, "),
+    "memory": ("sqlite://", "A storage needs the form journal:PATH, sqlite:///PATH, "),
+    "no URL": ("postgresql+psycopg", "A storage needs the form journal:PATH, "),
+    "no driver": ("postgresql+pg8000://u@h/d", "postgresql+pg8000://u@h/d needs a driver that is"),
+    "a file that is no journal": (
+        "journal:text",
+        "text: a journal needs a JSON record in every line; ",
+    ),
+    "a file that is no database": ("sqlite:///text", "text: must be a SQLite database; got: "),
+}
+
+
+@pytest.mark.parametrize(("storage", "line"), REFUSED.values(), ids=REFUSED)
+def test_what_is_no_storage_is_refused_in_one_line(storage, line):
+    Path("text").write_text("a,b\n1,2\n3,4\n" * 100)
+    with pytest.raises(InputError) as caught:
+        opened(storage).__enter__()
+    assert str(caught.value).removeprefix(f"{Path.cwd()}/").startswith(line)
+    assert "\n" not in str(caught.value)
+    assert Path("text").read_text() == "a,b\n1,2\n3,4\n" * 100
+
+
+def test_a_database_that_does_not_answer_is_one_line(monkeypatch):
+    monkeypatch.setattr("asrl_mlflow.storages._ATTEMPTS", 1)
+    with pytest.raises(StorageError) as caught:
+        opened("postgresql+psycopg://someone:secret@127.0.0.1:9/nowhere").__enter__()
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_the_default_lies_beside_the_tracking_store():
+    assert default_storage("sqlite:///mlflow.db") == "journal:asrl-studies.journal"
+    assert default_storage("file:///data/mlruns") == "journal:/data/mlruns/asrl-studies.journal"
+
+
+TORN = [b'{"op_code": 5, "worker_id": "a', b"\0\0\0\0", b'{"op_code": 5}', b"\xff{}\n"]
+
+
+@pytest.mark.parametrize("torn", TORN)
+@pytest.mark.parametrize("relative", [True, False])
+def test_a_torn_last_line_is_cut_off_and_kept_beside(study_in, torn, relative, tmp_path, caplog):
+    path = "j" if relative else f"{tmp_path}/j"
+    judged(study_in(f"journal:{path}"), 2)
+    whole = Path("j").read_bytes()
+    Path("j").write_bytes(whole + torn)
+    study = study_in(f"journal:{path}")
+    assert len(study.trials) == 2
+    (copy,) = Path().glob("j.torn-*")
+    assert copy.read_bytes() == torn
+    (note,) = [record.getMessage() for record in caplog.records]
+    assert "its last line was not finished" in note
+    assert copy.name in note
+    judged(study, 1)
+    assert len(study_in("journal:j").trials) == 3
+
+
+def test_a_line_torn_while_others_work_does_not_swallow_the_next_one(study_in):
+    one, other = study_in("journal:j"), study_in("journal:j")
+    judged(one, 1)
+    with Path("j").open("ab") as file:
+        file.write(b'{"op_code": 6, "tri')
+    judged(other, 1)
+    assert len(one.trials) == len(study_in("journal:j").trials) == 2
+
+
+def test_a_journal_that_is_broken_in_the_middle_is_refused_by_its_name(study_in):
+    judged(study_in("journal:j"), 2)
+    lines = Path("j").read_bytes().splitlines(keepends=True)
+    lines[2] = b"nonsense\n"
+    Path("j").write_bytes(b"".join(lines))
+    with pytest.raises(InputError, match=r"j: a journal needs .* in line 3; restore the file, or"):
+        opened("journal:j").__enter__()
+    assert Path("j").read_bytes() == b"".join(lines)
+
+
+def test_a_file_of_one_line_that_is_no_journal_is_not_cut():
+    Path("j").write_text("my only copy")
+    with pytest.raises(InputError, match="a journal needs JSON records; got another file; name"):
+        opened("journal:j").__enter__()
+    assert Path("j").read_text() == "my only copy"
+
+
+def test_a_journal_that_was_torn_in_its_first_line_begins_again(study_in):
+    Path("j").write_bytes(b'{"op_code":0,"worker_')
+    judged(study_in("journal:j"), 1)
+
+
+@pytest.mark.parametrize("as_link", [True, False])
+def test_a_stale_lock_of_another_program_is_not_waited_for(study_in, as_link, caplog):
+    lock = Path("j.lock")
+    lock.symlink_to("j") if as_link else lock.touch()
+    judged(study_in("journal:j"), 1)
+    (note,) = [record.getMessage() for record in caplog.records]
+    assert "a lock file of another program; not waited for" in note
+
+
+WORK = """
+import sys, optuna
+from asrl_mlflow.storages import opened
+with opened(sys.argv[1]) as storage:
+    study = optuna.create_study(storage=storage, study_name="s", load_if_exists=True)
+    for _ in range(int(sys.argv[2])):
+        trial = study.ask()
+        study.tell(trial, trial.suggest_float("x", 0, 1))
+"""
+
+
+def crowd(study_in, storage, processes=8, trials=4):
+    """Many processes at once on a storage that is not there yet; their error outputs."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", WORK, storage, str(trials)],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(processes)
+    ]
+    said = [process.communicate()[1] for process in started]
+    assert [process.returncode for process in started] == [0] * processes, said
+    numbers = [trial.number for trial in study_in(storage).trials]
+    assert sorted(numbers) == list(range(processes * trials))
+    return said
+
+
+@pytest.mark.parametrize("storage", FILES)
+def test_eight_processes_may_begin_at_the_same_moment(study_in, storage):
+    assert crowd(study_in, storage) == [""] * 8
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory):
+    """A PostgreSQL server of our own, by its URL."""
+    folders = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
+    path = os.pathsep.join([os.environ["PATH"], *map(str, folders)])
+    if shutil.which("initdb", path=path) is None or shutil.which("postgres", path=path) is None:
+        pytest.skip("no PostgreSQL server is installed here")
+    folder = tmp_path_factory.mktemp("postgres")
+    as_user = []
+    if os.geteuid() == 0:
+        # PostgreSQL refuses to run as root.
+        as_user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        for place in (folder, *folder.parents):
+            if place.is_relative_to("/tmp") and place != Path("/tmp"):  # noqa: S108 - pytest's own folder
+                place.chmod(0o755)
+        os.chown(folder, 65534, 65534)
+    data = folder / "data"
+    environment = {**os.environ, "PATH": path, "LC_ALL": "C"}
+    common = {"env": environment, "cwd": folder, "stdout": subprocess.DEVNULL}
+    initdb = [*as_user, "initdb", "-D", data, "-U", "asrl", "--auth=trust", "-E", "UTF8"]
+    subprocess.run(initdb, check=True, **common)
+    server = subprocess.Popen(
+        [*as_user, "postgres", "-D", data, "-k", folder, "-c", "listen_addresses="],
+        stderr=subprocess.DEVNULL,
+        **common,
+    )
+    yield f"postgresql+psycopg://asrl@/postgres?host={folder}"
+    server.send_signal(signal.SIGINT)
+    server.wait()
+
+
+def test_eight_processes_may_begin_at_the_same_moment_on_postgresql(study_in, postgres):
+    assert crowd(study_in, postgres) == [""] * 8
+
+
+def test_a_file_that_was_not_finished_does_not_count(tmp_path):
+    class Killed(BaseException):
+        pass
+
+    def killed(path):
+        path.write_text("half")
+        raise Killed
+
+    with pytest.raises(Killed):
+        created_whole(tmp_path / "file", killed)
+    assert not (tmp_path / "file").exists()
+    created_whole(tmp_path / "file", lambda path: path.write_text("whole"))
+    created_whole(tmp_path / "file", killed)
+    assert (tmp_path / "file").read_text() == "whole"
