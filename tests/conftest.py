@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import signal
+import sys
 
 import mlflow
 import numpy as np
 import pytest
 import xgboost
 
+import flows.compare
+import flows.main
+import flows.train
+import flows.tune
+from flows.options import run
+
+FLOWS = {
+    "main": flows.main,
+    "train": flows.train,
+    "compare": flows.compare,
+    "tune": flows.tune,
+}
 # One thread: the suite shares two cores with whatever else runs, and trees do not depend on it.
 PARAMS = {"max_depth": 4, "learning_rate": 0.3, "nthread": 1}
 
@@ -54,3 +68,20 @@ def dtrain(table):
     """The table as XGBoost's quantised matrix."""
     x, y = table
     return xgboost.QuantileDMatrix(x, label=y)
+
+
+@pytest.fixture
+def flow(store, monkeypatch, capsys):
+    """Call a flow as `python -m flows.<name>` does; gives exit code, output, error output."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before[signal.SIGHUP] = signal.getsignal(signal.SIGHUP)
+
+    def call(name, *options):
+        monkeypatch.setattr(sys, "argv", [name, *options])
+        with pytest.raises(SystemExit) as ended:
+            run(FLOWS[name].command)
+        return ended.value.code, *capsys.readouterr()
+
+    yield call
+    for number, handler in before.items():
+        signal.signal(number, handler)

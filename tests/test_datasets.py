@@ -311,7 +311,7 @@ def test_ids_beyond_double_precision_are_counted_as_they_are(tmp_path):
 
 
 def test_ids_that_not_even_float64_holds_are_no_number_of_different_ones():
-    text = "id,a,y\n" + "".join(f"{2**60 + i},{i},{i}\n" for i in range(30))
+    text = "id,a,y\n" + "".join(f"{2**60 + 64 * i},{i},{i}\n" for i in range(30))
     (line,) = datasets.load(write(text)).warnings
     assert line.startswith(
         "'id': integers above 2**53, of which XGBoost (float32) can tell 1 apart"

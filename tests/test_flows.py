@@ -20,40 +20,12 @@ import pandas as pd
 import pytest
 import xgboost
 
-import flows.compare
-import flows.main
-import flows.train
-import flows.tune
 from asrl_mlflow import datasets, losses
 from asrl_mlflow.metrics import mae
 from asrl_mlflow.splits import split
-from flows.options import run
 
 ROOT = Path(__file__).parent.parent
-FLOWS = {
-    "main": flows.main,
-    "train": flows.train,
-    "compare": flows.compare,
-    "tune": flows.tune,
-}
 NAMES = list(losses.LOSSES)
-
-
-@pytest.fixture
-def flow(store, monkeypatch, capsys):
-    """Call a flow as `python -m flows.<name>` does; gives exit code, output, error output."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    before[signal.SIGHUP] = signal.getsignal(signal.SIGHUP)
-
-    def call(name, *options):
-        monkeypatch.setattr(sys, "argv", [name, *options])
-        with pytest.raises(SystemExit) as ended:
-            run(FLOWS[name].command)
-        return ended.value.code, *capsys.readouterr()
-
-    yield call
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def runs(store):

@@ -1,0 +1,431 @@
+"""Tuning: a study and its runs say the same, whatever was killed; test rows are never looked at."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+from optuna.trial import TrialState
+
+from asrl_mlflow import datasets, losses, tracking, tuning
+from asrl_mlflow.judging import Judge, Pruned
+from asrl_mlflow.lab import Contamination, Settings, divide
+from asrl_mlflow.splits import Blocks, folds, joined
+from asrl_mlflow.storages import opened
+from tests.test_flows import artifacts, runs, spawn
+
+QUICK = ["--rounds=6", "--jobs=2", "--figures=false", "--study=s"]
+STORAGES = ["journal:j", "sqlite:///s.db"]
+
+
+def trials_of(storage, study="s"):
+    with opened(storage) as found:
+        return optuna.load_study(storage=found, study_name=study).get_trials()
+
+
+def check_stores_agree(store, storage, expected):
+    """Optuna's record and MLflow's runs tell one story, with so many judged trials."""
+    trials = trials_of(storage)
+    (parent,), children = runs(store)
+    states = Counter(trial.state for trial in trials)
+    assert states[TrialState.COMPLETE] + states[TrialState.PRUNED] == expected
+    assert states[TrialState.RUNNING] == 0
+    assert len({trial.number for trial in trials}) == len(trials)
+    judged = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    assert len({tuple(trial.params.values()) for trial in judged}) == expected
+    by_id = {run.info.run_id: run for run in children}
+    for trial in judged:
+        run = by_id.pop(trial.user_attrs["asrl.run_id"])
+        assert run.data.tags["asrl.trial"] == str(trial.number)
+        if trial.state == TrialState.COMPLETE:
+            assert run.info.status == "FINISHED"
+            assert run.data.metrics["objective"] == trial.value
+        else:
+            assert (run.info.status, run.data.tags["asrl.pruned"]) == ("KILLED", "true")
+    for run in by_id.values():
+        assert (run.info.status, run.data.tags["asrl.reaped"]) == ("KILLED", "true")
+    assert parent.info.status == "FINISHED"
+    return parent, trials
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_study_is_tracked_trial_by_trial_and_its_best_is_judged_once(flow, store, storage):
+    code, out, err = flow("tune", *QUICK[:2], "--study=s", "--trials=12", f"--storage={storage}")
+    assert (code, err.count("Traceback")) == (0, 0)
+    parent, trials = check_stores_agree(store, storage, 12)
+    assert parent.info.run_name == "tune s"
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    best = min(complete, key=lambda trial: trial.value)
+    metrics, tags = parent.data.metrics, parent.data.tags
+    assert (metrics["best.objective"], metrics["best.trial"]) == (best.value, best.number)
+    loss = json.loads(tags["asrl.best"])["loss"]
+    assert loss == best.user_attrs["asrl.loss"]
+    assert metrics["best.q_high"] == loss["params"]["q_high"]
+    recorded = json.loads(mlflow.artifacts.load_text(f"runs:/{parent.info.run_id}/loss.json"))
+    assert recorded["loss"] == loss
+    assert {"booster.ubj", "figures/history.png", "figures/levels.png"} <= set(
+        artifacts(store, parent.info.run_id)
+    )
+    assert f"best: {losses.from_config(loss)}, trial {best.number}, " in out
+    assert "test MAE\n"[:8] in out
+    shown = next(line for line in out.splitlines() if line.startswith("asrl_c tuned"))
+    assert float(shown.split()[2]) == pytest.approx(metrics["test.mae"], rel=1e-3)
+    assert "TPE n_startup_trials=10" in parent.data.params["tune.sampler"]
+    assert parent.data.params["tune.folds"] == "5"
+    run = store.get_run(best.user_attrs["asrl.run_id"])
+    assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert run.data.params["loss.q_high"] == str(loss["params"]["q_high"])
+    assert len(store.get_metric_history(run.info.run_id, "threshold.delta_low")) == 6
+    assert not any(key.startswith("test.") for key in run.data.metrics)
+
+
+def test_the_same_command_again_finishes_the_count_and_adds_nothing(flow, store):
+    command = ["tune", *QUICK, "--storage=journal:j"]
+    assert flow(*command, "--trials=3")[0] == 0
+    first = [trial.params for trial in trials_of("journal:j")[:3]]
+    for _ in range(2):
+        assert flow(*command, "--trials=7")[0] == 0
+        _, trials = check_stores_agree(store, "journal:j", 7)
+    assert [trial.params for trial in trials[:3]] == first
+
+
+def test_the_default_study_is_found_again_and_another_plan_is_another(flow, store):
+    command = ["tune", *QUICK[:-1], "--trials=2"]
+    names = [flow(*command, *more)[1].splitlines()[2] for more in ([], [], ["--seed=1"])]
+    assert names[0] == names[1] != names[2]
+    assert names[0].startswith("study asrl_c-diabetes-")
+    parents, _ = runs(store)
+    assert len(parents) == 2
+    assert Path("asrl-studies.journal").exists()
+
+
+REFUSED = {
+    "nothing to search": (
+        ["--loss=squared_error"],
+        "tune: tune needs something to search; 'squared_error' has no parameters; pass "
+        "--tune-booster=true, or another --loss.",
+    ),
+    "another plan under its name": (
+        ["--metric=medae"],
+        "tune: Study 's' was begun with metric=mae; got medae; give another --study a name, or leave "
+        "--study out.",
+    ),
+    "unknown loss": (["--loss=asrlc"], "tune: A loss needs one of the names asrl, asrl_c, "),
+    "no storage": (["--storage=x"], "tune: A storage needs the form journal:PATH, "),
+}
+
+
+@pytest.mark.parametrize(("options", "line"), REFUSED.values(), ids=REFUSED)
+def test_bad_input_is_one_line_and_exit_code_2(flow, store, options, line):
+    if "--metric=medae" in options:
+        assert flow("tune", *QUICK, "--trials=1")[0] == 0
+    code, _, err = flow("tune", *QUICK, "--trials=1", *options)
+    assert (code, err.count("Traceback")) == (2, 0)
+    assert err.splitlines()[-1].startswith(line)
+    assert {run.info.status for group in runs(store) for run in group} <= {"FINISHED"}
+
+
+def test_out_of_time_is_one_line_and_the_same_command_goes_on(flow, store):
+    command = ["tune", *QUICK, "--trials=2", "--storage=journal:j"]
+    code, _, err = flow(*command, "--timeout=0.001")
+    assert (code, err.count("Traceback")) == (2, 0)
+    assert err.startswith(
+        "tune: Study 's' has no complete trial; the same command goes on with it;"
+    )
+    assert flow(*command)[0] == 0
+    check_stores_agree(store, "journal:j", 2)
+
+
+def test_ten_failures_in_a_row_end_the_study_with_their_reason(flow, store):
+    pd.DataFrame({"a": np.arange(90.0), "y": np.arange(90.0) % 13 * 1e30}).to_csv(
+        "huge.csv", index=False
+    )
+    code, _, err = flow("tune", *QUICK, "--data=huge.csv", "--storage=journal:j")
+    assert code == 2
+    assert err.splitlines()[-1].startswith(
+        "tune: Study 's' ended as 10 trials in a row failed; the last: train needs a target whose "
+    )
+    trials = trials_of("journal:j")
+    assert {trial.state for trial in trials} <= {TrialState.FAIL, TrialState.WAITING}
+    parents, children = runs(store)
+    assert [parent.info.status for parent in parents] == ["FAILED"]
+    statuses = Counter(child.info.status for child in children)
+    # The other worker may have been at one more.
+    assert statuses["FAILED"] in (10, 11)
+    assert set(statuses) <= {"FAILED", "KILLED"}
+
+
+@pytest.fixture
+def plan():
+    """A quick study of the embedded table."""
+    return tuning.Plan(
+        loss=losses.ContinuousASRL,
+        table=datasets.load(),
+        metric="mae",
+        seed=0,
+        settings=Settings(rounds=6, figures=False),
+        contamination=Contamination(),
+        tune_booster=False,
+    )
+
+
+def test_a_failing_trial_does_not_end_the_study(plan, store, monkeypatch):
+    class OneFails(tuning.Plan):
+        def candidate(self, point):
+            loss, params = super().candidate(point)
+            return loss, params | ({"max_depth": -5} if loss == losses.ContinuousASRL() else {})
+
+    plan = OneFails(**vars(plan))
+    logs = []
+    with opened("journal:j") as storage:
+        outcome = tuning.tune(
+            plan,
+            storage,
+            name="s",
+            trials=4,
+            jobs=2,
+            seconds=None,
+            logs=logs,
+            on_change=lambda _: None,
+        )
+    assert (outcome.complete + outcome.pruned, outcome.first) == (4, None)
+    trials = trials_of("journal:j")
+    failed = [trial for trial in trials if trial.state == TrialState.FAIL]
+    assert [trial.number for trial in failed] == [0]
+    assert "max_depth" in failed[0].user_attrs["asrl.error"]
+    run = store.get_run(failed[0].user_attrs["asrl.run_id"])
+    assert run.info.status == "FAILED"
+    assert "max_depth" in run.data.tags["asrl.error"]
+
+
+def test_a_killed_worker_is_replaced_and_its_trial_done_by_another(flow, store):
+    process = spawn(
+        *("flows.tune", *QUICK, "--trials=8", "--storage=journal:j", "--rounds=400"),
+        "--early-stopping-rounds=400",
+        stderr=subprocess.PIPE,
+    )
+    wait_until(lambda: len(in_work(store)) >= 1, process)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(children[0]), signal.SIGKILL)
+    assert "Traceback" not in process.communicate()[1]
+    assert process.returncode == 0
+    _, trials = check_stores_agree(store, "journal:j", 8)
+    assert TrialState.FAIL in {trial.state for trial in trials}
+
+
+def in_work(store):
+    """Trials whose runs are open."""
+    return [run for run in runs(store)[1] if run.info.status == "RUNNING"]
+
+
+def wait_until(condition, process):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_kill_it_and_start_it_again_and_nothing_is_lost_or_done_twice(store, storage):
+    command = ["flows.tune", *QUICK, "--trials=12", f"--storage={storage}", "--rounds=60"]
+    for kill in range(3):
+        process = spawn(*command, stderr=subprocess.PIPE)
+        wait_until(lambda kill=kill: len(runs(store)[1]) > 2 * kill and in_work(store), process)
+        time.sleep(0.13 * kill)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.kill()
+        process.communicate()
+        deadline = time.monotonic() + 5
+        # Workers end when their parent is gone.
+        while any(is_running(child) for child in children):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    process = spawn(*command, stderr=subprocess.PIPE)
+    assert "Traceback" not in process.communicate()[1]
+    assert process.returncode == 0
+    _, trials = check_stores_agree(store, storage, 12)
+    assert TrialState.FAIL in {trial.state for trial in trials}
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_kills_the_runs_and_queues_the_trials(store, number):
+    process = spawn(
+        *("flows.tune", *QUICK, "--storage=journal:j", "--rounds=5000", "--trials=5"),
+        "--early-stopping-rounds=5000",
+        stderr=subprocess.PIPE,
+    )
+    wait_until(lambda: len(in_work(store)) == 2, process)
+    process.send_signal(number)
+    started = time.monotonic()
+    _, err = process.communicate()
+    assert time.monotonic() - started < 20  # no more than a guard against a hang
+    assert process.returncode == 128 + number
+    assert "Traceback" not in err
+    assert f"tune: Interrupted by {signal.Signals(number).name}; " in err
+    parents, children = runs(store)
+    assert {run.info.status for run in parents + children} == {"KILLED"}
+    trials = trials_of("journal:j")
+    begun = [trial.params for trial in trials if trial.state == TrialState.FAIL]
+    queued = [
+        trial.system_attrs["fixed_params"] for trial in trials if trial.state == TrialState.WAITING
+    ]
+    assert len(begun) == 2
+    assert all(params in queued for params in begun)
+
+
+def test_several_commands_share_a_study(store):
+    command = ["flows.tune", *QUICK, "--trials=20", "--storage=sqlite:///s.db"]
+    processes = [spawn(*command, stderr=subprocess.PIPE) for _ in range(3)]
+    said = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 3, said
+    check_stores_agree(store, "sqlite:///s.db", 20)
+
+
+def test_what_a_kill_left_between_optuna_and_mlflow_is_set_right(flow, store):
+    command = ["tune", *QUICK, "--storage=journal:j"]
+    assert flow(*command, "--trials=3")[0] == 0
+    parent, trials = check_stores_agree(store, "journal:j", 3)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    owner = {**json.loads(parent.data.tags["asrl.owner"]), "pid": dead.pid}
+    # As if it had been killed after telling Optuna and before ending the run,
+    told = trials[0].user_attrs["asrl.run_id"]
+    store.update_run(told, status="RUNNING")
+    store.set_tag(told, "asrl.owner", json.dumps(owner))
+    # and another before it could write into the trial that it had opened a run,
+    tags = {"asrl.study": "s", "asrl.owner": json.dumps(owner)}
+    child = tracking.begin(
+        "left", flow="tune", parent=parent.info.run_id, tags={**tags, "asrl.trial": "99"}
+    )
+    # and a third before it could propose its run as the parent.
+    orphan = store.create_run(parent.info.experiment_id, tags=tags)
+    assert flow(*command, "--trials=3")[0] == 0
+    check_stores_agree(store, "journal:j", 3)
+    assert store.get_run(child.run_id).data.tags["asrl.reaped"] == "true"
+    assert store.get_run(orphan.info.run_id).info.lifecycle_stage == "deleted"
+
+
+def test_a_project_run_becomes_the_parent_and_a_second_one_links_to_it(flow, store, monkeypatch):
+    project = {"mlflow.project.entryPoint": "tune"}
+    ids = [store.create_run("0", tags=project).info.run_id for _ in range(2)]
+    for run_id, trials in zip(ids, (2, 4), strict=True):
+        monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+        assert flow("tune", *QUICK, "--storage=journal:j", f"--trials={trials}")[0] == 0
+    assert len(trials_of("journal:j")) >= 4
+    children = [run for run in runs(store)[1] if run.data.tags["mlflow.parentRunId"] == ids[0]]
+    assert len(children) >= 4
+    assert store.get_run(ids[1]).data.tags["asrl.study_run"] == ids[0]
+
+
+def test_the_parent_in_another_store_is_one_line(flow, store):
+    assert flow("tune", *QUICK, "--storage=journal:j", "--trials=1")[0] == 0
+    (parent,), _ = runs(store)
+    store.delete_run(parent.info.run_id)
+    Path("mlflow.db").rename("elsewhere.db")
+    mlflow.set_tracking_uri(f"sqlite:///{Path.cwd()}/other.db")
+    code, _, err = flow("tune", *QUICK, "--storage=journal:j", "--trials=1")
+    assert code == 3
+    assert err.splitlines()[-1].startswith(
+        f"tune: The tracking store must have the run {parent.info.run_id}; got "
+    )
+
+
+def test_the_booster_is_searched_too_where_asked(flow, store):
+    options = ["--loss=squared_error", "--tune-booster=true", "--storage=journal:j"]
+    assert flow("tune", *QUICK, *options, "--trials=3")[0] == 0
+    parent, trials = check_stores_agree(store, "journal:j", 3)
+    assert set(trials[0].params) == set(tuning.BOOSTER_SPACE)
+    assert trials[0].params["max_depth"] == 6
+    run = store.get_run(trials[1].user_attrs["asrl.run_id"])
+    assert float(run.data.params["booster.lambda"]) == trials[1].params["lambda"]
+    assert parent.data.metrics["best.max_depth"] >= 3
+
+
+@pytest.mark.parametrize("folds_", [1, 5])
+def test_the_tuner_is_given_no_test_row(plan, folds_, monkeypatch):
+    monkeypatch.setattr(tuning, "ROWS_FOR_ONE_SPLIT", 5000 if folds_ == 5 else 0)
+    parts = divide(plan.table, 0, plan.contamination)
+    contest = plan.contest(parts)
+    assert len(contest.folds) == folds_
+    given = pd.concat(
+        [part.features.assign(y=part.target) for pair in contest.folds for part in pair]
+    ).drop_duplicates()
+    test = parts.test.features.assign(y=parts.test.target)
+    assert given.merge(test, how="inner").empty
+    known = joined(parts.train, parts.valid)
+    assert len(given) == len(known)
+    if folds_ == 5:
+        judged = sum(len(judged) for _, judged in contest.folds)
+        assert judged == len(known)
+
+
+@pytest.mark.parametrize("kind", ["rows", "groups", "time"])
+def test_folds_part_no_group_and_never_learn_from_the_future(plan, kind):
+    rows = plan.table.rows
+    codes = np.arange(len(rows)) // 7
+    if kind != "rows":
+        rows = dataclasses.replace(rows, blocks=Blocks(codes, in_time=kind == "time"))
+    marked = dataclasses.replace(rows, target=codes.astype(float))
+    pairs = folds(marked, 5, seed=3)
+    assert len(pairs) == 5
+    for learned, judged in pairs:
+        if kind != "rows":
+            assert not set(learned.target) & set(judged.target)
+        if kind == "time":
+            assert learned.target.max() < judged.target.min()
+
+
+def test_a_verdict_is_the_mean_over_the_folds_at_the_rounds_that_are_kept(plan):
+    contest = plan.contest(divide(plan.table, 0, plan.contamination))
+    told, asked = [], []
+    loss = losses.ContinuousASRL()
+    verdict = Judge(contest).judge(
+        loss, {}, lambda *round_: told.append(round_), lambda *step: asked.append(step) or True
+    )
+    assert len(told) == 5 * 6
+    ends = [metrics["valid.mae"] for number, metrics in told if number == 5]
+    assert verdict.value == pytest.approx(np.mean(ends), rel=1e-12)
+    assert verdict.rounds == 6
+    assert [step for step, _ in asked] == list(contest.steps) == [1, 3, 6, 12, 18, 24]
+    assert asked[-1][1] == pytest.approx(np.mean(ends[:4]))
+    with pytest.raises(Pruned):
+        Judge(contest).judge(loss, {}, lambda *_: None, lambda step, _: step < 12)
+    early = dataclasses.replace(contest, rounds=300, early_stopping_rounds=5)
+    shorter = Judge(early).judge(loss, {}, lambda *_: None, lambda *_: True)
+    assert shorter.rounds < 300
+    assert shorter.value < verdict.value
+
+
+def test_main_tunes_both_forms_of_asrl(flow, store):
+    for _ in range(2):
+        code, out, _ = flow("main", "--trials=2", "--figures=false")
+        assert code == 0
+        names = [line.split("  ")[0] for line in out.splitlines()]
+        assert {"asrl tuned", "asrl_c tuned", "asrl_c", "squared_error"} <= set(names)
+    parents, _ = runs(store)
+    assert [parent.info.run_name for parent in parents] == ["main diabetes"] * 2
+    one, other = (parent.data.tags["asrl.study.asrl_c"] for parent in parents)
+    assert one == other
+    study = store.get_run(one)
+    assert study.info.run_name.startswith("tune asrl_c-diabetes-")
+    assert study.info.status == "FINISHED"
