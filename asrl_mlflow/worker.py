@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
@@ -32,6 +33,11 @@ def main() -> None:
     # Whatever a library prints must not run into the messages.
     os.dup2(2, 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    with suppress(EOFError, OSError):  # the parent is gone
+        _serve(inbox, outbox)
+
+
+def _serve(inbox: Connection, outbox: Connection) -> None:
     judge = Judge(inbox.recv())
     outbox.send(("ready",))
     said: SimpleQueue[Any] = SimpleQueue()
@@ -78,6 +84,9 @@ def _judged(
 
     try:
         verdict = judge.judge(from_config(loss), params, on_round, keep)
+    except OSError:
+        # Not the trial's: the parent is gone.
+        raise
     except Pruned:
         send_rounds()
         return ("pruned",)
