@@ -82,15 +82,17 @@ def _lightgbm(objective: str, parameter: str | None = None) -> Any:  # noqa: ANN
         }
         if parameter:
             params[parameter] = point[parameter]
-        data = lightgbm.Dataset(learned.features, learned.target)
+        # Their robust losses begin far from a target far from 0, and would spend their rounds walking.
+        center = np.median(learned.target)
+        data = lightgbm.Dataset(learned.features, learned.target - center)
         stop: list[Any] = []
         valid: list[Any] = []
         if judged is not None:
-            valid = [lightgbm.Dataset(judged.features, judged.target, reference=data)]
+            valid = [lightgbm.Dataset(judged.features, judged.target - center, reference=data)]
             stop = [lightgbm.early_stopping(20, verbose=False)]
         model: Any = lightgbm.train(params, data, rounds, valid_sets=valid, callbacks=stop)
         kept = model.best_iteration or rounds
-        return lambda part: model.predict(part.features, num_iteration=kept), kept
+        return lambda part: center + model.predict(part.features, num_iteration=kept), kept
 
     return fit
 
@@ -112,9 +114,10 @@ def _catboost(
         allow_writing_files=False,
         early_stopping_rounds=20 if judged is not None else None,
     )
-    eval_set = None if judged is None else (judged.features, judged.target)
-    model.fit(learned.features, learned.target, eval_set=eval_set)
-    return lambda part: model.predict(part.features), model.tree_count_
+    center = np.median(learned.target)
+    eval_set = None if judged is None else (judged.features, judged.target - center)
+    model.fit(learned.features, learned.target - center, eval_set=eval_set)
+    return lambda part: center + model.predict(part.features), model.tree_count_
 
 
 def _scaled(name: str) -> Callable[[float], SearchSpace]:
