@@ -239,8 +239,10 @@ def begin(name: str, *, flow: str, parent: str, tags: Mapping[str, str]) -> RunL
     every = _tags(flow, {**tags, MLFLOW_PARENT_RUN_ID: parent})
     client = mlflow.MlflowClient()
     try:
-        experiment = client.get_run(parent).info.experiment_id
-        made = client.create_run(experiment, tags=resolve_tags(every), run_name=name)
+        # There may be hundreds of them: a store that has gone shall not cost minutes each time.
+        with few_retries():
+            experiment = client.get_run(parent).info.experiment_id
+            made = client.create_run(experiment, tags=resolve_tags(every), run_name=name)
     except Exception as error:  # noqa: BLE001 - every store fails in its own way
         return _unmade(error, name, every, None)
     return RunLog(made.info.run_id)

@@ -39,7 +39,7 @@ from asrl_mlflow.study_runs import (
 )
 from asrl_mlflow.workers import Worker
 
-_FAILURES_IN_A_ROW = 10
+_FAILURES_IN_A_ROW = _DEATHS_IN_A_ROW = 10
 _SECONDS_BETWEEN_LOOKS = 0.5
 
 
@@ -87,6 +87,7 @@ class Tuner:
     _starting: list[Worker] = field(default_factory=list)
     _ended: list[tuple[_Attempt, str, list[Any]]] = field(default_factory=list)
     _failed_in_a_row: int = 0
+    _died_in_a_row: int = 0
 
     def run(
         self,
@@ -218,6 +219,7 @@ class Tuner:
             return False
         del self._busy[worker]
         self._idle.append(worker)
+        self._died_in_a_row = 0
         self._ended.append((attempt, kind, told))
         return True
 
@@ -265,13 +267,18 @@ class Tuner:
     def _bury(self, worker: Worker) -> None:
         """A worker died: its trial goes back, another takes its place."""
         worker.close()
-        if worker in self._starting:
-            msg = "A worker process ended before its first trial; see above for its reason."
-            raise RuntimeError(msg)
-        if worker in self._idle:
-            self._idle.remove(worker)
-        else:
+        if worker in self._busy:
             self._give_back(worker)
+        for living in (self._starting, self._idle):
+            if worker in living:
+                living.remove(worker)
+        self._died_in_a_row += 1
+        if self._died_in_a_row == _DEATHS_IN_A_ROW:
+            msg = (
+                f"tune needs worker processes that live; got {_DEATHS_IN_A_ROW} in a row that died; "
+                "give it fewer --jobs, or more memory."
+            )
+            raise InputError(msg)
         self._start(1)
 
     def _give_back(self, worker: Worker) -> None:

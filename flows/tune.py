@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import click
+import joblib
 import mlflow
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
@@ -157,7 +157,7 @@ def tuned(plan: Plan, values: dict[str, Any], logs: list[RunLog]) -> Outcome:
                     storage,
                     name=name,
                     trials=values["trials"],
-                    jobs=values["jobs"] or len(os.sched_getaffinity(0)),
+                    jobs=values["jobs"] or joblib.cpu_count(),
                     seconds=values.get("timeout"),
                     logs=logs,
                     on_change=show,
