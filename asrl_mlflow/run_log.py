@@ -69,6 +69,7 @@ class RunLog:
         self._client = mlflow.MlflowClient()
         self._waiting: list[list[Any]] = []
         self._lock = threading.Lock()
+        self._sending = threading.Lock()
         self._closing = threading.Event()
         self._sender: threading.Thread | None = None
         self._sender_error: OSError | None = None
@@ -141,6 +142,11 @@ class RunLog:
             self._sender = threading.Thread(target=self._keep_sending, daemon=True)
             self._sender.start()
 
+    def flush(self) -> None:
+        """Send what is waiting; afterwards the store, or the spool file, has all that was told."""
+        with self._sending:
+            self._send_waiting()
+
     def close(self, status: str) -> None:
         """Send what is left and end the run."""
         self._closing.set()
@@ -149,7 +155,7 @@ class RunLog:
                 self._sender.join()
             if self._sender_error is not None:
                 raise self._sender_error
-            self._send_waiting()
+            self.flush()
             self._send("status", status)
         finally:
             # MLflow's notion of the active run ends too, also where the store no longer answers.
@@ -162,7 +168,7 @@ class RunLog:
         pause = _SECONDS_TO_FIRST_BATCH
         try:
             while not self._closing.wait(pause):
-                self._send_waiting()
+                self.flush()
                 pause = min(2 * pause, _SECONDS_BETWEEN_BATCHES)
         except OSError as error:
             # A thread cannot raise where it would be heard: `close` does.

@@ -7,7 +7,6 @@ points is tried, who of those that found one place left has it.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +35,8 @@ JUDGED = (TrialState.COMPLETE, TrialState.PRUNED)
 SECONDS_BETWEEN_LEASES, SECONDS_OF_SILENCE = 10.0, 60.0
 # Between a trial's creation and its owner's name in it there are milliseconds.
 _SECONDS_WITHOUT_OWNER = 10.0
+
+_FEWEST_FOR_IMPORTANCE = 8
 
 PRUNER: Mapping[str, Any] = {"n_startup_trials": 10, "n_warmup_steps": 0, "n_min_trials": 5}
 
@@ -259,12 +260,12 @@ class Study:
 
     def importance(self) -> dict[str, float]:
         """How much each parameter moved the value, a share of 1; empty where that cannot be told."""
+        if len(self.trials(TrialState.COMPLETE)) < _FEWEST_FOR_IMPORTANCE:
+            return {}
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                return optuna.importance.get_param_importances(self._study)
-        except (ValueError, RuntimeError):
-            # Too few complete trials, or all with one value.
+            return optuna.importance.get_param_importances(self._study)
+        except RuntimeError:
+            # All trials have the same value.
             return {}
 
     def _tell(self, number: int, state: TrialState, value: float | None = None) -> bool:

@@ -228,6 +228,8 @@ class Tuner:
         while self._ended:
             attempt, kind, told = self._ended.pop(0)
             attempt.send(1)
+            # Before Optuna hears of it: a run that it counts as complete has all its rounds.
+            attempt.log.flush()
             if kind == "done":
                 self._complete(attempt.trial, attempt.log, *told)
             elif kind == "pruned":

@@ -13,7 +13,7 @@ from asrl_mlflow.run_log import RunLog
 from asrl_mlflow.tuning import Plan
 from flows.compare import compare
 from flows.options import DATA, FIGURES, dataset, option, options, run
-from flows.tune import EARLY_STOPPING_ROUNDS, STORAGE, tuned
+from flows.tune import EARLY_STOPPING_ROUNDS, STORAGE, tell_choice, tuned
 
 TUNED = (ASRL, ContinuousASRL)
 
@@ -50,6 +50,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
                 tune_booster=False,
             )
             outcome = tuned(plan, values, logs)
+            tell_choice(plan, outcome)
             parent.tags({f"asrl.study.{loss.name}": outcome.run_id})
             yield table.name, f"{loss.name} tuned", outcome.result
 

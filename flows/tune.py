@@ -118,7 +118,8 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     tell(table)
     logs: list[RunLog] = []
     outcome = tuned(plan, values, logs)
-    tell_outcome(plan, outcome)
+    tell_choice(plan, outcome)
+    _tell_scores(outcome)
     return ending(logs)
 
 
@@ -170,19 +171,23 @@ def tuned(plan: Plan, values: dict[str, Any], logs: list[RunLog]) -> Outcome:
             raise StorageError(msg) from error
 
 
-def tell_outcome(plan: Plan, outcome: Outcome) -> None:
-    """The summary of a study."""
-    best, name = outcome.best, f"{outcome.loss.name} tuned"
-    scores = {key: [value] for key, value in outcome.result.metrics.items()}
-    summary = report.summary_table({name: {**scores, "seconds": [outcome.result.seconds]}})
+def tell_choice(plan: Plan, outcome: Outcome) -> None:
+    """What a study chose, and by what."""
+    best = outcome.best
     judged = "cross-validated" if plan.folds > 1 else "on the validation rows"
     untuned = "" if outcome.first is None else f"; with its defaults {outcome.first:.5g}"
     click.echo(
         f"\nstudy {outcome.study}: {outcome.complete} trials complete, {outcome.pruned} pruned\n"
         f"best: {outcome.loss}, trial {best.number}, {best.rounds} rounds\n"
-        f"{plan.metric} {judged}: {best.value:.5g}{untuned}{plan.contamination.told()}\n\n"
-        f"{summary}\n\n{report.RECALL_NOTE}"
+        f"{plan.metric} {judged}: {best.value:.5g}{untuned}{plan.contamination.told()}"
     )
+
+
+def _tell_scores(outcome: Outcome) -> None:
+    scores = {key: [value] for key, value in outcome.result.metrics.items()}
+    seconds = [outcome.result.seconds]
+    summary = report.summary_table({f"{outcome.loss.name} tuned": {**scores, "seconds": seconds}})
+    click.echo(f"\n{summary}\n\n{report.RECALL_NOTE}")
 
 
 if __name__ == "__main__":

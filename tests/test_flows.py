@@ -50,13 +50,12 @@ def download(run_id, path, folder):
 
 
 def test_main_compares_every_loss_and_says_where_to_look(flow, store):
-    code, out, err = flow("main")
+    code, out, err = flow("main", "--trials=1")
     assert (code, err.count("Traceback")) == (0, 0)
-    table = [
-        line.split() for line in out.splitlines() if line.split()[:1] and line.split()[0] in NAMES
-    ]
-    assert sorted(row[0] for row in table) == sorted(NAMES)
-    scores = [float(row[1]) for row in table]
+    lines = [line for line in out.splitlines() if line.split()[:1] and line.split()[0] in NAMES]
+    table = {line[:16].strip(): line[16:].split() for line in lines}
+    assert set(table) == {*NAMES, "asrl tuned", "asrl_c tuned"}
+    scores = [float(row[0]) for row in table.values()]
     assert scores == sorted(scores)
     assert "loss            test MAE  test RMSE  test R2  recall  seconds" in out
     assert "recall: share of the test rows above the median target" in out
@@ -64,17 +63,30 @@ def test_main_compares_every_loss_and_says_where_to_look(flow, store):
     assert out.splitlines()[-1].startswith("See every run: ")
     parents, children = runs(store)
     assert [parent.info.run_name for parent in parents] == ["main diabetes"]
-    assert {child.info.run_name for child in children} == set(NAMES)
+    belongs = {child.info.run_id: child.data.tags["mlflow.parentRunId"] for child in children}
+    by_name = {
+        child.info.run_name: child
+        for child in children
+        if belongs[child.info.run_id] == parents[0].info.run_id
+    }
+    studies = {name: child for name, child in by_name.items() if name.startswith("tune ")}
+    assert set(by_name) - set(studies) == set(NAMES)
+    assert len(studies) == 2
+    for study in studies.values():
+        loss = study.data.params["loss.name"]
+        assert parents[0].data.tags[f"asrl.study.{loss}"] == study.info.run_id
+        assert study.info.run_id in belongs.values()
+        shown = float(table[f"{loss} tuned"][0])
+        assert study.data.metrics["test.mae"] == pytest.approx(shown, rel=1e-3)
     assert {run.info.status for run in parents + children} == {"FINISHED"}
     assert artifacts(store, parents[0].info.run_id) == [
         "comparison.json",
         "comparison.txt",
         "figures/metrics.png",
     ]
-    by_loss = {row[0]: row[1] for row in table}
-    for child in children:
-        shown = float(by_loss[child.info.run_name])
-        assert child.data.metrics["test.mae"] == pytest.approx(shown, rel=1e-3)
+    for name in NAMES:
+        shown = float(table[name][0])
+        assert by_name[name].data.metrics["test.mae"] == pytest.approx(shown, rel=1e-3)
 
 
 def test_a_tracked_run_holds_what_the_contract_names(flow, store, tmp_path):
@@ -381,7 +393,7 @@ def test_a_part_without_a_row_that_counts_is_one_line_and_exit_code_2(flow, stor
 
 def test_a_store_that_does_not_answer_is_one_line_and_exit_code_3(flow):
     mlflow.set_tracking_uri("http://127.0.0.1:9")
-    code, out, err = flow("main")
+    code, out, err = flow("main", "--trials=1")
     assert (code, out, err.count("\n")) == (3, "", 1)
     assert err.startswith("main: The tracking store must answer before anything is trained")
 
@@ -394,7 +406,7 @@ def test_a_run_or_experiment_that_is_not_there_is_one_line_and_exit_code_3(
 ):
     monkeypatch.setattr("asrl_mlflow.tracking._ATTEMPTS", 1)
     monkeypatch.setenv(variable, value)
-    code, _, err = flow("main")
+    code, _, err = flow("main", "--trials=1")
     assert (code, err.count("\n")) == (3, 1)
 
 

@@ -212,8 +212,8 @@ def test_a_failing_trial_does_not_end_the_study(plan, store, monkeypatch):
 
 def test_a_killed_worker_is_replaced_and_its_trial_done_by_another(flow, store):
     process = spawn(
-        *("flows.tune", *QUICK, "--trials=8", "--storage=journal:j", "--rounds=400"),
-        "--early-stopping-rounds=400",
+        *("flows.tune", *QUICK, "--trials=6", "--storage=journal:j", "--rounds=200"),
+        "--early-stopping-rounds=200",
         stderr=subprocess.PIPE,
     )
     wait_until(lambda: len(in_work(store)) >= 1, process)
@@ -221,7 +221,7 @@ def test_a_killed_worker_is_replaced_and_its_trial_done_by_another(flow, store):
     os.kill(int(children[0]), signal.SIGKILL)
     assert "Traceback" not in process.communicate()[1]
     assert process.returncode == 0
-    _, trials = check_stores_agree(store, "journal:j", 8)
+    _, trials = check_stores_agree(store, "journal:j", 6)
     assert TrialState.FAIL in {trial.state for trial in trials}
 
 
@@ -238,10 +238,10 @@ def wait_until(condition, process):
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("storage", STORAGES)
-def test_kill_it_and_start_it_again_and_nothing_is_lost_or_done_twice(store, storage):
-    command = ["flows.tune", *QUICK, "--trials=12", f"--storage={storage}", "--rounds=60"]
-    for kill in range(3):
+@pytest.mark.parametrize(("storage", "kills"), zip(STORAGES, (2, 1), strict=True))
+def test_kill_it_and_start_it_again_and_nothing_is_lost_or_done_twice(store, storage, kills):
+    command = ["flows.tune", *QUICK, "--trials=10", f"--storage={storage}", "--rounds=40"]
+    for kill in range(kills):
         process = spawn(*command, stderr=subprocess.PIPE)
         wait_until(lambda kill=kill: len(runs(store)[1]) > 2 * kill and in_work(store), process)
         time.sleep(0.13 * kill)
@@ -256,7 +256,7 @@ def test_kill_it_and_start_it_again_and_nothing_is_lost_or_done_twice(store, sto
     process = spawn(*command, stderr=subprocess.PIPE)
     assert "Traceback" not in process.communicate()[1]
     assert process.returncode == 0
-    _, trials = check_stores_agree(store, storage, 12)
+    _, trials = check_stores_agree(store, storage, 10)
     assert TrialState.FAIL in {trial.state for trial in trials}
 
 
@@ -267,8 +267,7 @@ def is_running(pid):
         return False
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_kills_the_runs_and_queues_the_trials(store, number):
+def test_a_signal_kills_the_runs_and_queues_the_trials(store, number=signal.SIGTERM):
     process = spawn(
         *("flows.tune", *QUICK, "--storage=journal:j", "--rounds=5000", "--trials=5"),
         "--early-stopping-rounds=5000",
@@ -294,11 +293,11 @@ def test_a_signal_kills_the_runs_and_queues_the_trials(store, number):
 
 
 def test_several_commands_share_a_study(store):
-    command = ["flows.tune", *QUICK, "--trials=20", "--storage=sqlite:///s.db"]
-    processes = [spawn(*command, stderr=subprocess.PIPE) for _ in range(3)]
+    command = ["flows.tune", *QUICK, "--trials=12", "--storage=sqlite:///s.db"]
+    processes = [spawn(*command, stderr=subprocess.PIPE) for _ in range(2)]
     said = [process.communicate()[1] for process in processes]
-    assert [process.returncode for process in processes] == [0] * 3, said
-    check_stores_agree(store, "sqlite:///s.db", 20)
+    assert [process.returncode for process in processes] == [0] * 2, said
+    check_stores_agree(store, "sqlite:///s.db", 12)
 
 
 def test_what_a_kill_left_between_optuna_and_mlflow_is_set_right(flow, store):
@@ -416,16 +415,13 @@ def test_a_verdict_is_the_mean_over_the_folds_at_the_rounds_that_are_kept(plan):
     assert shorter.value < verdict.value
 
 
-def test_main_tunes_both_forms_of_asrl(flow, store):
-    for _ in range(2):
-        code, out, _ = flow("main", "--trials=2", "--figures=false")
-        assert code == 0
-        names = [line.split("  ")[0] for line in out.splitlines()]
-        assert {"asrl tuned", "asrl_c tuned", "asrl_c", "squared_error"} <= set(names)
-    parents, _ = runs(store)
+def test_a_second_main_goes_on_with_the_studies_of_the_first(flow, store):
+    for trials in (1, 2):
+        code, out, _ = flow("main", f"--trials={trials}", "--figures=false")
+        assert (code, "asrl_c tuned" in out) == (0, True)
+    parents, children = runs(store)
     assert [parent.info.run_name for parent in parents] == ["main diabetes"] * 2
     one, other = (parent.data.tags["asrl.study.asrl_c"] for parent in parents)
     assert one == other
-    study = store.get_run(one)
-    assert study.info.run_name.startswith("tune asrl_c-diabetes-")
-    assert study.info.status == "FINISHED"
+    assert store.get_run(one).info.status == "FINISHED"
+    assert sum(child.data.tags["mlflow.parentRunId"] == one for child in children) == 2
