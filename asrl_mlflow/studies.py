@@ -263,7 +263,8 @@ class Study:
         if len(self.trials(TrialState.COMPLETE)) < _FEWEST_FOR_IMPORTANCE:
             return {}
         try:
-            return optuna.importance.get_param_importances(self._study)
+            evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+            return optuna.importance.get_param_importances(self._study, evaluator=evaluator)
         except RuntimeError:
             # All trials have the same value.
             return {}

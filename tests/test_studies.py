@@ -212,6 +212,21 @@ def test_the_best_is_the_first_of_equals(join):
     assert best.loss == {"name": "huber", "params": {"delta": 1.0}}
 
 
+def test_what_mattered_is_told_once_there_is_something_to_tell(join):
+    study = join()
+    study.begin("a", STARTS)
+    for _ in range(8):
+        assert study.importance() == {}
+        finish(study, study.claim(99), 1.0)
+    assert study.importance() == {}
+    for _ in range(8):
+        trial = study.claim(99)
+        finish(study, trial, trial.params["x"])
+    shares = study.importance()
+    assert sum(shares.values()) == pytest.approx(1)
+    assert max(shares, key=shares.get) == "x"
+
+
 def test_a_watch_tells_what_has_not_changed():
     watch = Watch(0.0)
     assert not watch.is_stale("a", 1)

@@ -238,7 +238,7 @@ def wait_until(condition, process):
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize(("storage", "kills"), zip(STORAGES, (2, 1), strict=True))
+@pytest.mark.parametrize(("storage", "kills"), [("journal:j", 2), ("sqlite:///s.db", 1)])
 def test_kill_it_and_start_it_again_and_nothing_is_lost_or_done_twice(store, storage, kills):
     command = ["flows.tune", *QUICK, "--trials=10", f"--storage={storage}", "--rounds=40"]
     for kill in range(kills):
@@ -267,20 +267,20 @@ def is_running(pid):
         return False
 
 
-def test_a_signal_kills_the_runs_and_queues_the_trials(store, number=signal.SIGTERM):
+def test_a_signal_kills_the_runs_and_queues_the_trials(store):
     process = spawn(
         *("flows.tune", *QUICK, "--storage=journal:j", "--rounds=5000", "--trials=5"),
         "--early-stopping-rounds=5000",
         stderr=subprocess.PIPE,
     )
     wait_until(lambda: len(in_work(store)) == 2, process)
-    process.send_signal(number)
+    process.send_signal(signal.SIGTERM)
     started = time.monotonic()
     _, err = process.communicate()
     assert time.monotonic() - started < 20  # no more than a guard against a hang
-    assert process.returncode == 128 + number
+    assert process.returncode == 128 + signal.SIGTERM
     assert "Traceback" not in err
-    assert f"tune: Interrupted by {signal.Signals(number).name}; " in err
+    assert "tune: Interrupted by SIGTERM; " in err
     parents, children = runs(store)
     assert {run.info.status for run in parents + children} == {"KILLED"}
     trials = trials_of("journal:j")
