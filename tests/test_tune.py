@@ -141,9 +141,7 @@ def test_out_of_time_is_one_line_and_the_same_command_goes_on(flow, store):
     command = ["tune", *QUICK, "--trials=2", "--storage=journal:j"]
     code, _, err = flow(*command, "--timeout=0.001")
     assert (code, err.count("Traceback")) == (2, 0)
-    assert err.startswith(
-        "tune: Study 's' has no complete trial; the same command goes on with it;"
-    )
+    assert "tune: Study 's' has no complete trial; the same command goes on with it;" in err
     assert flow(*command)[0] == 0
     check_stores_agree(store, "journal:j", 2)
 
