@@ -6,7 +6,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -47,6 +47,8 @@ def default_storage(tracking_uri: str) -> str:
         folder = Path(tracking_uri.removeprefix(SQLITE)).parent
     elif tracking_uri.startswith("file:"):
         folder = Path(unquote(urlsplit(tracking_uri).path))
+    elif "://" not in tracking_uri:
+        folder = Path(tracking_uri)
     return f"{JOURNAL}{folder / 'asrl-studies.journal'}"
 
 
@@ -116,7 +118,12 @@ class _Lock(JournalFileOpenLock):
         holding = locked(self._path)
         holding.__enter__()
         self._holding = holding
-        _cut_torn_line(self._path)
+        try:
+            _cut_torn_line(self._path)
+        except BaseException:
+            # Nobody else would release it: this process would wait for itself.
+            self.release()
+            raise
         return True
 
     def release(self) -> None:
@@ -219,12 +226,39 @@ def _sqlite(path: Path) -> RDBStorage:
 
 def _database(url: str) -> RDBStorage:
     arguments = {"timeout": _SQLITE_PATIENCE} if url.startswith(SQLITE) else {}
-    return RDBStorage(url, engine_kwargs={"connect_args": arguments})
+    _check_own(url, arguments)
+    try:
+        return RDBStorage(url, engine_kwargs={"connect_args": arguments})
+    except RuntimeError as error:
+        msg = (
+            f"{_named(url)} must have the schema of Optuna {optuna.__version__}; got: "
+            f"{str(error).splitlines()[0]} name another with --storage."
+        )
+        raise InputError(msg) from error
+
+
+def _check_own(url: str, arguments: Mapping[str, object]) -> None:
+    """Optuna and MLflow note the version of their schemas in a table of the same name."""
+    engine = sqlalchemy.create_engine(url, connect_args=dict(arguments))
+    try:
+        tables = set(sqlalchemy.inspect(engine).get_table_names())
+    finally:
+        engine.dispose()
+    if "alembic_version" in tables and "studies" not in tables:
+        msg = (
+            f"{_named(url)}: studies need a database of their own; got one that is another "
+            "program's, such as MLflow; name another with --storage."
+        )
+        raise InputError(msg)
+
+
+def _named(url: str) -> str:
+    return sqlalchemy.make_url(url).render_as_string(hide_password=True)
 
 
 def _served(url: str) -> RDBStorage:
     try:
-        name = sqlalchemy.make_url(url).render_as_string(hide_password=True)
+        name = _named(url)
     except sqlalchemy.exc.ArgumentError as error:
         msg = f"A storage needs the form {_FORMS}; got a URL that is none; see --help."
         raise InputError(msg) from error
@@ -237,6 +271,8 @@ def _served(url: str) -> RDBStorage:
                 "'asrl-mlflow[postgres]', or the driver that the URL names."
             )
             raise InputError(msg) from error
+        except InputError:
+            raise
         except Exception as error:
             # Processes that create a schema at the same moment trip over each other, once or twice.
             if attempt == _ATTEMPTS:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import optuna
@@ -25,7 +26,7 @@ from asrl_mlflow.sampler import SeededTPE
 # Attributes of trials.
 RUN_ID, LOSS, ROUNDS, ERROR = "asrl.run_id", "asrl.loss", "asrl.rounds", "asrl.error"
 _PARENT, _KEY, _OWNER, _LEASE = "asrl.parent", "asrl.key", "asrl.owner", "asrl.lease"
-_SURPLUS, _AGAIN = "asrl.surplus", "asrl.again"
+_SURPLUS, _AGAIN, _DEATHS = "asrl.surplus", "asrl.again", "asrl.deaths"
 # Of the study.
 _DEFINITION = "asrl.definition"
 
@@ -33,12 +34,12 @@ JUDGED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 # A worker elsewhere renews its lease every so often, and is given up when it has not for so long.
 SECONDS_BETWEEN_LEASES, SECONDS_OF_SILENCE = 10.0, 60.0
-# Between a trial's creation and its owner's name in it there are milliseconds.
+# Between a trial's creation and its owner's name in it there are milliseconds, as a rule.
 _SECONDS_WITHOUT_OWNER = 10.0
 
-_FEWEST_FOR_IMPORTANCE = 8
-
-PRUNER: Mapping[str, Any] = {"n_startup_trials": 10, "n_warmup_steps": 0, "n_min_trials": 5}
+# A point that takes its worker along so often is not tried again.
+_MOST_DEATHS = 3
+FEWEST_TO_PRUNE_BY, _FEWEST_FOR_IMPORTANCE = 10, 8
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Study:
             study_name=name,
             storage=storage,
             sampler=SeededTPE(seed),
-            pruner=optuna.pruners.MedianPruner(**PRUNER),
+            pruner=optuna.pruners.NopPruner(),
             load_if_exists=True,
         )
         self._id = storage.get_study_id_from_name(name)
@@ -131,12 +132,7 @@ class Study:
             if key not in keys:
                 first = {_PARENT: parent} if known is None and index == 0 else {}
                 self._study.enqueue_trial(dict(point), user_attrs={_KEY: key, **first})
-        agreed = self.parent()
-        if agreed is None:
-            # The first point was queued by somebody who did not live to propose: so do it apart.
-            self._study.enqueue_trial({}, user_attrs={_PARENT: parent})
-            agreed = self.parent()
-        return agreed or parent
+        return self.parent() or parent
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """Trials in these states, or all of them, by number."""
@@ -170,9 +166,10 @@ class Study:
         """
         if len(self.trials(*JUDGED, TrialState.RUNNING)) >= trials:
             return None
-        trial = self._study.ask(self._space)
-        self._mine[trial.number] = trial
+        trial = None
         try:
+            trial = self._study.ask(self._space)
+            self._mine[trial.number] = trial
             trial.set_user_attr(_OWNER, vars(self._owner))
             # Whoever has a lower number was first, also where we looked before he was there.
             earlier = [other for other in self.trials() if other.number < trial.number]
@@ -188,7 +185,8 @@ class Study:
             self._tell(trial.number, TrialState.FAIL)
         except UpdateFinishedTrialError:
             # Somebody took us for dead.
-            del self._mine[trial.number]
+            if trial is not None:
+                self._mine.pop(trial.number, None)
         return None
 
     def note(self, trial: Trial, attributes: Mapping[str, Any]) -> bool:
@@ -200,13 +198,27 @@ class Study:
             return False
         return True
 
+    def noted(self, trial: Trial, attribute: str) -> Any:  # noqa: ANN401 - whatever JSON was noted
+        """An attribute of a trial as it stands now, whoever wrote it."""
+        return self._storage.get_trial(self._trial_id(trial.number)).user_attrs.get(attribute)
+
     def is_worth_it(self, trial: Trial, step: int, value: float) -> bool:
-        """Record an intermediate value; False where the trial should be pruned."""
+        """Record an intermediate value; False where the trial should be pruned.
+
+        It should where it is worse than the median of the judged trials at the same step. (Optuna's
+        median pruner takes a trial's best step so far, but steps after the first fold are means
+        over more rows, no later points of one curve.)
+        """
         try:
             trial.report(value, step)
         except UpdateFinishedTrialError:
             return False
-        return not trial.should_prune()
+        others = [
+            other.intermediate_values[step]
+            for other in self.trials(*JUDGED)
+            if step in other.intermediate_values
+        ]
+        return len(others) < FEWEST_TO_PRUNE_BY or value <= median(others)
 
     def complete(self, trial: Trial, value: float) -> bool:
         """End a trial with a value; False where somebody else has ended it."""
@@ -220,9 +232,17 @@ class Study:
         """End a trial that cannot be judged; False where somebody else has ended it."""
         return self.note(trial, {ERROR: why}) and self._tell(trial.number, TrialState.FAIL)
 
+    def bury(self, number: int) -> bool:
+        """Give a trial back whose worker process died; fail it where that was not the first time."""
+        trial = self._mine[number]
+        deaths = int(trial.user_attrs.get(_DEATHS, 0)) + 1
+        if deaths == _MOST_DEATHS:
+            return self.fail(trial, f"its worker process died {deaths} times")
+        return self.note(trial, {_DEATHS: deaths}) and self.give_back(number)
+
     def give_back(self, number: int) -> bool:
         """Fail an unfinished trial and queue its point again; False where it has ended."""
-        trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
+        trial_id = self._trial_id(number)
         trial = self._storage.get_trial(trial_id)
         point = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
         try:
@@ -269,6 +289,9 @@ class Study:
             # All trials have the same value.
             return {}
 
+    def _trial_id(self, number: int) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
+
     def _tell(self, number: int, state: TrialState, value: float | None = None) -> bool:
         self._mine.pop(number, None)
         try:
@@ -298,7 +321,8 @@ class Study:
             point = trial.user_attrs.get(_AGAIN)
             key = f"again {trial.number}"
             if point and trial.state == TrialState.FAIL and key not in keys:
-                self._study.enqueue_trial(point, user_attrs={_KEY: key})
+                deaths = trial.user_attrs.get(_DEATHS, 0)
+                self._study.enqueue_trial(point, user_attrs={_KEY: key, _DEATHS: deaths})
 
 
 def _distribution(interval: Interval) -> BaseDistribution:

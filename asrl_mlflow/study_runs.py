@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from optuna.trial import FrozenTrial, TrialState
 
 from asrl_mlflow import tracking
+from asrl_mlflow.errors import StoreError
 from asrl_mlflow.losses.space import Point
 from asrl_mlflow.owners import Owner, Watch
 from asrl_mlflow.run_log import RunLog
@@ -49,13 +50,17 @@ class Runs:
             Runs that this process is at work on.
         """
         trials = None
-        for run in tracking.running(self._parent, STUDY_TAG, self._study.name):
+        for run in tracking.running(self._parent):
             run_id, tags = run.info.run_id, run.data.tags
+            if tags.get(STUDY_TAG) != self._study.name:
+                continue
             if run_id in (self._parent, *mine) or not self._is_left(run_id, tags):
                 continue
             if TRIAL_TAG not in tags:
                 # Of a process that did not live to propose it as parent.
-                RunLog(run_id).close("KILLED")
+                log = RunLog(run_id)
+                log.tags({REAPED_TAG: "true"})
+                log.close("KILLED")
                 tracking.discard(run_id, instead=self._parent)
                 continue
             # Asked for here and not before: a trial may have ended since.
@@ -108,6 +113,11 @@ def parent_run(study: Study, starts: Sequence[Point], *, flow: str) -> Iterator[
         parent = study.parent()
         if parent is None:
             proposed = stack.enter_context(tracking.run(name, flow=flow, tags=run_tags(study)))
+            if not proposed.complete:
+                msg = (
+                    f"A study needs its run in the tracking store; see {proposed.file}; try again."
+                )
+                raise StoreError(msg)
             parent = study.begin(proposed.run_id, starts)
             if parent == proposed.run_id:
                 yield proposed

@@ -39,6 +39,8 @@ from asrl_mlflow.errors import StoreError
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.run_log import RunLog, few_retries, one_line
 
+_logger = logging.getLogger(__name__)
+
 EXPERIMENT = "asrl-mlflow"
 DEFAULT_STORE = "sqlite:///mlflow.db"
 
@@ -248,15 +250,20 @@ def begin(name: str, *, flow: str, parent: str, tags: Mapping[str, str]) -> RunL
     return RunLog(made.info.run_id)
 
 
-def running(beside: str, key: str, value: str) -> list[Run]:
-    """The runs of another run's experiment that have a tag with this value and have not ended."""
+def running(beside: str) -> list[Run]:
+    """The runs of another run's experiment that have not ended; none where the store is silent."""
     client = mlflow.MlflowClient()
-    found = client.search_runs(
-        [client.get_run(beside).info.experiment_id],
-        f"tags.`{key}` = '{value}' and attributes.status = 'RUNNING'",
-        max_results=_MOST_RUNS,
-    )
-    return list(found)
+    try:
+        with few_retries():
+            experiment = client.get_run(beside).info.experiment_id
+            return list(
+                client.search_runs(
+                    [experiment], "attributes.status = 'RUNNING'", max_results=_MOST_RUNS
+                )
+            )
+    except Exception as error:  # noqa: BLE001 - every store fails in its own way
+        _logger.warning("The tracking store does not tell which runs are open: %s", one_line(error))
+        return []
 
 
 def discard(run_id: str, instead: str) -> None:
@@ -303,6 +310,7 @@ def signals_held() -> Iterator[None]:
 
     def hold(number: int, frame: FrameType | None) -> None:
         came.append((number, frame))
+        hurry()
         # Whoever insists is heard at once: a store that does not answer can take minutes.
         if len(came) > 1:
             handlers[number](number, frame)

@@ -20,7 +20,7 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.judging import Contest, Verdict
 from asrl_mlflow.losses import Loss, to_config
 from asrl_mlflow.losses.space import Point
-from asrl_mlflow.run_log import RunLog
+from asrl_mlflow.run_log import RunLog, few_retries
 from asrl_mlflow.studies import (
     ERROR,
     LOSS,
@@ -74,6 +74,8 @@ class Tuner:
         The study's run.
     params : mapping
         What every trial's run has in common.
+    logs : list of RunLog
+        The log of each run is appended as it opens.
     """
 
     study: Study
@@ -115,6 +117,17 @@ class Tuner:
         InputError
             Ten trials in a row failed.
         """
+        # There are many runs: a store that has gone shall not cost minutes each time.
+        with few_retries():
+            self._run(trials, jobs, seconds, on_change)
+
+    def _run(
+        self,
+        trials: int,
+        jobs: int,
+        seconds: float | None,
+        on_change: Callable[[Study], object],
+    ) -> None:
         deadline = time.monotonic() + (float("inf") if seconds is None else seconds)
         renewed = time.monotonic()
         runs = Runs(self.study, self.parent.run_id)
@@ -191,10 +204,13 @@ class Tuner:
                 tags={**run_tags(self.study), TRIAL_TAG: str(trial.number)},
             )
             self.logs.append(log)
-            worker = self._idle.pop()
-            self._busy[worker] = _Attempt(trial, log)
+            attempt = _Attempt(trial, log)
             log.params({**self.params, **tracking.loss_params(loss), **_booster_params(params)})
-            self.study.note(trial, {RUN_ID: log.run_id, LOSS: to_config(loss)})
+            if not self.study.note(trial, {RUN_ID: log.run_id, LOSS: to_config(loss)}):
+                self._close(attempt, "KILLED", {})
+                continue
+            worker = self._idle.pop()
+            self._busy[worker] = attempt
             worker.judge(loss, params)
 
     def _hear(self, worker: Worker) -> bool:
@@ -231,22 +247,27 @@ class Tuner:
             # Before Optuna hears of it: a run that it counts as complete has all its rounds.
             attempt.log.flush()
             if kind == "done":
-                self._complete(attempt.trial, attempt.log, *told)
+                self._complete(attempt, *told)
             elif kind == "pruned":
-                self._prune(attempt.trial, attempt.log)
+                self._prune(attempt)
             else:
-                self._fail(attempt.trial, attempt.log, *told)
+                self._fail(attempt, *told)
 
-    def _prune(self, trial: Trial, log: RunLog) -> None:
+    def _complete(self, attempt: _Attempt, verdict: Verdict) -> None:
         self._failed_in_a_row = 0
-        log.tags({PRUNED_TAG: "true"})
-        self.study.prune(trial)
-        log.close("KILLED")
+        attempt.log.metrics({OBJECTIVE: verdict.value, "best_round": verdict.rounds - 1})
+        told = self._is_ours(attempt) and self.study.note(attempt.trial, {ROUNDS: verdict.rounds})
+        told = told and self.study.complete(attempt.trial, verdict.value)
+        self._close(attempt, "FINISHED", {}, told=told)
 
-    def _fail(self, trial: Trial, log: RunLog, why: str) -> None:
-        log.tags({ERROR: why})
-        self.study.fail(trial, why)
-        log.close("FAILED")
+    def _prune(self, attempt: _Attempt) -> None:
+        self._failed_in_a_row = 0
+        told = self._is_ours(attempt) and self.study.prune(attempt.trial)
+        self._close(attempt, "KILLED", {PRUNED_TAG: "true"}, told=told)
+
+    def _fail(self, attempt: _Attempt, why: str) -> None:
+        told = self._is_ours(attempt) and self.study.fail(attempt.trial, why)
+        self._close(attempt, "FAILED", {ERROR: why}, told=told)
         self._failed_in_a_row += 1
         if self._failed_in_a_row == _FAILURES_IN_A_ROW:
             msg = (
@@ -255,22 +276,26 @@ class Tuner:
             )
             raise InputError(msg)
 
-    def _complete(self, trial: Trial, log: RunLog, verdict: Verdict) -> None:
-        self._failed_in_a_row = 0
-        log.metrics({OBJECTIVE: verdict.value, "best_round": verdict.rounds - 1})
-        noted = self.study.note(trial, {ROUNDS: verdict.rounds})
-        if noted and self.study.complete(trial, verdict.value):
-            log.close("FINISHED")
-        else:
-            # Somebody took us for dead, and the trial is queued again.
-            log.tags({REAPED_TAG: "true"})
-            log.close("KILLED")
+    def _is_ours(self, attempt: _Attempt) -> bool:
+        # On some storages two processes may take the same trial from the queue: the last word counts.
+        return bool(self.study.noted(attempt.trial, RUN_ID) == attempt.log.run_id)
+
+    @staticmethod
+    def _close(
+        attempt: _Attempt, status: str, tags: Mapping[str, str], *, told: bool = False
+    ) -> None:
+        """End a run as its trial has ended; where that was not ours to end any more, as left."""
+        attempt.log.tags(tags if told else {REAPED_TAG: "true"})
+        attempt.log.close(status if told else "KILLED")
 
     def _bury(self, worker: Worker) -> None:
         """A worker died: its trial goes back, another takes its place."""
         worker.close()
         if worker in self._busy:
-            self._give_back(worker)
+            attempt = self._busy.pop(worker)
+            attempt.send(1)
+            self.study.bury(attempt.trial.number)
+            self._close(attempt, "KILLED", {})
         for living in (self._starting, self._idle):
             if worker in living:
                 living.remove(worker)
@@ -283,19 +308,15 @@ class Tuner:
             raise InputError(msg)
         self._start(1)
 
-    def _give_back(self, worker: Worker) -> None:
-        attempt = self._busy.pop(worker)
-        attempt.send(1)
-        self.study.give_back(attempt.trial.number)
-        attempt.log.tags({REAPED_TAG: "true"})
-        attempt.log.close("KILLED")
-
     def _stop(self) -> None:
         for worker in self._workers():
             worker.close()
         self._record()
-        for worker in list(self._busy):
-            self._give_back(worker)
+        for attempt in self._busy.values():
+            attempt.send(1)
+            self.study.give_back(attempt.trial.number)
+            self._close(attempt, "KILLED", {})
+        self._busy.clear()
 
 
 def _booster_params(params: Mapping[str, Any]) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from asrl_mlflow.residuals import Residuals
 from asrl_mlflow.run_log import RunLog
 from asrl_mlflow.sampler import SAMPLER
 from asrl_mlflow.splits import Split, folds, joined
-from asrl_mlflow.studies import JUDGED, PRUNER, Best, Study
+from asrl_mlflow.studies import FEWEST_TO_PRUNE_BY, JUDGED, Best, Study
 from asrl_mlflow.study_runs import parent_run
 from asrl_mlflow.tuner import Tuner
 
@@ -104,6 +105,13 @@ class Plan:
             pairs = tuple(folds(joined(parts.train, parts.valid), self.folds, self.seed))
         else:
             pairs = ((parts.train, parts.valid),)
+        for part in itertools.chain.from_iterable(pairs):
+            if part.weight is not None and not part.weight.any():
+                msg = (
+                    f"{self.table.name}: every fold needs a row that counts; got weight "
+                    f"{self.table.roles.weight!r} 0 in all {len(part)} rows of one; split otherwise."
+                )
+                raise InputError(msg)
         return Contest(
             folds=pairs,
             # One thread: processes, not threads, share the cores.
@@ -230,7 +238,7 @@ def tune(
     study.define(plan.definition())
     with parent_run(study, plan.starts(parts), flow="tune") as parent:
         logs.append(parent)
-        parent.params(_parent_params(plan, space))
+        parent.params(_parent_params(plan, space, len(contest.folds)))
         parent.dataset(plan.table)
         tuner = Tuner(
             study,
@@ -293,16 +301,16 @@ def _finished(plan: Plan, study: Study, best: Best, parts: Split, parent: RunLog
     )
 
 
-def _parent_params(plan: Plan, space: SearchSpace) -> Mapping[str, object]:
+def _parent_params(plan: Plan, space: SearchSpace, folds_: int) -> Mapping[str, object]:
     return {
         "loss.name": plan.loss.name,
         **_booster(plan),
         **data_params(plan.table, plan.contamination),
         "seed": plan.seed,
         "tune.metric": plan.metric,
-        "tune.folds": plan.folds,
+        "tune.folds": folds_,
         "tune.sampler": f"TPE {_told(SAMPLER)} seed=({plan.seed}, trial)",
-        "tune.pruner": f"median {_told(PRUNER)}",
+        "tune.pruner": f"median of at least {FEWEST_TO_PRUNE_BY} trials",
         **{f"tune.space.{key}": _interval(interval) for key, interval in space.items()},
     }
 

@@ -7,7 +7,6 @@ standard input and output.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 import time
@@ -26,9 +25,6 @@ _SECONDS_BETWEEN_ROUNDS = 0.3
 
 def main() -> None:
     """Judge until standard input ends."""
-    # The parent hears signals of the terminal and decides.
-    for name in ("SIGINT", "SIGHUP"):
-        signal.signal(signal.Signals[name], signal.SIG_IGN)
     inbox, outbox = Connection(os.dup(0), writable=False), Connection(os.dup(1), readable=False)
     # Whatever a library prints must not run into the messages.
     os.dup2(2, 1)

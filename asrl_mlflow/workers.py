@@ -34,6 +34,8 @@ class Worker:
             [sys.executable, "-m", "asrl_mlflow.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            # Signals of the terminal are for the parent, who decides.
+            process_group=0,
             # Found where this process found it, whatever the folder.
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )

@@ -233,7 +233,9 @@ def run(command: click.Command) -> NoReturn:
     logged, 5 storage or disk, 128 + n ended by signal n.
     """
     for number in _signals():
-        signal.signal(number, _end)
+        # Under nohup a terminal that closes ends nothing.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _end)
     try:
         code = command.main(prog_name=f"python -m flows.{command.name}", standalone_mode=False)
     except click.ClickException as error:

@@ -87,6 +87,11 @@ def test_main_compares_every_loss_and_says_where_to_look(flow, store):
     for name in NAMES:
         shown = float(table[name][0])
         assert by_name[name].data.metrics["test.mae"] == pytest.approx(shown, rel=1e-3)
+    # A second one goes on with the studies of the first.
+    assert flow("main", "--trials=1", "--figures=false")[0] == 0
+    second, first = runs(store)[0]
+    for key in ("asrl.study.asrl", "asrl.study.asrl_c"):
+        assert second.data.tags[key] == first.data.tags[key]
 
 
 def test_a_tracked_run_holds_what_the_contract_names(flow, store, tmp_path):

@@ -536,7 +536,7 @@ def test_a_base_score_that_was_given_is_kept(table, dtrain):
         ),
         (
             {"metric": "rmsle"},
-            "train needs a metric out of mae, rmse, mse, medae; got 'rmsle'.",
+            "train needs a metric out of mae, rmse, mse, medae, trimmed_mae, quantile; got 'rmsle'.",
         ),
         ({"loss": "asrl_c"}, "train needs a loss, such as losses.ContinuousASRL(); got 'asrl_c'."),
         (

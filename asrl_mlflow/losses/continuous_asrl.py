@@ -125,7 +125,7 @@ class ContinuousASRL(Loss):
     @classmethod
     def starts(cls, target: Statistics) -> Sequence[Point]:  # noqa: ARG003, D102 - Loss says it
         # Clean targets want wide cores, a share s of outliers two levels just below 1 - s.
-        levels = ((0.5, 0.9), (0.7, 0.75), (0.9, 0.95), (0.85, 0.9), (0.5, 0.6), (0.3, 0.6))
+        levels = ((0.5, 0.9), (0.7, 0.75), (0.9, 0.95), (0.85, 0.9), (0.5, 0.6), (0.98, 0.99))
         return tuple({**point_of(*pair), "tail": 1.0} for pair in levels)
 
     def adapt(self, stats: Statistics) -> PointwiseContinuousASRL:

@@ -42,7 +42,7 @@ SearchSpace = Mapping[str, Interval]
 
 # Two levels as a level and the share of the room above it that the gap to the second takes, so that
 # every point is valid; logarithmic, as on spoiled targets the best gap is often tiny.
-LEVELS: SearchSpace = {"q_low": Interval(0.05, 0.95), "gap": Interval(0.01, 0.99, log=True)}
+LEVELS: SearchSpace = {"q_low": Interval(0.05, 0.99), "gap": Interval(0.01, 0.99, log=True)}
 _DIGITS = 9
 
 
