@@ -52,6 +52,20 @@ def default_storage(tracking_uri: str) -> str:
     return f"{JOURNAL}{folder / 'asrl-studies.journal'}"
 
 
+def told(storage: str) -> str:
+    """A storage as people may read it: paths absolute, without a password.
+
+    Examples
+    --------
+    >>> told("postgresql+psycopg://me:secret@host/studies")
+    'postgresql+psycopg://me:***@host/studies'
+    """
+    for kind in (JOURNAL, SQLITE):
+        if storage.startswith(kind):
+            return f"{kind}{Path(storage.removeprefix(kind)).absolute()}"
+    return _named(storage) if storage.startswith(_SERVERS) and "://" in storage else storage
+
+
 @contextmanager
 def opened(storage: str) -> Iterator[BaseStorage]:
     """An Optuna storage, its schema in place; its connections are closed at the end.

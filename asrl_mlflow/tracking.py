@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 import mlflow
-from mlflow.entities import Run
+from mlflow.entities import Run, RunData
 from mlflow.environment_variables import (
     MLFLOW_EXPERIMENT_ID,
     MLFLOW_EXPERIMENT_NAME,
@@ -248,6 +248,15 @@ def begin(name: str, *, flow: str, parent: str, tags: Mapping[str, str]) -> RunL
     except Exception as error:  # noqa: BLE001 - every store fails in its own way
         return _unmade(error, name, every, None)
     return RunLog(made.info.run_id)
+
+
+def recorded(run_id: str) -> RunData | None:
+    """What the store has of a run; None where it does not tell."""
+    try:
+        with few_retries():
+            return mlflow.get_run(run_id).data
+    except Exception:  # noqa: BLE001 - every store fails in its own way
+        return None
 
 
 def running(beside: str) -> list[Run]:

@@ -13,14 +13,15 @@ import numpy as np
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
-from asrl_mlflow import study_figures
+from asrl_mlflow import study_figures, tracking
 from asrl_mlflow.datasets import Dataset
 from asrl_mlflow.drawing import png
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.judging import Contest
-from asrl_mlflow.lab import Contamination, Result, Settings, data_params, divide, refit
+from asrl_mlflow.lab import Contamination, Settings, data_params, divide, refit
 from asrl_mlflow.losses import Loss, from_config
 from asrl_mlflow.losses.space import Interval, Point, SearchSpace
+from asrl_mlflow.metrics import METRICS
 from asrl_mlflow.residuals import Residuals
 from asrl_mlflow.run_log import RunLog
 from asrl_mlflow.sampler import SAMPLER
@@ -32,6 +33,8 @@ from asrl_mlflow.tuner import Tuner
 # Below so many rows one split is too noisy a judge.
 ROWS_FOR_ONE_SPLIT = 5_000
 FOLDS = 5
+
+_BEST = "asrl.best"
 
 # XGBoost's parameters, where they are searched too.
 BOOSTER_SPACE: SearchSpace = {
@@ -175,22 +178,25 @@ class Outcome:
         The best.
     best : Best
         Its trial.
-    first : float, optional
-        The objective of trial 0, the loss's defaults, where that was complete.
+    untuned : float, optional
+        The objective of the loss's defaults, where they were tried and complete.
     complete, pruned : int
         Trials.
-    result : Result
+    metrics : mapping of metric name to value
         On the test rows, trained anew on train and valid.
+    seconds : float
+        Of that training.
     """
 
     study: str
     run_id: str
     loss: Loss
     best: Best
-    first: float | None
+    untuned: float | None
     complete: int
     pruned: int
-    result: Result
+    metrics: Mapping[str, float]
+    seconds: float
 
 
 def tune(
@@ -265,18 +271,27 @@ def _finished(plan: Plan, study: Study, best: Best, parts: Split, parent: RunLog
     title = (
         f"{plan.loss.name} tuned on {plan.table.name}, seed {plan.seed}{plan.contamination.told()}"
     )
-    result = refit(
-        loss,
-        {**plan.settings.booster_params(plan.seed), **booster},
-        best.rounds,
-        parts,
-        parent,
-        title=title if plan.settings.figures else None,
-    )
-    numbers = {**best.loss["params"], **booster}
-    parent.metrics({"best.objective": best.value, "best.trial": best.number})
-    parent.metrics({f"best.{key}": float(value) for key, value in numbers.items()})
-    parent.tags({"asrl.best": json.dumps({"loss": best.loss, "booster": booster})})
+    told = json.dumps({"loss": best.loss, "booster": booster})
+    known = tracking.recorded(parent.run_id)
+    if known is not None and known.tags.get(_BEST) == told:
+        # It was judged before, and shall be once.
+        metrics = {name: known.metrics[f"test.{name}"] for name in METRICS}
+        seconds = known.metrics["fit_seconds"]
+    else:
+        result = refit(
+            loss,
+            {**plan.settings.booster_params(plan.seed), **booster},
+            best.rounds,
+            parts,
+            parent,
+            title=title if plan.settings.figures else None,
+        )
+        metrics, seconds = dict(result.metrics), result.seconds
+        numbers = {**best.loss["params"], **booster}
+        parent.metrics({"best.objective": best.value, "best.trial": best.number})
+        parent.metrics({f"best.{key}": float(value) for key, value in numbers.items()})
+        parent.flush()
+        parent.tags({_BEST: told})
     judged = study.trials(*JUDGED)
     complete = [trial for trial in judged if trial.state == TrialState.COMPLETE]
     if plan.settings.figures:
@@ -288,16 +303,21 @@ def _finished(plan: Plan, study: Study, best: Best, parts: Split, parent: RunLog
         for file, figure in pictures.items():
             if figure is not None:
                 parent.artifact(f"figures/{file}.png", png(figure))
-    first = next((trial.values[0] for trial in complete if trial.number == 0), None)
+    default = plan.starts(parts)[0]
+    untuned = None
+    if plan.candidate(default)[0] == plan.loss():
+        tried = [trial.values[0] for trial in complete if trial.params == default]
+        untuned = next(iter(tried), None)
     return Outcome(
         study=study.name,
         run_id=parent.run_id,
         loss=loss,
         best=best,
-        first=first,
+        untuned=untuned,
         complete=len(complete),
         pruned=len(judged) - len(complete),
-        result=result,
+        metrics=metrics,
+        seconds=seconds,
     )
 
 

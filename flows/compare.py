@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import click
 
@@ -14,7 +14,7 @@ from asrl_mlflow.catalogue import difference, is_in_order
 from asrl_mlflow.datasets import PAPER, Dataset
 from asrl_mlflow.drawing import png
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.lab import Contamination, Result, Settings, data_params, divide
+from asrl_mlflow.lab import Contamination, Settings, data_params, divide
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.run_log import RunLog
 from asrl_mlflow.series import Case, run_series
@@ -36,6 +36,18 @@ from flows.options import (
 )
 
 ALL = "all"
+
+
+class Scored(Protocol):
+    """What was judged on test rows: an experiment's result, or a study's outcome."""
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """By name."""
+
+    @property
+    def seconds(self) -> float:
+        """Of the training."""
 
 
 @click.command("compare")
@@ -122,7 +134,7 @@ def compare(
     settings: Settings,
     spoiling: Contamination,
     flow: str,
-    also: Callable[[RunLog, list[RunLog]], Iterable[tuple[str, str, Result]]] = lambda *_: (),
+    also: Callable[[RunLog, list[RunLog]], Iterable[tuple[str, str, Scored]]] = lambda *_: (),
 ) -> int:
     """Every loss on every table with every seed; summaries and figures on the parent.
 
@@ -180,8 +192,8 @@ def compare(
         scores = {table.name: _no_scores() for table in tables}
         for case, result in series:
             _add(scores[case.table.name][case.loss.name], result)
-        for table_name, name, result in also(parent, logs):
-            _add(scores[table_name][name], result)
+        for table_name, name, scored in also(parent, logs):
+            _add(scores[table_name][name], scored)
         click.echo(f"\n{title}")
         for name, mine in scores.items():
             summary = report.summary_table(mine)
@@ -278,7 +290,7 @@ def _parent(tables: Sequence[Dataset], spoiling: Contamination, flow: str) -> It
         yield parent
 
 
-def _add(scores: dict[str, list[float]], result: Result) -> None:
+def _add(scores: dict[str, list[float]], result: Scored) -> None:
     for metric, value in {**result.metrics, "seconds": result.seconds}.items():
         scores[metric].append(value)
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from asrl_mlflow.lab import Contamination, Result, Settings
+from asrl_mlflow.lab import Contamination, Settings
 from asrl_mlflow.losses import ASRL, LOSSES, ContinuousASRL
 from asrl_mlflow.run_log import RunLog
 from asrl_mlflow.tuning import Plan
-from flows.compare import compare
+from flows.compare import Scored, compare
 from flows.options import DATA, FIGURES, dataset, option, options, run
 from flows.tune import EARLY_STOPPING_ROUNDS, STORAGE, tell_choice, tuned
 
@@ -36,7 +36,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     """Compare every loss, with its default parameters and both forms of ASRL tuned, on one table."""
     table = dataset(values)
 
-    def studies(parent: RunLog, logs: list[RunLog]) -> Iterator[tuple[str, str, Result]]:
+    def studies(parent: RunLog, logs: list[RunLog]) -> Iterator[tuple[str, str, Scored]]:
         for loss in TUNED:
             plan = Plan(
                 loss=loss,
@@ -52,7 +52,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
             outcome = tuned(plan, values, logs)
             tell_choice(plan, outcome)
             parent.tags({f"asrl.study.{loss.name}": outcome.run_id})
-            yield table.name, f"{loss.name} tuned", outcome.result
+            yield table.name, f"{loss.name} tuned", outcome
 
     return compare(
         [table],

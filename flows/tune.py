@@ -16,7 +16,7 @@ from asrl_mlflow.errors import StorageError
 from asrl_mlflow.losses import LOSSES, class_named
 from asrl_mlflow.metrics import SELECTING
 from asrl_mlflow.run_log import RunLog, one_line
-from asrl_mlflow.storages import default_storage, opened
+from asrl_mlflow.storages import default_storage, opened, told
 from asrl_mlflow.studies import Study
 from asrl_mlflow.tuning import Outcome, Plan, tune
 from flows.options import (
@@ -142,6 +142,7 @@ def tuned(plan: Plan, values: dict[str, Any], logs: list[RunLog]) -> Outcome:
     """
     name = values.get("study") or plan.name()
     where = values["storage"] or default_storage(mlflow.get_tracking_uri())
+    click.echo(f"\nstudy {name} in {told(where)}")
     with tqdm(total=values["trials"], unit="trial", desc=name, disable=None) as bar:
 
         def show(study: Study) -> None:
@@ -175,18 +176,18 @@ def tell_choice(plan: Plan, outcome: Outcome) -> None:
     """What a study chose, and by what."""
     best = outcome.best
     judged = "cross-validated" if plan.folds > 1 else "on the validation rows"
-    untuned = "" if outcome.first is None else f"; with its defaults {outcome.first:.5g}"
+    untuned = "" if outcome.untuned is None else f"; with its defaults {outcome.untuned:.5g}"
     click.echo(
-        f"\nstudy {outcome.study}: {outcome.complete} trials complete, {outcome.pruned} pruned\n"
+        f"{outcome.study}: {outcome.complete} trials complete, {outcome.pruned} pruned\n"
         f"best: {outcome.loss}, trial {best.number}, {best.rounds} rounds\n"
         f"{plan.metric} {judged}: {best.value:.5g}{untuned}{plan.contamination.told()}"
     )
 
 
 def _tell_scores(outcome: Outcome) -> None:
-    scores = {key: [value] for key, value in outcome.result.metrics.items()}
-    seconds = [outcome.result.seconds]
-    summary = report.summary_table({f"{outcome.loss.name} tuned": {**scores, "seconds": seconds}})
+    scores = {**outcome.metrics, "seconds": outcome.seconds}
+    name = f"{outcome.loss.name} tuned"
+    summary = report.summary_table({name: {key: [value] for key, value in scores.items()}})
     click.echo(f"\n{summary}\n\n{report.RECALL_NOTE}")
 
 

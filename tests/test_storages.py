@@ -80,6 +80,15 @@ def test_what_is_no_storage_is_refused_in_one_line(storage, line):
     assert Path("text").read_text() == "a,b\n1,2\n3,4\n" * 100
 
 
+def test_the_database_of_mlflow_is_left_alone(store):
+    before = Path("mlflow.db").read_bytes()
+    with pytest.raises(
+        InputError, match="studies need a database of their own; got one that is an"
+    ):
+        opened("sqlite:///mlflow.db").__enter__()
+    assert Path("mlflow.db").read_bytes() == before
+
+
 def test_a_database_that_does_not_answer_is_one_line(monkeypatch):
     monkeypatch.setattr("asrl_mlflow.storages._ATTEMPTS", 1)
     with pytest.raises(StorageError) as caught:

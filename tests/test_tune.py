@@ -100,13 +100,18 @@ def test_the_same_command_again_finishes_the_count_and_adds_nothing(flow, store)
         assert flow(*command, "--trials=7")[0] == 0
         _, trials = check_stores_agree(store, "journal:j", 7)
     assert [trial.params for trial in trials[:3]] == first
+    # Judged once, however often it is asked for.
+    (parent,), _ = runs(store)
+    judged = store.get_metric_history(parent.info.run_id, "test.mae")
+    assert len({metric.value for metric in judged}) == len(judged)
 
 
 def test_the_default_study_is_found_again_and_another_plan_is_another(flow, store):
     command = ["tune", *QUICK[:-1], "--trials=2"]
-    names = [flow(*command, *more)[1].splitlines()[2] for more in ([], [], ["--seed=1"])]
-    assert names[0] == names[1] != names[2]
-    assert names[0].startswith("study asrl_c-diabetes-")
+    said = [flow(*command, *more)[1].splitlines()[2] for more in ([], [], ["--seed=1"])]
+    assert said[0] == said[1] != said[2]
+    assert said[0].startswith("study asrl_c-diabetes-")
+    assert said[0].endswith(f" in journal:{Path.cwd()}/asrl-studies.journal")
     parents, _ = runs(store)
     assert len(parents) == 2
     assert Path("asrl-studies.journal").exists()
@@ -202,7 +207,7 @@ def test_a_failing_trial_does_not_end_the_study(plan, store):
             return loss, params | ({"max_depth": -5} if loss == losses.ContinuousASRL() else {})
 
     outcome = tuned(OneFails(**vars(plan)), trials=4)
-    assert (outcome.complete + outcome.pruned, outcome.first) == (4, None)
+    assert (outcome.complete + outcome.pruned, outcome.untuned) == (4, None)
     trials = trials_of("journal:j")
     failed = [trial for trial in trials if trial.state == TrialState.FAIL]
     assert [trial.number for trial in failed] == [0]
@@ -239,7 +244,7 @@ def test_a_point_that_takes_its_worker_along_is_failed_at_last(plan, store):
             return loss, params
 
     outcome = tuned(Deadly(**vars(plan)), trials=6)
-    assert (outcome.complete + outcome.pruned, outcome.first) == (6, None)
+    assert (outcome.complete + outcome.pruned, outcome.untuned) == (6, None)
     failed = [trial for trial in trials_of("journal:j") if trial.state == TrialState.FAIL]
     assert [trial.user_attrs.get("asrl.error") for trial in failed] == [
         None,
@@ -407,6 +412,12 @@ def test_the_tuner_is_given_no_test_row(plan, folds_, monkeypatch):
     if folds_ == 5:
         judged = sum(len(judged) for _, judged in contest.folds)
         assert judged == len(known)
+
+
+def test_of_two_moments_the_first_teaches_and_the_second_judges(plan):
+    rows = dataclasses.replace(plan.table.rows, blocks=Blocks(np.arange(442) // 300, in_time=True))
+    ((learned, judged),) = folds(rows, 5, seed=0)
+    assert (len(learned), len(judged)) == (300, 142)
 
 
 @pytest.mark.parametrize("kind", ["rows", "groups", "time"])
