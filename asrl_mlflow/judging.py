@@ -88,8 +88,8 @@ class Judge:
     def __post_init__(self) -> None:
         self._matrices = []
         for learned, judged in self.contest.folds:
-            dtrain = _matrix(learned)
-            self._matrices.append((dtrain, _matrix(judged, ref=dtrain)))
+            dtrain = matrix(learned)
+            self._matrices.append((dtrain, matrix(judged, ref=dtrain)))
 
     def judge(
         self, loss: Loss, params: Mapping[str, Any], on_round: Listener, keep: Keeper
@@ -147,7 +147,8 @@ class Judge:
             raise Pruned
 
 
-def _matrix(rows: Part, ref: xgboost.DMatrix | None = None) -> xgboost.QuantileDMatrix:
+def matrix(rows: Part, ref: xgboost.DMatrix | None = None) -> xgboost.QuantileDMatrix:
+    """Rows as XGBoost learns from them; those to judge by take the bins of `ref`."""
     return xgboost.QuantileDMatrix(
         rows.features, label=rows.target, weight=rows.weight, ref=ref, enable_categorical=True
     )

@@ -16,6 +16,7 @@ import xgboost
 from asrl_mlflow import tracking
 from asrl_mlflow.datasets import Dataset
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.judging import matrix
 from asrl_mlflow.losses import Loss, to_config
 from asrl_mlflow.metrics import METRICS
 from asrl_mlflow.pictures import drawn
@@ -225,7 +226,7 @@ def refit(
         log.round(round_)
 
     started = time.perf_counter()
-    dtrain = _matrix(joined(parts.train, parts.valid))
+    dtrain = matrix(joined(parts.train, parts.valid))
     booster = train(params, dtrain, rounds, loss=loss, on_round=listen)
     seconds = time.perf_counter() - started
     result = _judged(loss, booster, told, seconds, parts.test, log)
@@ -302,8 +303,8 @@ def fitted(
     loss: Loss, parts: Split, settings: Settings, seed: int, on_round: Callable[[Round], None]
 ) -> xgboost.Booster:
     """A booster trained on the training part and, if asked, stopped early by the validation part."""
-    dtrain = _matrix(parts.train)
-    dvalid = _matrix(parts.valid, ref=dtrain)
+    dtrain = matrix(parts.train)
+    dvalid = matrix(parts.valid, ref=dtrain)
     return train(
         settings.booster_params(seed),
         dtrain,
@@ -312,12 +313,6 @@ def fitted(
         evals=[(dvalid, "valid")],
         early_stopping_rounds=settings.early_stopping_rounds,
         on_round=on_round,
-    )
-
-
-def _matrix(rows: Part, ref: xgboost.DMatrix | None = None) -> xgboost.QuantileDMatrix:
-    return xgboost.QuantileDMatrix(
-        rows.features, label=rows.target, weight=rows.weight, ref=ref, enable_categorical=True
     )
 
 

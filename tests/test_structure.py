@@ -52,6 +52,7 @@ FLOORS = [
         "study_runs",
         "study_figures",
         "tuning",
+        "plans",
         "tuner",
         "pictures",
         "drawing",

@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 from optuna.trial import TrialState
 
-from asrl_mlflow import datasets, losses, tracking, tuning
+from asrl_mlflow import datasets, losses, plans, tracking, tuning
 from asrl_mlflow.judging import Judge, Pruned
 from asrl_mlflow.lab import Contamination, Settings, divide
 from asrl_mlflow.splits import Blocks, folds, joined
@@ -389,7 +389,7 @@ def test_the_booster_is_searched_too_where_asked(flow, store):
     options = ["--loss=squared_error", "--tune-booster=true", "--storage=journal:j"]
     assert flow("tune", *QUICK, *options, "--trials=3")[0] == 0
     parent, trials = check_stores_agree(store, "journal:j", 3)
-    assert set(trials[0].params) == set(tuning.BOOSTER_SPACE)
+    assert set(trials[0].params) == set(plans.BOOSTER_SPACE)
     assert trials[0].params["max_depth"] == 6
     run = store.get_run(trials[1].user_attrs["asrl.run_id"])
     assert float(run.data.params["booster.lambda"]) == trials[1].params["lambda"]
@@ -398,7 +398,7 @@ def test_the_booster_is_searched_too_where_asked(flow, store):
 
 @pytest.mark.parametrize("folds_", [1, 5])
 def test_the_tuner_is_given_no_test_row(plan, folds_, monkeypatch):
-    monkeypatch.setattr(tuning, "ROWS_FOR_ONE_SPLIT", 5000 if folds_ == 5 else 0)
+    monkeypatch.setattr(plans, "ROWS_FOR_ONE_SPLIT", 5000 if folds_ == 5 else 0)
     parts = divide(plan.table, 0, plan.contamination)
     contest = plan.contest(parts)
     assert len(contest.folds) == folds_
