@@ -57,7 +57,7 @@ class Runs:
             if run_id in (self._parent, *mine) or not self._is_left(run_id, tags):
                 continue
             if TRIAL_TAG not in tags:
-                # Of a process that did not live to propose it as parent.
+                # Of a process that did not live to propose it as parent, or of `mlflow run`.
                 log = RunLog(run_id)
                 log.tags({REAPED_TAG: "true"})
                 log.close("KILLED")
@@ -127,5 +127,5 @@ def parent_run(study: Study, starts: Sequence[Point], *, flow: str) -> Iterator[
             tracking.discard(proposed.run_id, instead=parent)
         else:
             study.begin(parent, starts)
-        with tracking.run(name, flow=flow, run_id=parent) as log:
+        with tracking.run(name, flow=flow, run_id=parent, tags=run_tags(study)) as log:
             yield log

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Any
 
 import mlflow
@@ -148,7 +148,7 @@ def run(
         A run to go on with instead, which an earlier process may have left with any status. A run
         that `mlflow run` has opened is not adopted then, but linked to it.
     tags : mapping, optional
-        More tags of a run that is opened.
+        More tags of a run that is opened, or linked.
 
     Raises
     ------
@@ -168,7 +168,7 @@ def run(
     log, status = None, "FAILED"
     try:
         with signals_held():
-            log = _open(name, _tags(flow, tags)) if run_id is None else _reopen(run_id)
+            log = _open(name, _tags(flow, tags)) if run_id is None else _reopen(run_id, tags or {})
         yield log
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit) as end:
@@ -208,7 +208,7 @@ def _tags(flow: str, more: Mapping[str, str] | None) -> dict[str, str]:
     return {"asrl.version": asrl_mlflow.__version__, "asrl.flow": flow, **(more or {})}
 
 
-def _reopen(run_id: str) -> RunLog:
+def _reopen(run_id: str, tags: Mapping[str, str]) -> RunLog:
     client = mlflow.MlflowClient()
     try:
         client.update_run(run_id, status="RUNNING")
@@ -220,7 +220,7 @@ def _reopen(run_id: str) -> RunLog:
         )
         raise StoreError(msg) from error
     if MLFLOW_RUN_ID.is_set():
-        _link(MLFLOW_RUN_ID.get(), run_id)
+        _link(MLFLOW_RUN_ID.get(), run_id, tags)
     return RunLog(run_id, taken=found.data.params)
 
 
@@ -284,10 +284,11 @@ def discard(run_id: str, instead: str) -> None:
         client.delete_run(run_id)
 
 
-def _link(run_id: str, other: str) -> None:
+def _link(run_id: str, other: str, tags: Mapping[str, str] = MappingProxyType({})) -> None:
+    note = f"Went on with the study of run {other}."
     client = mlflow.MlflowClient()
-    client.set_tag(run_id, "asrl.study_run", other)
-    client.set_tag(run_id, MLFLOW_RUN_NOTE, f"Went on with the study of run {other}.")
+    for key, value in {**tags, "asrl.study_run": other, MLFLOW_RUN_NOTE: note}.items():
+        client.set_tag(run_id, key, value)
 
 
 def loss_params(loss: Loss) -> dict[str, object]:

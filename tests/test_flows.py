@@ -557,7 +557,7 @@ def test_a_signal_leaves_killed_runs_and_128_plus_its_number(store, name, number
         time.sleep(0.05)
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
-    assert process.returncode == 128 + number
+    assert process.returncode == 128 + number, err
     assert "Traceback" not in err
     parents, children = runs(store)
     if moment is importing:

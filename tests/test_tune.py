@@ -369,7 +369,18 @@ def test_a_project_run_becomes_the_parent_and_a_second_one_links_to_it(flow, sto
     assert len(trials_of("journal:j")) >= 4
     children = [run for run in runs(store)[1] if run.data.tags["mlflow.parentRunId"] == ids[0]]
     assert len(children) >= 4
-    assert store.get_run(ids[1]).data.tags["asrl.study_run"] == ids[0]
+    tags = store.get_run(ids[1]).data.tags
+    assert tags["asrl.study_run"] == ids[0]
+    # It is open still, as after a kill of `mlflow run` and all below it.
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    owner = {**json.loads(tags["asrl.owner"]), "pid": dead.pid}
+    store.set_tag(ids[1], "asrl.owner", json.dumps(owner))
+    monkeypatch.delenv("MLFLOW_RUN_ID")
+    assert flow("tune", *QUICK, "--storage=journal:j", "--trials=5")[0] == 0
+    left = store.get_run(ids[1])
+    assert (left.info.status, left.data.tags["asrl.reaped"]) == ("KILLED", "true")
+    assert left.data.tags["asrl.study_run"] == ids[0]
 
 
 def test_the_parent_in_another_store_is_one_line(flow, store):
