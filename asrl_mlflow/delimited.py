@@ -6,8 +6,9 @@ import csv
 import itertools
 import re
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -77,6 +78,44 @@ def read(
     return reader.table(kept, decimal_point)
 
 
+def stream(
+    path: Path, numbers: Collection[str], text: Collection[str], file: BinaryIO
+) -> Iterator[pa.RecordBatch]:
+    """Some columns of a CSV file, megabytes at a time.
+
+    Parameters
+    ----------
+    path : Path
+        As for `read`.
+    numbers : collection of str
+        Columns of numbers, or of true and false.
+    text : collection of str
+        Columns that are read as they stand.
+    file : binary file
+        The same file, opened: how far it has been read tells the progress.
+
+    Raises
+    ------
+    InputError
+        As `read`, or one of the columns is not there.
+    """
+    encoding = _encoding(path)
+    delimiter, names = _delimiter(path, encoding)
+    check_names(names, path)
+    check_known([*numbers, *text], names, path)
+    remedy = "correct it, or leave it empty"
+    reader = _Reader(path, encoding, delimiter, [*numbers, *text], remedy)
+    types = reader.types(".")
+    commas = reader.has_decimal_commas(
+        [name for name in numbers if pa.types.is_string(types[name])]
+    )
+    decimal_point = "," if commas else "."
+    kinds = {
+        name: kind if pa.types.is_boolean(kind) else pa.float64() for name, kind in types.items()
+    }
+    return reader.batches(kinds | dict.fromkeys(text, pa.string()), decimal_point, file)
+
+
 class _Reader:
     """One file, its dialect known, read with pyarrow.
 
@@ -84,8 +123,15 @@ class _Reader:
     without a word.
     """
 
-    def __init__(self, path: Path, encoding: str, delimiter: str, names: Sequence[str]) -> None:
-        self.path, self._names = path, list(names)
+    def __init__(
+        self,
+        path: Path,
+        encoding: str,
+        delimiter: str,
+        names: Sequence[str],
+        remedy: str = "correct it, leave it empty, or leave the column out with --drop",
+    ) -> None:
+        self.path, self._names, self._remedy = path, list(names), remedy
         self._surplus: list[pyarrow.csv.InvalidRow] = []
         self._heads: dict[str, pa.Table] = {}
         # One thread: only then does the parser know the number of a bad row.
@@ -123,11 +169,20 @@ class _Reader:
             )
         if found := _BAD_CELL.fullmatch(str(error)):
             column, row, kind, cell = found.groups()
-            return _bad_cell(self.path, self._names[int(column)], int(row) - 1, cell, kind)
+            return self.bad_cell(self._names[int(column)], int(row) - 1, cell, kind)
         got = str(error).splitlines()[0]
         if "straddling" in got:
             got = "a quote that is never closed, or a cell of megabytes"
         return InputError(f"{self.path}: must be a readable CSV file; got: {got}")
+
+    def bad_cell(self, column: str, row: int, cell: str, kind: str) -> InputError:
+        """The error for a cell that is not what its column is."""
+        kinds = {"double": "numbers", "bool": "true or false"}
+        what = kinds.get(kind, "dates or times in one form")
+        return InputError(
+            f"{self.path}: column {column!r} must hold {what}; got {cell!r:.40} in row {row}; "
+            f"{self._remedy}."
+        )
 
     def head(self, decimal_point: str) -> pa.Table:
         """The first megabytes, with types as pyarrow infers them; read once a decimal point."""
@@ -186,6 +241,18 @@ class _Reader:
         except pa.ArrowInvalid as error:
             raise self._explained(error) from error
 
+    def batches(
+        self, types: Mapping[str, pa.DataType], decimal_point: str, file: BinaryIO
+    ) -> Iterator[pa.RecordBatch]:
+        """The whole file, megabytes at a time."""
+        try:
+            with pyarrow.csv.open_csv(
+                file, self._read, self._parse, self._convert(decimal_point, types)
+            ) as found:
+                yield from found
+        except pa.ArrowInvalid as error:
+            raise self._explained(error) from error
+
 
 def _text(types: Mapping[str, pa.DataType], group: str | None, time: str | None) -> list[str]:
     text = [name for name, kind in types.items() if pa.types.is_string(kind)]
@@ -213,16 +280,7 @@ def _refuse_text_with_numbers(reader: _Reader, text: Collection[str], decimal_po
         numbers = pd.to_numeric(cells.str.replace(decimal_point, "."), errors="coerce")
         bad = np.flatnonzero(cells.notna() & numbers.isna())
         if numbers.notna().sum() > bad.size > 0:
-            raise _bad_cell(reader.path, name, int(bad[0]) + 1, cells.iloc[bad[0]], "double")
-
-
-def _bad_cell(path: Path, column: str, row: int, cell: str, kind: str) -> InputError:
-    kinds = {"double": "numbers", "bool": "true or false"}
-    what = kinds.get(kind, "dates or times in one form")
-    return InputError(
-        f"{path}: column {column!r} must hold {what}; got {cell!r:.40} in row {row}; correct it, "
-        "leave it empty, or leave the column out with --drop."
-    )
+            raise reader.bad_cell(name, int(bad[0]) + 1, cells.iloc[bad[0]], "double")
 
 
 def _encoding(path: Path) -> str:

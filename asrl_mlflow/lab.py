@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,78 +15,21 @@ import xgboost
 from asrl_mlflow import tracking
 from asrl_mlflow.datasets import Dataset
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.features import described, example
 from asrl_mlflow.judging import matrix
-from asrl_mlflow.losses import Loss, to_config
+from asrl_mlflow.losses import Loss
 from asrl_mlflow.metrics import METRICS
 from asrl_mlflow.pictures import drawn
+from asrl_mlflow.record import Record
 from asrl_mlflow.rounds import Round
 from asrl_mlflow.run_log import RunLog
-from asrl_mlflow.splits import ContaminationKind, Part, Split, contaminate, joined, split
-from asrl_mlflow.training import SCALE_ATTRIBUTE, WEIGHT_RULE_ATTRIBUTE, train
+from asrl_mlflow.settings import Contamination, Settings
+from asrl_mlflow.splits import FloatArray, Part, Split, contaminate, joined, split
+from asrl_mlflow.training import train
+from asrl_mlflow.unseen import held_out, out_of_fold, unseen
 
-LOSS_SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to boost, whatever the loss.
-
-    Parameters
-    ----------
-    rounds : int, >= 1
-        Boosting rounds, at most.
-    learning_rate : float, in (0, 1]
-        Shrinkage of each tree.
-    max_depth : int, >= 1
-        Depth of each tree.
-    early_stopping_rounds : int, optional
-        Stop when the validation MAE has not improved for so many rounds.
-    figures : bool
-        Whether to draw a run's figures.
-    """
-
-    rounds: int = 100
-    learning_rate: float = 0.1
-    max_depth: int = 6
-    early_stopping_rounds: int | None = None
-    figures: bool = True
-
-    def booster_params(self, seed: int) -> dict[str, Any]:
-        """XGBoost's parameters."""
-        return {"learning_rate": self.learning_rate, "max_depth": self.max_depth, "seed": seed}
-
-
-@dataclass(frozen=True)
-class Contamination:
-    """How training and validation targets are spoiled on purpose.
-
-    Parameters
-    ----------
-    kind : {"none", "sym", "asym", "cauchy"}
-        As in `datasets.contaminate`.
-    share : float, in [0, 1]
-        Share of the rows.
-    """
-
-    kind: ContaminationKind = "none"
-    share: float = 0.0
-
-    def told(self) -> str:
-        """What to add to a title: nothing where nothing was spoiled.
-
-        Examples
-        --------
-        >>> Contamination("asym", 0.2).told()
-        '; 20% of the training targets spoiled (asym), test targets clean'
-        """
-        if self.kind == "none":
-            return ""
-        share = f"{self.share:.0%} of the" if self.share else "all"
-        return f"; {share} training targets spoiled ({self.kind}), test targets clean"
-
-    def params(self) -> dict[str, object]:
-        """Under the keys that MLflow shows."""
-        return {"contaminate.kind": self.kind, "contaminate.share": self.share}
+# What a run keeps of its booster; a registered model is made of these.
+BOOSTER, LOSS, FEATURES, UNSEEN = "booster.ubj", "loss.json", "features.json", "unseen.npz"
 
 
 @dataclass(frozen=True)
@@ -141,6 +83,8 @@ def experiment(
     settings: Settings,
     contamination: Contamination,
     on_round: Callable[[Round], object],
+    continued: xgboost.Booster | None = None,
+    change_loss: bool = False,
 ) -> Result:
     """Train, judge on the test rows, draw; log everything to an open run.
 
@@ -162,6 +106,10 @@ def experiment(
         How the parts were spoiled.
     on_round : callable
         Told of each round after the log, for a progress bar.
+    continued : xgboost.Booster, optional
+        A booster of ours to add the rounds to, with the loss that it recorded.
+    change_loss : bool
+        Go on although it recorded another one.
     """
     params = settings.booster_params(seed)
     log.params(
@@ -184,10 +132,16 @@ def experiment(
         on_round(round_)
 
     started = time.perf_counter()
-    booster = fitted(loss, parts, settings, seed, listen)
+    booster = fitted(
+        loss, parts, settings, seed, listen, continued=continued, change_loss=change_loss
+    )
     seconds = time.perf_counter() - started
     title = f"{loss.name} on {dataset.name}, seed {seed}{contamination.told()}"
-    result = _judged(loss, booster, rounds, seconds, parts.test, log)
+    # Rows that stopped the training have had a say in it; so has whatever a model learned before.
+    fresh = settings.early_stopping_rounds is None and continued is None
+    seen = parts.valid is parts.test or not fresh
+    calibration = np.empty(0) if seen else held_out(booster, parts.valid)
+    result = _judged(loss, booster, rounds, seconds, parts.test, dataset, calibration, log)
     if settings.figures:
         _draw(loss, booster, parts.test, result, log, title, valid=parts.valid)
     return result
@@ -197,9 +151,11 @@ def refit(
     loss: Loss,
     params: Mapping[str, Any],
     rounds: int,
+    dataset: Dataset,
     parts: Split,
     log: RunLog,
     *,
+    seed: int,
     title: str | None,
 ) -> Result:
     """Train what was chosen on train and valid together, judge it once on the test rows, log it.
@@ -212,10 +168,14 @@ def refit(
         XGBoost's parameters.
     rounds : int
         As many as were best when it was chosen.
+    dataset : Dataset
+        Where the parts come from.
     parts : Split
         As `divide` gives them.
     log : RunLog
         Of the run to fill.
+    seed : int
+        Of the folds that intervals are calibrated by.
     title : str, optional
         Above each picture; without there are none.
     """
@@ -226,10 +186,11 @@ def refit(
         log.round(round_)
 
     started = time.perf_counter()
-    dtrain = matrix(joined(parts.train, parts.valid))
-    booster = train(params, dtrain, rounds, loss=loss, on_round=listen)
+    known = joined(parts.train, parts.valid)
+    booster = train(params, matrix(known), rounds, loss=loss, on_round=listen)
     seconds = time.perf_counter() - started
-    result = _judged(loss, booster, told, seconds, parts.test, log)
+    calibration = out_of_fold(loss, params, rounds, known, seed)
+    result = _judged(loss, booster, told, seconds, parts.test, dataset, calibration, log)
     if title is not None:
         _draw(loss, booster, parts.test, result, log, title, valid=None)
     return result
@@ -241,9 +202,11 @@ def _judged(
     rounds: Sequence[Round],
     seconds: float,
     test: Part,
+    dataset: Dataset,
+    calibration: FloatArray,
     log: RunLog,
 ) -> Result:
-    """Judge by the test rows; log that and the booster."""
+    """Judge by the test rows; log that, the booster and what a model needs beside it."""
     prediction = booster.inplace_predict(test.features)
     metrics = {
         name: metric(test.target, prediction, test.weight) for name, metric in METRICS.items()
@@ -256,14 +219,26 @@ def _judged(
             "best_round": last.number,
         }
     )
-    log.artifact("loss.json", _loss_json(loss, booster, last))
-    log.artifact("booster.ubj", bytes(booster.save_raw("ubj")))
+    data = {
+        "name": dataset.name,
+        "digest": dataset.digest,
+        "target": dataset.target_name,
+        "rows": len(dataset.rows),
+    }
+    record = Record.of(booster, loss, last, data, metrics)
+    columns = {"features": described(test.features), "example": example(test.features)}
+    log.artifact(LOSS, record.to_json().encode())
+    log.artifact(FEATURES, json.dumps(columns).encode())
+    log.artifact(UNSEEN, unseen(calibration, booster, test).to_bytes())
+    # Last: where it is, the others are.
+    log.artifact(BOOSTER, bytes(booster.save_raw("ubj")))
     return Result(metrics, seconds, rounds, prediction)
 
 
 def _last(booster: xgboost.Booster, rounds: Sequence[Round]) -> Round:
     """The last round that is in the booster: early stopping cuts off those after the best."""
-    return rounds[booster.num_boosted_rounds() - 1]
+    number = booster.num_boosted_rounds() - 1
+    return next(round_ for round_ in reversed(rounds) if round_.number == number)
 
 
 def _draw(
@@ -300,7 +275,14 @@ def data_params(dataset: Dataset, contamination: Contamination) -> dict[str, obj
 
 
 def fitted(
-    loss: Loss, parts: Split, settings: Settings, seed: int, on_round: Callable[[Round], None]
+    loss: Loss,
+    parts: Split,
+    settings: Settings,
+    seed: int,
+    on_round: Callable[[Round], None],
+    *,
+    continued: xgboost.Booster | None = None,
+    change_loss: bool = False,
 ) -> xgboost.Booster:
     """A booster trained on the training part and, if asked, stopped early by the validation part."""
     dtrain = matrix(parts.train)
@@ -313,19 +295,6 @@ def fitted(
         evals=[(dvalid, "valid")],
         early_stopping_rounds=settings.early_stopping_rounds,
         on_round=on_round,
+        xgb_model=continued,
+        change_loss=change_loss,
     )
-
-
-def _loss_json(loss: Loss, booster: xgboost.Booster, last: Round) -> bytes:
-    """What trained this booster, for whoever finds it without its run."""
-    config = json.loads(booster.save_config())
-    record = {
-        "schema": LOSS_SCHEMA,
-        "loss": to_config(loss),
-        "pointwise": dataclasses.asdict(last.pointwise),
-        "rounds": booster.num_boosted_rounds(),
-        "base_score": json.loads(config["learner"]["learner_model_param"]["base_score"])[0],
-        "weight_rule": booster.attr(WEIGHT_RULE_ATTRIBUTE),
-        "objective_scale": float(booster.attr(SCALE_ATTRIBUTE) or 1),
-    }
-    return json.dumps(record, indent=2).encode()

@@ -13,14 +13,15 @@ import numpy as np
 from asrl_mlflow.datasets import Dataset
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.judging import Contest
-from asrl_mlflow.lab import Contamination, Settings, data_params
+from asrl_mlflow.lab import data_params
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.losses.space import Interval, Point, SearchSpace
 from asrl_mlflow.residuals import Residuals
+from asrl_mlflow.settings import Contamination, Settings
 from asrl_mlflow.splits import Split, folds, joined
 
-# Below so many rows one split is too noisy a judge.
-ROWS_FOR_ONE_SPLIT = 5_000
+# Below so many rows one split is too noisy a judge, and five folds cost no more than seconds a trial.
+ROWS_FOR_ONE_SPLIT = 20_000
 FOLDS = 5
 
 # XGBoost's parameters, where they are searched too.

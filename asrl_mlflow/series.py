@@ -9,9 +9,10 @@ from tqdm import tqdm
 
 from asrl_mlflow import tracking
 from asrl_mlflow.datasets import Dataset
-from asrl_mlflow.lab import Contamination, Result, Settings, experiment
+from asrl_mlflow.lab import Result, experiment
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.run_log import RunLog
+from asrl_mlflow.settings import Contamination, Settings
 from asrl_mlflow.splits import Split
 
 

@@ -86,7 +86,14 @@ def read(
     return frame
 
 
-def _parquet_files(path: Path) -> list[Path]:
+def parquet_files(path: Path) -> list[Path]:
+    """The file, or those of a folder, in order of their names.
+
+    Raises
+    ------
+    InputError
+        The folder has none, or others besides.
+    """
     if not path.is_dir():
         return [path]
     # As Spark and Hive have it, names that begin so are not data.
@@ -137,7 +144,7 @@ def _merged(
 
 
 def _read_parquet(path: Path, drop: Collection[str]) -> pa.Table:
-    files = _parquet_files(path)
+    files = parquet_files(path)
     schemas = [pa.parquet.read_schema(file) for file in files]
     merged = _merged(files, schemas, drop)
     hive = {

@@ -147,8 +147,10 @@ def _finished(plan: Plan, study: Study, best: Best, parts: Split, parent: RunLog
             loss,
             {**plan.settings.booster_params(plan.seed), **booster},
             best.rounds,
+            plan.table,
             parts,
             parent,
+            seed=plan.seed,
             title=title if plan.settings.figures else None,
         )
         metrics, seconds = dict(result.metrics), result.seconds

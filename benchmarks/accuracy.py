@@ -30,11 +30,12 @@ from tqdm import tqdm
 
 from asrl_mlflow.datasets import PAPER, load
 from asrl_mlflow.judging import Contest, Judge, Pruned
-from asrl_mlflow.lab import Contamination, Settings, divide
+from asrl_mlflow.lab import divide
 from asrl_mlflow.losses import LOSSES, to_config
 from asrl_mlflow.losses.space import Interval, Point, SearchSpace
 from asrl_mlflow.metrics import mae
 from asrl_mlflow.residuals import Residuals
+from asrl_mlflow.settings import Contamination, Settings
 from asrl_mlflow.splits import Part, Split, joined
 from asrl_mlflow.studies import LOSS, ROUNDS, Study
 from asrl_mlflow.training import train

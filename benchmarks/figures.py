@@ -12,10 +12,11 @@ import click
 from tqdm import tqdm
 
 from asrl_mlflow.datasets import load
-from asrl_mlflow.lab import Contamination, Settings, divide, fitted
+from asrl_mlflow.lab import divide, fitted
 from asrl_mlflow.losses import LOSSES
 from asrl_mlflow.pictures import drawn
 from asrl_mlflow.rounds import Round
+from asrl_mlflow.settings import Contamination, Settings
 
 LIMIT = 2.0
 

@@ -24,8 +24,9 @@ import xgboost
 
 from asrl_mlflow import tracking
 from asrl_mlflow.datasets import load
-from asrl_mlflow.lab import Contamination, Settings, divide
+from asrl_mlflow.lab import divide
 from asrl_mlflow.losses import ContinuousASRL
+from asrl_mlflow.settings import Contamination, Settings
 from asrl_mlflow.splits import Split
 from asrl_mlflow.storages import opened
 from asrl_mlflow.studies import Study

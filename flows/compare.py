@@ -14,10 +14,11 @@ from asrl_mlflow.catalogue import difference, is_in_order
 from asrl_mlflow.datasets import PAPER, Dataset
 from asrl_mlflow.drawing import png
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.lab import Contamination, Settings, data_params, divide
+from asrl_mlflow.lab import data_params, divide
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.run_log import RunLog
 from asrl_mlflow.series import Case, run_series
+from asrl_mlflow.settings import Contamination, Settings
 from asrl_mlflow.splits import PAPER_SEED, split_as_the_paper
 from flows.options import (
     BOOSTING,

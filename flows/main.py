@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from asrl_mlflow.lab import Contamination, Settings
 from asrl_mlflow.losses import ASRL, LOSSES, ContinuousASRL
 from asrl_mlflow.run_log import RunLog
+from asrl_mlflow.settings import Contamination, Settings
 from asrl_mlflow.tuning import Plan
 from flows.compare import Scored, compare
 from flows.options import DATA, FIGURES, dataset, option, options, run

@@ -32,21 +32,32 @@ CONDA = yaml.safe_load((ROOT / "conda.yaml").read_text())
 
 # From the ground up; a module may import from its own floor and from those below.
 FLOORS = [
-    {"errors", "losses", "residuals", "metrics", "rounds"},
+    {"errors", "losses", "residuals", "metrics", "rounds", "manifest", "names", "features"},
     {
-        "names",
         "creation",
         "owners",
         "splits",
+        "settings",
         "delimited",
         "tables",
         "columns",
         "catalogue",
         "datasets",
     },
-    {"training", "boosting", "tracking", "run_log", "spool", "storages", "sampler", "studies"},
+    {
+        "training",
+        "boosting",
+        "tracking",
+        "run_log",
+        "spool",
+        "storages",
+        "sampler",
+        "studies",
+        "record",
+    },
     {
         "judging",
+        "unseen",
         "worker",
         "workers",
         "study_runs",

@@ -22,7 +22,8 @@ from optuna.trial import TrialState
 
 from asrl_mlflow import datasets, losses, plans, tracking, tuning
 from asrl_mlflow.judging import Judge, Pruned
-from asrl_mlflow.lab import Contamination, Settings, divide
+from asrl_mlflow.lab import divide
+from asrl_mlflow.settings import Contamination, Settings
 from asrl_mlflow.splits import Blocks, folds, joined
 from asrl_mlflow.storages import opened
 from tests.test_flows import artifacts, runs, spawn

@@ -1,0 +1,34 @@
+"""What columns a booster learned from, so that whoever predicts can be held to them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+
+_EXAMPLE_ROWS = 3
+
+
+def described(features: pd.DataFrame) -> list[dict[str, Any]]:
+    """Names in the order of training; for categories their values in the order of their codes.
+
+    Examples
+    --------
+    >>> described(pd.DataFrame({"a": [1.5], "k": pd.Categorical(["x"], categories=["x", "y"])}))
+    [{'name': 'a'}, {'name': 'k', 'categories': ['x', 'y']}]
+    """
+    return [_described(str(name), features[name].dtype) for name in features]
+
+
+def _described(name: str, kind: object) -> dict[str, Any]:
+    if not isinstance(kind, pd.CategoricalDtype):
+        return {"name": name}
+    return {"name": name, "categories": kind.categories.tolist()}
+
+
+def example(features: pd.DataFrame) -> str:
+    """A few rows to show what a model takes, as JSON in pandas' orient "split"."""
+    few = features.head(_EXAMPLE_ROWS)
+    plain = few.astype(dict.fromkeys(few.select_dtypes("category"), object))
+    return json.dumps(json.loads(plain.to_json(orient="split", index=False, double_precision=15)))

@@ -1,0 +1,133 @@
+"""What stands before MLflow's scoring server: bodies have a limit, errors are short and show no data."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from mlflow.pyfunc import PyFuncModel, scoring_server
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+_logger = logging.getLogger(__name__)
+
+# The scorer begins its lines so. (To import that file would set it as the model to log.)
+MARK = "Model input: "
+_BAD, _LARGE, _FAILED = 400, 413, 500
+_MOST_CHARACTERS = 1_000
+_ERRORS = {
+    _BAD: "The body must be JSON with one of dataframe_split, dataframe_records, instances and inputs, "
+    'and optionally {"params": {"interval": 0.9}}; or CSV with a header; got something else.',
+    404: "There are POST /invocations, GET /ping, GET /health and GET /version; got another path.",
+    405: "POST to /invocations; GET the others.",
+    415: "The content type must be application/json, text/csv or application/vnd.apache.parquet.",
+}
+
+
+def guarded(model: PyFuncModel, most_bytes: int) -> App:
+    """MLflow's scoring server for a model, as an ASGI app, behind a guard.
+
+    Parameters
+    ----------
+    model : PyFuncModel
+        As `registry.load` gives it.
+    most_bytes : int
+        Longer bodies are refused with 413, unread.
+    """
+    return Guard(scoring_server.init(model), most_bytes)
+
+
+class Guard:
+    """An ASGI app before another one.
+
+    Whatever status of 400 or more the other answers with, or raises, becomes {"error": "one line"}
+    of at most 1,000 characters, without paths, tracebacks or data.
+
+    Parameters
+    ----------
+    app : ASGI app
+        The other one.
+    most_bytes : int
+        Longer bodies are refused with 413, unread.
+    """
+
+    def __init__(self, app: App, most_bytes: int) -> None:
+        self._app, self._most = app, most_bytes
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        body = await self._body(scope, receive)
+        if body is None:
+            line = f"A body may have {self._most} bytes; got more; send fewer rows at a time."
+            # Whoever goes on sending is not listened to.
+            await _answer(send, _LARGE, line, close=True)
+            return
+        status, headers, content = await self._asked(scope, body)
+        if status < _BAD:
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": content})
+        else:
+            await _answer(send, status, _short(status, content))
+
+    async def _body(self, scope: Message, receive: Receive) -> bytes | None:
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        if not announced.isdigit() or int(announced) > self._most:
+            return None
+        body = bytearray()
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if len(body) > self._most:
+                return None
+            if not message.get("more_body"):
+                return bytes(body)
+
+    async def _asked(self, scope: Message, body: bytes) -> tuple[int, Any, bytes]:
+        """What the other app answers: status, headers, content."""
+        told = iter([{"type": "http.request", "body": body, "more_body": False}])
+        status, headers, content = _FAILED, [], bytearray()
+
+        async def receive() -> Message:
+            return next(told, {"type": "http.disconnect"})
+
+        async def keep(message: Message) -> None:
+            nonlocal status, headers
+            if message["type"] == "http.response.start":
+                status, headers = message["status"], message["headers"]
+            content.extend(message.get("body", b""))
+
+        try:
+            await self._app(scope, receive, keep)
+        except Exception as error:  # noqa: BLE001 - a body can make the parsers fail in any way
+            _logger.warning("A request failed: %s", type(error).__name__)
+            return (_FAILED if isinstance(error, MemoryError) else _BAD), [], b""
+        return status, headers, bytes(content)
+
+
+def _short(status: int, content: bytes) -> str:
+    """The scorer's own line, where that is the cause; else what can be said without data."""
+    try:
+        message = str(json.loads(content)["message"])
+    except (ValueError, TypeError, KeyError):
+        message = ""
+    # MLflow puts the data before, in which line breaks are escaped.
+    _, mark, line = message.rpartition(f"\nError: {MARK}")
+    if mark:
+        return f"{MARK}{line}"[:_MOST_CHARACTERS]
+    return _ERRORS.get(status, _ERRORS[_BAD] if status < _FAILED else "The request failed.")
+
+
+async def _answer(send: Send, status: int, line: str, *, close: bool = False) -> None:
+    headers = [(b"content-type", b"application/json")]
+    if close:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps({"error": line}).encode()})

@@ -1,0 +1,167 @@
+"""The model as MLflow loads it. This file is logged with every model and run from there.
+
+So it imports what a served model needs and nothing else, asrl_mlflow least of all.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xgboost
+from mlflow.exceptions import MlflowException
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+# Begins every line of ours, so that a server can tell them from those that show data.
+MARK = "Model input: "
+# Kinds of cells that are numbers, as pandas infers them where a column holds Python objects.
+_NUMBERS = {"integer", "floating", "mixed-integer-float", "boolean", "decimal", "empty"}
+
+Matrix = npt.NDArray[np.float32]
+
+
+class Scorer(PythonModel):
+    """A booster that takes columns by name, whatever type of number they have.
+
+    Methods
+    -------
+    predict(context, model_input, params=None)
+        What the model predicts, in target units.
+    """
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Read the artifacts: none of them is code or a pickle."""
+        files = {name: Path(path) for name, path in context.artifacts.items()}
+        self._booster = xgboost.Booster(model_file=files["booster"])
+        self._features = json.loads(files["features"].read_text())["features"]
+        with np.load(files["errors"], allow_pickle=False) as errors:
+            self._calibration = np.sort(errors["calibration"])
+
+    def predict(
+        self,
+        context: PythonModelContext,  # noqa: ARG002 - MLflow's signature
+        model_input: pd.DataFrame,
+        params: dict[str, Any] | None = None,
+    ) -> npt.NDArray[np.float32] | pd.DataFrame:
+        """Predict, one number a row.
+
+        Parameters
+        ----------
+        context : PythonModelContext
+            Not used.
+        model_input : DataFrame of shape (n, features or more)
+            Columns by name, in any order; others are ignored. Numbers and booleans of any type;
+            None, NaN and NA are missing values. Categories as text or whole numbers.
+        params : dict, optional
+            {"interval": level}, level in (0, 1).
+
+        Returns
+        -------
+        float32 array of shape (n,), or DataFrame
+            In target units. With an interval a frame with columns prediction, lower, upper.
+
+        Raises
+        ------
+        MlflowException
+            A column is missing, text where numbers are needed, or infinite; a category is unknown; a
+            level is outside (0, 1); the model has no rows to calibrate by. The line shows no data.
+
+        Notes
+        -----
+        Intervals are split-conformal: prediction plus and minus the absolute residual of rank
+        ceil((n + 1) level) among n rows that no training saw; infinite where that rank exceeds n.
+        For new rows like those the target lies inside with probability of at least the level, on
+        average over such rows: not for each kind of row, and not after a drift. Where targets of
+        those rows are spoiled, so are the residuals: what holds is coverage of targets spoiled
+        alike, and clean ones are covered more often (wider than needed). Out-of-fold residuals are
+        those of boosters that learned from fewer rows, so that intervals are wider rather than
+        narrower. Weights are not supported: every row counts once.
+        """
+        if not isinstance(model_input, pd.DataFrame):
+            model_input = pd.DataFrame(model_input)
+        missing = [each["name"] for each in self._features if each["name"] not in model_input]
+        if missing:
+            rule = f"needs the column {missing[0]!r}"
+            raise _refused(rule, "it is missing", "add it")
+        matrix = np.empty((len(model_input), len(self._features)), np.float32, order="F")
+        for place, feature in enumerate(self._features):
+            matrix[:, place] = _column(model_input[feature["name"]], feature)
+        found: Matrix = self._booster.inplace_predict(matrix, validate_features=False)
+        level = (params or {}).get("interval")
+        if level is None:
+            return found
+        half = self._half_width(level)
+        prediction = found.astype(np.float64)
+        return pd.DataFrame(
+            {"prediction": prediction, "lower": prediction - half, "upper": prediction + half}
+        )
+
+    def _half_width(self, level: float) -> float:
+        if not 0 < level < 1:
+            raise _refused("interval must be a level in (0, 1)", str(level), "pass 0.9, say")
+        count = len(self._calibration)
+        if not count:
+            raise _refused(
+                "intervals need rows that training did not see",
+                "a model that was stopped early by its only validation rows",
+                "register a tuned one, or train without early stopping",
+            )
+        # The level's own rounding must not push a rank that is whole one up.
+        rank = math.ceil(round((count + 1) * level, 9))
+        return float(self._calibration[rank - 1]) if rank <= count else math.inf
+
+
+def _column(values: pd.Series[Any], feature: dict[str, Any]) -> Matrix:
+    if "categories" in feature:
+        return _codes(values, feature)
+    if values.dtype == object and pd.api.types.infer_dtype(values, skipna=True) not in _NUMBERS:
+        # Booleans and numbers together are numbers too.
+        odd = [not (cell is None or isinstance(cell, bool | int | float)) for cell in values]
+        if any(odd):
+            raise _bad_cell(feature, values, odd.index(True), "numbers", "something else")
+    elif not (values.dtype == object or pd.api.types.is_numeric_dtype(values)):
+        raise _bad_cell(feature, values, 0, "numbers", str(values.dtype))
+    with np.errstate(over="ignore"):
+        column: Matrix = values.to_numpy(np.float32, na_value=np.nan)
+    if np.isinf(column).any():
+        row = int(np.isinf(column).argmax())
+        raise _bad_cell(feature, values, row, "missing or below 3.4e38", "an infinite value")
+    return column
+
+
+def _codes(values: pd.Series[Any], feature: dict[str, Any]) -> Matrix:
+    known = pd.Index(feature["categories"])
+    codes = known.get_indexer(pd.Index(values.astype(object)))
+    unknown = (codes < 0) & values.notna().to_numpy()
+    if unknown.any():
+        row = int(unknown.argmax())
+        raise _bad_cell(feature, values, row, "categories that the training had", "another one")
+    return np.where(codes < 0, np.nan, codes).astype(np.float32)
+
+
+def _bad_cell(
+    feature: dict[str, Any], values: pd.Series[Any], row: int, what: str, got: str
+) -> MlflowException:
+    # Of a table that comes in chunks the index goes on where the last chunk ended.
+    first = values.index.start if isinstance(values.index, pd.RangeIndex) else 0
+    return _refused(
+        f"column {feature['name']!r} must be {what}",
+        f"{got} in row {first + row + 1}",
+        "correct it",
+    )
+
+
+def _refused(rule: str, got: str, remedy: str) -> MlflowException:
+    refusal: MlflowException = MlflowException.invalid_parameter_value(
+        f"{MARK}{rule}; got: {got}; {remedy}."
+    )
+    return refusal
+
+
+set_model(Scorer())

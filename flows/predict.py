@@ -1,0 +1,69 @@
+"""Score a table with a registered model, in chunks, into a file that is whole or not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from asrl_mlflow import registry, tracking
+from asrl_mlflow.scoring import score
+from flows.options import DONE, Share, option, options, parse_names, run
+
+MODEL_URI = (
+    option(
+        "--model-uri", required=True, help="models:/<name>@<alias> or models:/<name>/<version>."
+    ),
+)
+
+
+@click.command("predict")
+@options(
+    MODEL_URI,
+    (
+        option(
+            "--data", required=True, help="A path to .csv, .parquet or a folder of .parquet files."
+        ),
+        option("--out", default="predictions.parquet", help="The result: .parquet or .csv."),
+        option(
+            "--interval",
+            type=Share(0, 1, min_open=True, max_open=True),
+            help="Level of prediction intervals, 0.9 say: adds lower and upper.",
+        ),
+        option(
+            "--keep",
+            default="",
+            callback=parse_names,
+            help="Columns to have in the result too, between commas.",
+        ),
+    ),
+)
+def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
+    """Predict every row of a table, in its order."""
+    tracking.connect()
+    version = registry.found(values["model_uri"])
+    model = registry.load(version.uri)
+    click.echo(f"{values['model_uri']}: version {version.version}, {version.record.known_loss()}")
+    data, out = Path(values["data"]), Path(values["out"])
+    with tqdm(desc=data.name, unit_scale=True, disable=None) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        rows = score(
+            model,
+            data,
+            out,
+            level=values["interval"],
+            keep=values["keep"],
+            on_progress=show,
+        )
+    click.echo(f"{rows} rows predicted into {out}")
+    return DONE
+
+
+if __name__ == "__main__":
+    run(command)

@@ -1,0 +1,115 @@
+"""From a run to a version of a registered model; champion only if it is better on the same rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import mlflow
+
+from asrl_mlflow import registry, tracking
+from asrl_mlflow.datasets import load
+from asrl_mlflow.errors import InputError
+from asrl_mlflow.promotion import CHAMPION, FORCED_TAG, Promotion, promote
+from asrl_mlflow.registry import CHALLENGER, Registered
+from asrl_mlflow.study_runs import STUDY_TAG, TRIAL_TAG
+from flows.options import DONE, option, options, run
+
+REGISTERED_MODEL = (
+    option("--registered-model", help="Its name.  [default: asrl-<name of the data>]"),
+)
+
+
+@click.command("register")
+@options(
+    (
+        option("--run-id", help="A run of train or tune, or a child run of compare or main."),
+        option("--study", help="A study, whose best was trained at its end."),
+    ),
+    REGISTERED_MODEL,
+    (
+        option(
+            "--alias",
+            default=CHAMPION,
+            help=f"To have if the version is better than the one that has it; {CHALLENGER}, which every "
+            "version gets, asks for no more.",
+        ),
+        option(
+            "--force", type=bool, default=False, help="Give the alias whatever the comparison says."
+        ),
+        option(
+            "--test",
+            help="Rows that neither version has seen, to compare on: .csv or .parquet.  [default: the test "
+            "rows of both runs, if they are the same]",
+        ),
+    ),
+)
+def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
+    """Register a run's model, and promote it if it is better than the one in use."""
+    tracking.connect()
+    run_id = _run_id(values["run_id"], values["study"])
+    version = registered(run_id, values["registered_model"])
+    if values["alias"] == CHALLENGER:
+        return DONE
+    test = None
+    if values["test"]:
+        test = load(values["test"], version.record.data["target"])
+    promotion = promote(version, values["alias"], force=values["force"], test=test)
+    tell_promotion(version, values["alias"], promotion)
+    return DONE
+
+
+def registered(run_id: str, name: str | None) -> Registered:
+    """Register a run under a name, or that of its data, and say so."""
+    version = registry.register(run_id, name)
+    what = "registered" if version.is_new else "was registered already"
+    click.echo(
+        f"{version.uri}: {what}, alias {CHALLENGER}\n{version.record.known_loss()}, test MAE "
+        f"{version.record.metrics['mae']:.4g} on {version.record.data['name']}"
+    )
+    return version
+
+
+def tell_promotion(version: Registered, alias: str, promotion: Promotion) -> None:
+    """Who has the alias now, and why."""
+    against = ""
+    if promotion.holder is not None and promotion.holder != version.version:
+        against = f" over version {promotion.holder}"
+    compared = "" if promotion.comparison is None else f": {promotion.comparison.told()}"
+    if promotion.promoted:
+        click.echo(f"{alias}: version {version.version}{against}{compared}")
+        click.echo(f"\nUse it as models:/{version.name}@{alias}")
+    else:
+        click.echo(
+            f"{alias}: stays version {promotion.holder}; version {version.version} is not clearly better"
+            f"{compared}. --force=true gives it the alias anyway (tag {FORCED_TAG})."
+        )
+
+
+def _run_id(run_id: str | None, study: str | None) -> str:
+    if (run_id is None) == (study is None):
+        msg = f"register needs either a --run-id or a --study; got {'both' if run_id else 'none'}."
+        raise InputError(msg)
+    if run_id is not None:
+        return run_id
+    experiments = [each.experiment_id for each in mlflow.search_experiments()]
+    tagged = mlflow.MlflowClient().search_runs(
+        experiments, f"tags.`{STUDY_TAG}` = '{study}' and attributes.status = 'FINISHED'"
+    )
+    parents = [
+        each
+        for each in tagged
+        if TRIAL_TAG not in each.data.tags and "best.trial" in each.data.metrics
+    ]
+    if not parents:
+        msg = (
+            f"register needs a study that has ended in this tracking store; got {study!r}; the flow tune "
+            "names it in its first line and ends it where it is called again."
+        )
+        raise InputError(msg)
+    newest: str = parents[0].info.run_id
+    return newest
+
+
+if __name__ == "__main__":
+    run(command)
