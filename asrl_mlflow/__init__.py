@@ -11,16 +11,26 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from asrl_mlflow import datasets, losses, metrics, residuals, tracking, tuning
+    from asrl_mlflow import datasets, losses, metrics, registry, residuals, tracking, tuning
     from asrl_mlflow.rounds import Round
     from asrl_mlflow.training import train
 
     __version__: str
 
-_MODULES = ("datasets", "losses", "metrics", "residuals", "tracking", "tuning")
+_MODULES = ("datasets", "losses", "metrics", "registry", "residuals", "tracking", "tuning")
 _HOMES = {"Round": "asrl_mlflow.rounds", "train": "asrl_mlflow.training"}
 
-__all__ = ["Round", "datasets", "losses", "metrics", "residuals", "tracking", "train", "tuning"]
+__all__ = [
+    "Round",
+    "datasets",
+    "losses",
+    "metrics",
+    "registry",
+    "residuals",
+    "tracking",
+    "train",
+    "tuning",
+]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module or one of its names

@@ -15,6 +15,7 @@ from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
+from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 
 from asrl_mlflow import manifest
 from asrl_mlflow.errors import InputError
@@ -151,6 +152,8 @@ def verified(uri: str) -> Iterator[Path]:
                 f"{type(error).__name__}; restore them, or register the run anew."
             )
             raise InputError(msg) from error
+        # MLflow's own note of name and version, which loading leaves in a local store: not parsed.
+        (Path(copy) / REGISTERED_MODEL_META_FILE_NAME).unlink(missing_ok=True)
         manifest.check(Path(copy), recorded, registered.uri)
         yield Path(copy)
 

@@ -136,6 +136,7 @@ def compare(
     spoiling: Contamination,
     flow: str,
     also: Callable[[RunLog, list[RunLog]], Iterable[tuple[str, str, Scored]]] = lambda *_: (),
+    afterwards: Callable[[], object] = lambda: None,
 ) -> int:
     """Every loss on every table with every seed; summaries and figures on the parent.
 
@@ -156,6 +157,8 @@ def compare(
     also : callable
         More results for the summaries, as (table, name, result), made when the losses are done. Given
         the parent's log and the list that each further run's log goes to.
+    afterwards : callable
+        What to do with the runs once they have all ended and the summaries were shown.
 
     Returns
     -------
@@ -196,17 +199,29 @@ def compare(
         for table_name, name, scored in also(parent, logs):
             _add(scores[table_name][name], scored)
         click.echo(f"\n{title}")
-        for name, mine in scores.items():
-            summary = report.summary_table(mine)
-            heading, place = (f"{name}\n", f"{name}/") if several else ("", "")
-            click.echo(f"\n{heading}{summary}")
-            parent.table(f"{place}comparison.json", report.summary_columns(mine))
-            parent.artifact(f"{place}comparison.txt", f"{summary}\n".encode())
-            if settings.figures:
-                bars = report.metric_bars(mine, f"{name}, {title}")
-                parent.artifact(f"{place}figures/metrics.png", png(bars))
+        _summarise(scores, title, parent, figures=settings.figures)
     click.echo(f"\n{report.RECALL_NOTE}")
+    if all(log.complete for log in logs):
+        afterwards()
     return ending(logs)
+
+
+def _summarise(
+    scores: Mapping[str, dict[str, dict[str, list[float]]]],
+    title: str,
+    parent: RunLog,
+    *,
+    figures: bool,
+) -> None:
+    for name, mine in scores.items():
+        summary = report.summary_table(mine)
+        heading, place = (f"{name}\n", f"{name}/") if len(scores) > 1 else ("", "")
+        click.echo(f"\n{heading}{summary}")
+        parent.table(f"{place}comparison.json", report.summary_columns(mine))
+        parent.artifact(f"{place}comparison.txt", f"{summary}\n".encode())
+        if figures:
+            bars = report.metric_bars(mine, f"{name}, {title}")
+            parent.artifact(f"{place}figures/metrics.png", png(bars))
 
 
 def reproduce(tables: Sequence[Dataset], *, figures: bool) -> int:

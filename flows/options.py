@@ -226,11 +226,18 @@ def _where() -> str:
     return f"See every run: {ui_command()}"
 
 
-def run(command: click.Command) -> NoReturn:
+def run(command: click.Command, *, interrupted: str = "unfinished runs are KILLED") -> NoReturn:
     """Run an entry point and exit as the contract says: one line for what a user can mend.
 
     0 done, 1 a bug, 2 bad input or configuration, 3 no tracking store, 4 trained but not all of it
     logged, 5 storage or disk, 128 + n ended by signal n.
+
+    Parameters
+    ----------
+    command : click.Command
+        The entry point.
+    interrupted : str
+        What a signal leaves behind, for the line that says so.
     """
     for number in _signals():
         # Under nohup a terminal that closes ends nothing.
@@ -249,9 +256,7 @@ def run(command: click.Command) -> NoReturn:
     except SystemExit as end:
         if isinstance(end.code, int) and end.code > 128:  # noqa: PLR2004 - 128 + n is signal n
             name = signal.Signals(end.code - 128).name
-            _fail(
-                command, f"Interrupted by {name}; unfinished runs are KILLED; {_where()}", end.code
-            )
+            _fail(command, f"Interrupted by {name}; {interrupted}; {_where()}", end.code)
         raise
     except OSError as error:
         code = _fail(command, f"Storage failed: {error}; free or mount it and run again.", NO_SPACE)

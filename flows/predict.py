@@ -66,4 +66,4 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
 
 
 if __name__ == "__main__":
-    run(command)
+    run(command, interrupted="nothing was written")

@@ -13,7 +13,7 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.promotion import CHAMPION, FORCED_TAG, Promotion, promote
 from asrl_mlflow.registry import CHALLENGER, Registered
 from asrl_mlflow.study_runs import STUDY_TAG, TRIAL_TAG
-from flows.options import DONE, option, options, run
+from flows.options import ending, option, options, run
 
 REGISTERED_MODEL = (
     option("--registered-model", help="Its name.  [default: asrl-<name of the data>]"),
@@ -50,13 +50,13 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     run_id = _run_id(values["run_id"], values["study"])
     version = registered(run_id, values["registered_model"])
     if values["alias"] == CHALLENGER:
-        return DONE
+        return ending([])
     test = None
     if values["test"]:
         test = load(values["test"], version.record.data["target"])
     promotion = promote(version, values["alias"], force=values["force"], test=test)
     tell_promotion(version, values["alias"], promotion)
-    return DONE
+    return ending([])
 
 
 def registered(run_id: str, name: str | None) -> Registered:
@@ -112,4 +112,4 @@ def _run_id(run_id: str | None, study: str | None) -> str:
 
 
 if __name__ == "__main__":
-    run(command)
+    run(command, interrupted="call it again to go on")

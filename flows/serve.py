@@ -44,4 +44,4 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
 
 
 if __name__ == "__main__":
-    run(command)
+    run(command, interrupted="what was accepted has been answered")

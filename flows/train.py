@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import click
+import xgboost
 from tqdm import tqdm
 
-from asrl_mlflow import report, tracking
+from asrl_mlflow import registry, report, tracking
+from asrl_mlflow.datasets import Dataset
+from asrl_mlflow.errors import InputError
 from asrl_mlflow.lab import divide, experiment
-from asrl_mlflow.losses import LOSSES, from_config
+from asrl_mlflow.losses import LOSSES, ContinuousASRL, Loss, from_config
+from asrl_mlflow.names import listed
 from flows.options import (
     BOOSTING,
     CONTAMINATION,
@@ -31,7 +35,10 @@ from flows.options import (
 @options(
     DATA,
     (
-        option("--loss", default="asrl_c", help=f"One of {', '.join(LOSSES)}."),
+        option(
+            "--loss",
+            help=f"One of {', '.join(LOSSES)}.  [default: {ContinuousASRL.name}, or what --model-uri recorded]",
+        ),
         option(
             "--loss-params",
             default="",
@@ -40,17 +47,32 @@ from flows.options import (
             help="Its parameters, as q_low=0.5,q_high=0.9.  [default: the loss's own]",
         ),
     ),
+    (
+        option(
+            "--model-uri",
+            help="A registered model to add rounds to: models:/<name>@<alias> or models:/<name>/<version>.",
+        ),
+        option(
+            "--change-loss",
+            type=bool,
+            default=False,
+            help="Go on although --model-uri recorded another loss.",
+        ),
+    ),
     BOOSTING,
     CONTAMINATION,
     FIGURES,
 )
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
     """Train one loss and log all of it."""
-    loss = from_config({"name": values["loss"], "params": values["loss_params"]})
     settings, spoiling = boosting(values), contamination(values)
+    loss = None if values["model_uri"] else _asked(values)
     table = dataset(values)
     parts = divide(table, values["seed"], spoiling)
     tracking.connect()
+    continued = None
+    if loss is None:
+        loss, continued = _continued(values, table)
     tell(table)
     with (
         tracking.run(f"{loss.name} {table.name}", flow="train") as log,
@@ -65,13 +87,45 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
             settings=settings,
             contamination=spoiling,
             on_round=lambda _: bar.update(),
+            continued=continued,
+            change_loss=values["change_loss"],
         )
+        if continued is not None:
+            log.tags({"asrl.continued": values["model_uri"]})
     scores = {name: [value] for name, value in result.metrics.items()}
     summary = report.summary_table({loss.name: {**scores, "seconds": [result.seconds]}})
     click.echo(
         f"\n{loss}, seed {values['seed']}{spoiling.told()}\n\n{summary}\n\n{report.RECALL_NOTE}"
     )
     return ending([log])
+
+
+def _asked(values: dict[str, Any]) -> Loss:
+    return from_config(
+        {"name": values["loss"] or ContinuousASRL.name, "params": values["loss_params"]}
+    )
+
+
+def _continued(values: dict[str, Any], table: Dataset) -> tuple[Loss, xgboost.Booster]:
+    """A registered model, and the loss to go on with: the one it recorded, unless told."""
+    uri = values["model_uri"]
+    booster, recorded = registry.booster(uri), registry.found(uri).record.known_loss()
+    names = [str(name) for name in table.rows.features]
+    if booster.feature_names != names:
+        msg = (
+            f"{uri}: goes on with the features that it knows, in their order: "
+            f"{listed(booster.feature_names or [])}; got {listed(names)}; give it such a table."
+        )
+        raise InputError(msg)
+    given = values["loss"] or values["loss_params"]
+    loss = _asked(values) if given else recorded
+    if loss != recorded and not values["change_loss"]:
+        msg = (
+            f"{uri}: goes on with the loss that it recorded, {recorded}; got {loss}; leave --loss and "
+            "--loss-params out, or pass --change-loss=true."
+        )
+        raise InputError(msg)
+    return loss, booster
 
 
 if __name__ == "__main__":

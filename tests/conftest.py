@@ -14,6 +14,8 @@ import xgboost
 
 import flows.compare
 import flows.main
+import flows.predict
+import flows.register
 import flows.train
 import flows.tune
 from flows.options import run
@@ -23,6 +25,8 @@ FLOWS = {
     "train": flows.train,
     "compare": flows.compare,
     "tune": flows.tune,
+    "register": flows.register,
+    "predict": flows.predict,
 }
 # One thread: the suite shares two cores with whatever else runs, and trees do not depend on it.
 PARAMS = {"max_depth": 4, "learning_rate": 0.3, "nthread": 1}

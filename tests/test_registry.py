@@ -1,0 +1,424 @@
+"""The registry: a version knows its loss, and nothing of it is run that was not registered."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickletools
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import xgboost
+
+from asrl_mlflow import losses, registry
+from asrl_mlflow.datasets import load
+from asrl_mlflow.errors import InputError
+from asrl_mlflow.promotion import compare, promote
+from asrl_mlflow.unseen import Unseen, unseen
+from tests.every_loss import EVERY_LOSS
+from tests.test_flows import spawn
+
+QUICK = ["--rounds=8", "--figures=false"]
+NAME = "asrl-diabetes"
+CHAMPION = f"models:/{NAME}@champion"
+
+
+@pytest.fixture
+def train(flow, store):
+    """Train a run as a user does; gives its id."""
+
+    def call(*options):
+        code, _, err = flow("train", *QUICK, *options)
+        assert code == 0, err
+        return newest(store)
+
+    return call
+
+
+def newest(store):
+    experiment = store.get_experiment_by_name("asrl-mlflow").experiment_id
+    return store.search_runs([experiment])[0].info.run_id
+
+
+def holder(store, alias="champion"):
+    """The number of the version that has an alias."""
+    return str(store.get_model_version_by_alias(NAME, alias).version)
+
+
+def files_of(store, version="1", name=NAME):
+    """The folder of a version's model, as this host has it."""
+    source = store.get_model_version(name, version).source
+    return Path(store.get_logged_model(source.removeprefix("models:/")).artifact_location)
+
+
+@pytest.mark.parametrize("loss", EVERY_LOSS, ids=str)
+def test_every_place_has_the_same_record(train, store, loss):
+    params = ",".join(f"{key}={value}" for key, value in vars(loss).items())
+    run_id = train(f"--loss={loss.name}", f"--loss-params={params}")
+    version = registry.register(run_id)
+    record = json.loads(version.record.to_json())
+    assert record["loss"] == losses.to_config(loss)
+    assert record["schema"] == 1
+    assert record["data"]["digest"] == load().digest
+    tags = store.get_model_version(NAME, "1").tags
+    model = store.get_logged_model(store.get_model_version(NAME, "1").source[len("models:/") :])
+    assert json.loads(tags["asrl.record"]) == record
+    assert registry.found(version.uri).record == version.record
+    flat = version.record.tags()
+    assert flat.items() <= tags.items()
+    assert flat.items() <= model.tags.items()
+    assert flat == {key: model.params[key] for key in flat}
+    assert mlflow.models.get_model_info(version.uri).metadata["asrl"] == record
+    for content in (
+        mlflow.artifacts.load_text(f"runs:/{run_id}/loss.json"),
+        (files_of(store) / "artifacts/loss.json").read_text(),
+    ):
+        assert json.loads(content) == record
+    assert json.loads(registry.booster(version.uri).attr("asrl_loss")) == record["loss"]
+    run = store.get_run(run_id).data
+    assert run.params["loss.name"] == loss.name
+    assert {key: run.params[f"loss.{key}"] for key in vars(loss)} == {
+        key: str(value) for key, value in vars(loss).items()
+    }
+    assert record["metrics"] == {
+        key[len("test.") :]: value for key, value in run.metrics.items() if key.startswith("test.")
+    }
+    found = store.search_model_versions(f"tags.`asrl.loss` = '{loss.name}'")
+    assert [each.version for each in found] == [store.get_model_version(NAME, "1").version]
+
+
+def test_a_model_has_no_pickle_and_no_path_of_where_it_was_made(train, store, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    version = registry.register(train())
+    for path in files_of(store).rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert not content.startswith(b"\x80"), path
+            assert path.suffix not in (".pkl", ".pickle", ".joblib", ".cloudpickle")
+            with pytest.raises((ValueError, IndexError, UnicodeDecodeError)):
+                list(pickletools.genops(content))
+    assert str(Path.cwd()) not in (files_of(store) / "MLmodel").read_text()
+    assert str(Path(registry.__file__).parent) not in (files_of(store) / "MLmodel").read_text()
+    assert len(registry.load(version.uri).predict(load().rows.features)) == 442
+    plain = mlflow.pyfunc.load_model(version.uri)
+    assert plain.metadata.metadata["asrl"]["loss"]["name"] == "asrl_c"
+
+
+def test_the_same_run_has_one_version(train, store):
+    run_id = train()
+    first, second = (registry.register(run_id) for _ in range(2))
+    assert (first.is_new, second.is_new) == (True, False)
+    assert first.uri == second.uri == f"models:/{NAME}/1"
+    assert holder(store, "challenger") == "1"
+    other = registry.register(run_id, "another")
+    assert other.uri == "models:/another/1"
+    models = store.search_logged_models([store.get_run(run_id).info.experiment_id])
+    assert len(models) == 1, "one model, two versions of it"
+
+
+def test_two_that_register_at_once_agree(train, store):
+    run_id = train()
+    script = f"from asrl_mlflow import registry; print(registry.register({run_id!r}).uri)"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=env()
+        )
+        for _ in range(2)
+    ]
+    said = {process.communicate()[0].strip() for process in processes}
+    assert {process.returncode for process in processes} == {0}
+    assert len(said) == 1
+    assert len(store.search_model_versions(f"name = '{NAME}'")) == 1
+
+
+def env():
+    return os.environ | {
+        "PYTHONPATH": str(Path(registry.__file__).parent.parent),
+        "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(),
+    }
+
+
+def altered(content):
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+TAMPERED = {
+    "a byte of the booster": ("artifacts/booster.ubj", altered),
+    "a booster cut short": ("artifacts/booster.ubj", lambda content: content[:100]),
+    "an empty booster": ("artifacts/booster.ubj", lambda _: b""),
+    "another loader": (
+        "MLmodel",
+        lambda content: content.replace(b"mlflow.pyfunc.loaders.code_model", b"os"),
+    ),
+    "other code": ("scorer.py", lambda content: b"open('executed', 'w')\n" + content),
+    "another loss": ("artifacts/loss.json", lambda content: content.replace(b"asrl_c", b"huber")),
+    "other residuals": ("artifacts/unseen.npz", altered),
+    "other requirements": ("requirements.txt", lambda content: content + b"evil\n"),
+    "a file in code/": ("code/evil.py", lambda _: b"open('executed', 'w')"),
+    "a planted pickle": ("python_model.pkl", lambda _: b"\x80\x04cposix\nsystem\n"),
+    "a missing booster": ("artifacts/booster.ubj", None),
+    "no MLmodel": ("MLmodel", None),
+}
+
+
+@pytest.mark.parametrize("case", TAMPERED)
+@pytest.mark.parametrize("opened", [registry.load, registry.booster, registry.unseen])
+def test_a_file_that_is_not_as_registered_is_named_and_nothing_is_run(train, store, case, opened):
+    version = registry.register(train())
+    name, change = TAMPERED[case]
+    path = files_of(store) / name
+    if change is None:
+        path.unlink()
+    else:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(change(path.read_bytes() if path.exists() else b""))
+    with pytest.raises(InputError, match="files must be those that were registered") as refused:
+        opened(version.uri)
+    assert repr(name) in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert not Path("executed").exists()
+
+
+def test_a_link_in_place_of_a_file_is_refused(train, store):
+    version = registry.register(train())
+    booster = files_of(store) / "artifacts/booster.ubj"
+    booster.rename("elsewhere")
+    booster.symlink_to(Path("elsewhere").absolute())
+    with pytest.raises(InputError, match="its files must be where they were put"):
+        registry.booster(version.uri)
+
+
+def test_the_commands_refuse_a_tampered_model(train, flow, store):
+    registry.register(train())
+    (files_of(store) / "scorer.py").write_text("open('executed', 'w')")
+    load().rows.features.to_csv("in.csv", index=False)
+    uri = f"--model-uri=models:/{NAME}/1"
+    for name, options in (
+        ("predict", ["--data=in.csv"]),
+        ("train", QUICK),
+    ):
+        code, _, err = flow(name, uri, *options)
+        assert (code, err.count("Traceback"), len(err.splitlines())) == (2, 0, 1), err
+        assert f"{name}: models:/{NAME}/1: its files must be those that were registered" in err
+    code, _, err = flow("register", f"--run-id={newest(store)}")
+    assert (code, "'scorer.py' changed" in err) == (2, True), "nor does it become champion"
+    assert not Path("executed").exists()
+    assert not Path("predictions.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("models:/nothing@champion", "needs a version in this tracking store"),
+        ("models:/nothing/1", "needs a version in this tracking store"),
+        ("models:/nothing", "models:/name@alias or models:/name/version"),
+        ("models:/a/Production", "models:/name@alias or models:/name/version"),
+        ("runs:/0/model", "models:/name@alias or models:/name/version"),
+        ("", "models:/name@alias or models:/name/version"),
+    ],
+)
+def test_a_model_that_is_not_there_is_one_line(store, uri, expected):
+    with pytest.raises(InputError, match=expected):
+        registry.load(uri)
+
+
+def test_a_version_of_others_is_not_loaded(store):
+    store.create_registered_model("theirs")
+    Path("model").mkdir()
+    store.create_model_version("theirs", str(Path("model").absolute()))
+    with pytest.raises(InputError, match="must have been registered by asrl_mlflow"):
+        registry.load("models:/theirs/1")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], "either a --run-id or a --study; got none"),
+        (["--run-id=1", "--study=s"], "either a --run-id or a --study; got both"),
+        (["--run-id=nothing"], "got run 'nothing', without all of booster.ubj"),
+        (["--study=nothing"], "needs a study that has ended in this tracking store; got 'nothing'"),
+    ],
+)
+def test_register_refuses_in_one_line(flow, store, options, expected):
+    code, _, err = flow("register", *options)
+    assert (code, err.count("Traceback")) == (2, 0)
+    assert expected in err.splitlines()[-1]
+
+
+def test_a_name_that_mlflow_refuses_is_one_line(train, flow, store):
+    code, _, err = flow("register", f"--run-id={train()}", "--registered-model=a/b")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "needs a name that MLflow takes; got 'a/b'" in err
+
+
+def test_a_study_is_registered_and_its_next_best_becomes_a_version_of_its_own(flow, store):
+    tune = ["tune", "--rounds=6", "--jobs=1", "--figures=false", "--study=s", "--storage=journal:j"]
+    assert flow(*tune, "--trials=1")[0] == 0
+    for _ in range(2):
+        code, out, _ = flow("register", "--study=s")
+        assert code == 0
+    assert f"models:/{NAME}/1: was registered already" in out
+    first = registry.found(f"models:/{NAME}/1")
+    parent = store.get_run(first.run_id)
+    assert json.loads(parent.data.tags["asrl.best"])["loss"] == first.record.loss
+    assert parent.data.metrics["test.mae"] == first.record.metrics["mae"]
+    assert flow(*tune, "--trials=6")[0] == 0
+    assert flow("register", "--study=s")[0] == 0
+    versions = store.search_model_versions(f"name = '{NAME}'")
+    best = json.loads(store.get_run(first.run_id).data.tags["asrl.best"])["loss"]
+    assert len(versions) == (1 if best == first.record.loss else 2)
+    assert registry.found(f"models:/{NAME}@challenger").record.loss == best
+
+
+def test_the_champion_changes_only_for_a_better_one(train, flow, store):
+    runs = [
+        train("--loss=squared_error", "--rounds=1"),
+        train("--loss=squared_error", "--rounds=60"),
+        train("--loss=squared_error", "--rounds=2"),
+    ]
+    said = [flow("register", f"--run-id={run_id}")[1] for run_id in runs]
+    assert "champion: version 1\n" in said[0]
+    assert "champion: version 2 over version 1: MAE -" in said[1]
+    assert "on the same 89 rows" in said[1]
+    assert "champion: stays version 2; version 3 is not clearly better: MAE +" in said[2]
+    assert holder(store) == "2"
+    assert "asrl.forced" not in store.get_model_version(NAME, "3").tags
+    code, out, _ = flow("register", f"--run-id={runs[2]}", "--force=true")
+    assert (code, "champion: version 3 over version 2" in out) == (0, True)
+    assert store.get_model_version(NAME, "3").tags["asrl.forced"] == "champion"
+    assert holder(store) == "3"
+    assert len(store.search_model_versions(f"name = '{NAME}'")) == 3
+
+
+def test_other_test_rows_need_rows_to_compare_on(train, flow, store):
+    first, second = train("--seed=0", "--rounds=1"), train("--seed=1", "--rounds=50")
+    assert flow("register", f"--run-id={first}")[0] == 0
+    code, _, err = flow("register", f"--run-id={second}")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "a promotion compares on the same test rows" in err
+    table = load()
+    table.rows.features.assign(disease_progression=table.rows.target).to_csv("new.csv", index=False)
+    code, out, _ = flow("register", f"--run-id={second}", "--test=new.csv")
+    assert (code, "over version 1: MAE -" in out) == (0, True)
+    assert "on the same 442 rows" in out
+
+
+def test_an_alias_of_ones_own_can_be_asked_for(train, flow, store):
+    run_id = train()
+    assert flow("register", f"--run-id={run_id}", "--alias=challenger")[0] == 0
+    assert set(store.get_registered_model(NAME).aliases) == {"challenger"}
+    assert flow("register", f"--run-id={run_id}", "--alias=shadow")[0] == 0
+    assert set(store.get_registered_model(NAME).aliases) == {"challenger", "shadow"}
+
+
+def test_two_promoters_at_once_leave_one_winner_and_no_error(train, store):
+    runs = [train(f"--rounds={rounds}", "--loss=squared_error") for rounds in (1, 20, 60)]
+    versions = [registry.register(run_id) for run_id in runs]
+    promote(versions[0], "champion")
+    failed = []
+
+    def work(version):
+        try:
+            promote(version, "champion")
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is none
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(version,)) for version in versions[1:]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert holder(store) in ("2", "3")
+    assert registry.load(CHAMPION)
+
+
+@pytest.mark.parametrize("seconds", [1.5, 2.5, 3.5, 4.5])
+def test_a_kill_leaves_a_champion_that_loads_and_the_same_command_goes_on(train, store, seconds):
+    first, second = train("--rounds=1"), train("--rounds=40", "--loss=squared_error")
+    promote(registry.register(first), "champion")
+    process = spawn("flows.register", f"--run-id={second}", stderr=subprocess.DEVNULL)
+    time.sleep(seconds)
+    process.kill()
+    process.communicate()
+    assert len(registry.load(CHAMPION).predict(load().rows.features)) == 442
+    version = registry.register(second)
+    promote(version, "champion")
+    assert version.uri == f"models:/{NAME}/2"
+    assert len(store.search_model_versions(f"name = '{NAME}'")) == 2
+    assert holder(store) == "2"
+    models = store.search_logged_models([store.get_run(second).info.experiment_id])
+    assert {str(model.status) for model in models} == {"READY"}
+
+
+def test_training_goes_on_with_the_loss_that_the_model_recorded(train, flow, store):
+    registry.register(train("--loss-params=q_low=0.6,q_high=0.8"))
+    uri = f"--model-uri=models:/{NAME}/1"
+    run_id = train(uri)
+    run = store.get_run(run_id)
+    assert (run.data.params["loss.q_low"], run.data.tags["asrl.continued"]) == (
+        "0.6",
+        f"models:/{NAME}/1",
+    )
+    longer = registry.register(run_id)
+    assert longer.record.rounds == 16
+    code, _, err = flow("train", *QUICK, uri, "--loss=huber")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "goes on with the loss that it recorded, ContinuousASRL(q_low=0.6" in err
+    other = train(uri, "--loss=huber", "--change-loss=true")
+    assert registry.register(other).record.loss["name"] == "huber"
+    code, _, err = flow("train", *QUICK, uri, "--drop=age")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "goes on with the features that it knows" in err
+
+
+def test_a_booster_that_was_stopped_early_is_cut_at_its_best_round(train, store):
+    run_id = train("--rounds=200", "--early-stopping-rounds=5", "--learning-rate=0.5")
+    version = registry.register(run_id)
+    best = store.get_run(run_id).data.metrics["best_round"]
+    assert registry.booster(version.uri).num_boosted_rounds() == best + 1 < 200
+
+
+def test_residuals_keep_their_rows_and_survive_the_file():
+    part = load().rows.take(np.arange(100))
+    booster = xgboost.train({}, xgboost.DMatrix(part.features, label=part.target), 3)
+    found = unseen(np.arange(50_000.0), booster, part)
+    assert (len(found.calibration), len(found.test)) == (20_000, 100)
+    again = Unseen.from_bytes(found.to_bytes())
+    assert np.array_equal(again.test, found.test)
+    assert again.test_rows == found.test_rows
+    other = unseen(np.empty(0), booster, part.take(np.arange(99, -1, -1)))
+    assert other.test_rows != found.test_rows
+
+
+def test_a_comparison_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(200):
+        noise = rng.standard_t(3, 150)
+        found = compare(noise + 0.3, np.zeros(150))
+        hits += found.low <= 0.3 <= found.high
+    assert 180 <= hits <= 198
+
+
+def test_main_registers_what_was_best_on_validation_rows(flow, store):
+    code, out, err = flow("main", "--trials=2", "--jobs=1", "--figures=false")
+    assert code == 0, err
+    ranked = next(
+        line for line in out.splitlines() if line.count(", ") == 5 and "mae cross" in line
+    )
+    best = ranked.split(": ")[1].split(" ")[0]
+    version = registry.found(CHAMPION)
+    assert version.record.loss["name"] == best
+    assert f"models:/{NAME}/1: registered, alias challenger" in out
+    assert out.splitlines()[-1].startswith("See every run: ")
+    table = load()
+    frame = pd.DataFrame(table.rows.features)
+    assert len(registry.load(CHAMPION).predict(frame, params={"interval": 0.9})) == 442

@@ -1,0 +1,485 @@
+"""Predicting: whatever type a column has, one prediction; what cannot be predicted is one line."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import xgboost
+from mlflow.exceptions import MlflowException
+
+from asrl_mlflow import registry, train
+from asrl_mlflow.datasets import load
+from asrl_mlflow.lab import divide
+from asrl_mlflow.losses import ContinuousASRL
+from asrl_mlflow.settings import Contamination
+from asrl_mlflow.splits import joined
+from asrl_mlflow.unseen import out_of_fold
+from tests.test_flows import spawn
+from tests.test_registry import env, newest
+
+URI = "models:/asrl-mixed/1"
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """Numbers, whole numbers, booleans, categories of text and of numbers; gaps; a target."""
+    rng = np.random.default_rng(3)
+    count = 400
+    frame = pd.DataFrame(
+        {
+            "size": rng.normal(size=count),
+            "rooms": rng.integers(1, 6, count),
+            "new": rng.random(count) < 0.5,
+            "town": pd.Categorical(rng.choice(["Ulm", "Bonn", "Köln"], count)),
+            "zone": pd.Categorical(rng.choice([3, 7, 12], count)),
+        }
+    )
+    frame.loc[::9, "size"] = np.nan
+    price = 10 * frame["size"].fillna(0) + 5 * frame["rooms"] + 20 * frame["new"]
+    frame["price"] = price + 7 * frame["town"].cat.codes + rng.normal(size=count)
+    return frame
+
+
+@pytest.fixture
+def model(flow, store, mixed):
+    """Registered, from a Parquet file."""
+    mixed.to_parquet("mixed.parquet")
+    options = ["--data=mixed.parquet", "--rounds=20", "--figures=false"]
+    assert flow("train", *options)[0] == 0
+    registry.register(newest(store))
+    return mlflow.pyfunc.load_model(URI)
+
+
+@pytest.fixture
+def features(mixed):
+    return mixed.drop(columns="price")
+
+
+def as_objects(frame):
+    """As JSON gives it: Python's own objects, None for what is missing."""
+    plain = frame.astype(object)
+    return plain.where(frame.notna(), None)
+
+
+FORMS = {
+    "as trained": lambda frame: frame,
+    "float32": lambda frame: frame.assign(size=frame["size"].astype(np.float32)),
+    "int64 as int8": lambda frame: frame.assign(rooms=frame["rooms"].astype(np.int8)),
+    "int64 as float64": lambda frame: frame.assign(rooms=frame["rooms"].astype(np.float64)),
+    "nullable Int64": lambda frame: frame.assign(rooms=frame["rooms"].astype("Int64")),
+    "bool as int64": lambda frame: frame.assign(new=frame["new"].astype(np.int64)),
+    "nullable boolean": lambda frame: frame.assign(new=frame["new"].astype("boolean")),
+    "nullable Float64": lambda frame: frame.assign(size=frame["size"].astype("Float64")),
+    "pyarrow": lambda frame: frame.assign(rooms=frame["rooms"].astype("int64[pyarrow]")),
+    "objects": as_objects,
+    "categories as text": lambda frame: frame.assign(town=frame["town"].astype(str)),
+    "other order of categories": lambda frame: frame.assign(
+        town=frame["town"].cat.reorder_categories(["Ulm", "Köln", "Bonn"])
+    ),
+    "other order of columns": lambda frame: frame[frame.columns[::-1]],
+    "more columns": lambda frame: frame.assign(id="secret"),
+    "another index": lambda frame: frame.set_index(np.arange(len(frame))[::-1]),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_prediction_depends_on_values_and_names_alone(model, features, form):
+    booster = registry.booster(URI)
+    expected = booster.inplace_predict(features)
+    sent = features if form != "float32" else FORMS[form](features)
+    if form == "float32":
+        expected = booster.inplace_predict(sent)
+    assert np.array_equal(model.predict(FORMS[form](features)), expected)
+
+
+def test_whole_numbers_may_be_missing(model, features):
+    gaps = features.assign(rooms=features["rooms"].astype("Int64").mask(features["rooms"] > 3))
+    floats = features.assign(rooms=features["rooms"].astype(float).mask(features["rooms"] > 3))
+    expected = registry.booster(URI).inplace_predict(floats)
+    for frame in (gaps, floats, as_objects(floats)):
+        assert np.array_equal(model.predict(frame), expected)
+    assert np.isfinite(model.predict(features.assign(rooms=None))).all()
+    assert np.isfinite(model.predict(features.assign(town=None))).all()
+
+
+REFUSED = {
+    "a missing column": (lambda frame: frame.drop(columns="rooms"), "needs the column 'rooms'"),
+    "text": (lambda frame: frame.assign(size="secret"), "column 'size' must be numbers"),
+    "one text": (
+        lambda frame: frame.assign(size=[1.0] * 7 + ["secret"] + [None] * 392),
+        "column 'size' must be numbers; got: something else in row 8",
+    ),
+    "dates": (
+        lambda frame: frame.assign(size=pd.Timestamp("2024-01-31")),
+        "column 'size' must be numbers; got: datetime64",
+    ),
+    "an infinite value": (
+        lambda frame: frame.assign(size=[0.0] * 399 + [math.inf]),
+        "'size' must be missing or below 3.4e38; got: an infinite value in row 400",
+    ),
+    "too large for float32": (lambda frame: frame.assign(rooms=1e39), "'rooms' must be missing or"),
+    "another category": (
+        lambda frame: frame.assign(town=["Ulm"] * 399 + ["secret"]),
+        "'town' must be categories that the training had; got: another one in row 400",
+    ),
+    "a list in a cell": (lambda frame: frame.assign(size=[[1, 2]] * 400), "must be numbers"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_refusal_names_column_and_row_and_shows_no_data(model, features, case):
+    spoil, expected = REFUSED[case]
+    with pytest.raises(MlflowException) as refused:
+        model.predict(spoil(features))
+    assert refused.value.message.startswith("Model input: ")
+    assert expected in refused.value.message
+    assert "secret" not in refused.value.message
+    assert "\n" not in refused.value.message
+
+
+@pytest.mark.parametrize("level", [0, 1, -0.1, 1.5, math.nan])
+def test_a_level_is_between_0_and_1(model, features, level):
+    with pytest.raises(MlflowException, match="interval must be a level in"):
+        model.predict(features, params={"interval": level})
+
+
+def test_an_interval_is_the_residual_of_rank_n_plus_1_times_level(model, features):
+    residuals = np.sort(registry.unseen(URI).calibration)
+    count = len(residuals)
+    for level in (0.01, 0.5, 0.9, count / (count + 1)):
+        rank = math.ceil(round((count + 1) * level, 9))
+        found = model.predict(features, params={"interval": level})
+        assert list(found) == ["prediction", "lower", "upper"]
+        half = (found["upper"] - found["lower"]) / 2
+        assert np.allclose(half, residuals[rank - 1], rtol=1e-5)
+        assert np.array_equal(found["prediction"], model.predict(features).astype(np.float64))
+    widest = model.predict(features, params={"interval": (count + 0.5) / (count + 1)})
+    assert np.isinf(widest["upper"]).all()
+
+
+def test_without_rows_to_calibrate_by_there_are_no_intervals(flow, store, features):
+    assert flow("train", "--rounds=20", "--early-stopping-rounds=5", "--figures=false")[0] == 0
+    registry.register(newest(store))
+    model = registry.load("models:/asrl-diabetes/1")
+    with pytest.raises(MlflowException, match="rows that training did not see"):
+        model.predict(load().rows.features, params={"interval": 0.9})
+
+
+@pytest.mark.parametrize("kind", ["none", "asym"])
+def test_intervals_cover_clean_targets_as_often_as_they_say(kind):
+    found = []
+    for seed in range(8):
+        parts = divide(load(), seed, Contamination(kind, 0.2))
+        known = joined(parts.train, parts.valid)
+        loss, params = ContinuousASRL(0.7, 0.75), {"max_depth": 3, "nthread": 1, "seed": seed}
+        residuals = np.sort(out_of_fold(loss, params, 20, known, seed))
+        dtrain = xgboost.QuantileDMatrix(known.features, label=known.target)
+        booster = train(params, dtrain, 20, loss=loss)
+        off = np.abs(parts.test.target - booster.inplace_predict(parts.test.features))
+        half = residuals[math.ceil((len(residuals) + 1) * 0.8) - 1]
+        found.append((off <= half).mean())
+    # 712 test rows: two standard errors are 0.03. Spoiled residuals widen them.
+    assert np.mean(found) >= 0.77
+    assert kind == "asym" or np.mean(found) <= 0.83
+
+
+TABLES = {
+    "csv": lambda frame, path: frame.to_csv(path, index=False),
+    "parquet": lambda frame, path: frame.to_parquet(path),
+}
+
+
+@pytest.mark.parametrize("out", ["out.csv", "out.parquet"])
+@pytest.mark.parametrize("kind", TABLES)
+def test_a_table_is_predicted_in_its_order(model, flow, features, kind, out):
+    TABLES[kind](features.assign(id=[f"r{row}" for row in range(400)]), f"in.{kind}")
+    command = ["predict", f"--model-uri={URI}", f"--data=in.{kind}", f"--out={out}"]
+    code, said, err = flow(*command, "--keep=id,town", "--interval=0.9")
+    assert (code, err) == (0, "")
+    assert said.splitlines()[-1] == f"400 rows predicted into {out}"
+    found = pd.read_csv(out) if out.endswith("csv") else pd.read_parquet(out)
+    assert list(found) == ["id", "town", "prediction", "lower", "upper"]
+    assert list(found["id"]) == [f"r{row}" for row in range(400)]
+    expected = model.predict(features, params={"interval": 0.9})
+    assert np.array_equal(found["prediction"], expected["prediction"])
+    assert np.array_equal(found["upper"], expected["upper"])
+    assert [path.name for path in Path().glob("*unfinished*")] == []
+
+
+def test_a_large_table_comes_in_chunks_and_its_bad_row_is_named(model, flow, features):
+    large = pd.concat([features] * 500, ignore_index=True)
+    large.to_csv("large.csv", index=False)
+    command = ["predict", f"--model-uri={URI}"]
+    assert flow(*command, "--data=large.csv", "--out=large.parquet")[0] == 0
+    found = pd.read_parquet("large.parquet")["prediction"].to_numpy()
+    assert np.array_equal(found, np.tile(model.predict(features), 500))
+    spoiled = large.astype({"size": object})
+    spoiled.loc[190_000, "size"] = "secret"
+    spoiled.to_csv("spoiled.csv", index=False)
+    code, _, err = flow(*command, "--data=spoiled.csv")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "column 'size' must hold numbers; got 'secret' in row 190001" in err
+    large["size"] = large["size"].mask(large.index == 190_000, np.inf)
+    large.to_parquet("infinite.parquet")
+    code, _, err = flow(*command, "--data=infinite.parquet")
+    assert (code, "an infinite value in row 190001" in err) == (2, True)
+    assert not Path("predictions.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--data=nothing.csv"], "got nothing.csv; check the path"),
+        (["--data=mixed.parquet", "--out=out.xlsx"], "ends in .csv or .parquet; got out.xlsx"),
+        (["--data=mixed.parquet", "--out=mixed.parquet"], "needs a file of its own"),
+        (["--data=mixed.parquet", "--out=no/out.csv"], "needs a folder that is there"),
+        (["--data=mixed.parquet", "--keep=prize"], "got 'prize'; did you mean 'price'?"),
+        (["--data=mixed.parquet", "--interval=1"], "--interval"),
+        (["--data=narrow.csv"], "got 'rooms'"),
+        (["--data=empty.csv"], "got a table without any"),
+        (["--data=predicted.csv", "--keep=prediction"], "has a column 'prediction' of its own"),
+    ],
+)
+def test_predict_refuses_in_one_line_and_writes_nothing(model, flow, features, options, expected):
+    features.drop(columns="rooms").to_csv("narrow.csv", index=False)
+    features.head(0).to_csv("empty.csv", index=False)
+    features.assign(prediction=0).to_csv("predicted.csv", index=False)
+    before = Path("mixed.parquet").read_bytes()
+    code, _, err = flow("predict", f"--model-uri={URI}", *options)
+    assert (code, err.count("Traceback")) == (2, 0)
+    assert expected in err.splitlines()[-1]
+    assert not Path("predictions.parquet").exists()
+    assert Path("mixed.parquet").read_bytes() == before
+    assert not list(Path().glob("*unfinished*"))
+
+
+def test_an_interrupted_prediction_leaves_the_old_result(model, features):
+    large = pd.concat([features] * 4000, ignore_index=True)
+    large.to_parquet("large.parquet")
+    Path("out.csv").write_text("old")
+    process = spawn(
+        *("flows.predict", f"--model-uri={URI}", "--data=large.parquet", "--out=out.csv"),
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 60
+    while not list(Path().glob(".out.csv*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate()
+    assert process.returncode == 143, err
+    assert "nothing was written" in err
+    assert Path("out.csv").read_text() == "old"
+    assert not list(Path().glob(".out.csv*"))
+
+
+def test_mlflow_predicts_from_the_command_line(model, features):
+    records = json.loads(features.head(5).to_json(orient="split"))
+    Path("in.json").write_text(json.dumps({"dataframe_split": records}))
+    command = [sys.executable, "-m", "mlflow", "models", "predict", "-m", URI, "-i", "in.json"]
+    options = ["-t", "json", "--env-manager", "local", "-o", "out.json"]
+    guarded = env() | {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    done = subprocess.run(
+        [*command, *options], env=guarded, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(Path("out.json").read_text())["predictions"]
+    assert np.array_equal(np.float32(found), model.predict(features.head(5)))
+
+
+class Server:
+    """A server in a process of its own, and what it answers."""
+
+    def __init__(self, port, *command):
+        self.port = port
+        guarded = env() | {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+        # On its PATH, so that MLflow finds the uvicorn beside this Python.
+        guarded["PATH"] = f"{Path(sys.executable).parent}:{guarded['PATH']}"
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            env=guarded,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                if self.ask("GET", "/ping")[0] == 200:
+                    return
+            except OSError:
+                time.sleep(0.1)
+        raise AssertionError(self.end())
+
+    def ask(self, method, path, body=None, kind="application/json"):
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request(method, path, body, {"Content-Type": kind})
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+    def score(self, body, kind="application/json"):
+        sent = body if isinstance(body, str | bytes) else json.dumps(body)
+        return self.ask("POST", "/invocations", sent, kind)
+
+    def end(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        return self.process.communicate(timeout=60)[1]
+
+
+@pytest.fixture
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+@pytest.fixture
+def server(model, free_port):
+    server = Server(free_port, "flows.serve", f"--model-uri={URI}", f"--port={free_port}")
+    yield server
+    if server.process.poll() is None:
+        server.end()
+
+
+def check_answers(server, model, features):
+    few = features.head(7)
+    expected = [float(each) for each in model.predict(few)]
+    records = json.loads(few.to_json(orient="records"))
+    split = json.loads(few.to_json(orient="split", index=False))
+    columns = {name: [row[name] for row in records] for name in records[0]}
+    for body in (
+        {"dataframe_records": records},
+        {"dataframe_split": split},
+        {"instances": records},
+        {"inputs": columns},
+    ):
+        status, text = server.score(body)
+        assert (status, json.loads(text)["predictions"]) == (200, expected), body.keys()
+    status, text = server.score({"dataframe_records": records, "params": {"interval": 0.9}})
+    rows = json.loads(text)["predictions"]
+    assert [row["prediction"] for row in rows] == expected
+    assert all(row["lower"] < row["prediction"] < row["upper"] for row in rows)
+    status, text = server.score(few.to_csv(index=False), "text/csv")
+    assert (status, json.loads(text)["predictions"]) == (200, expected)
+
+
+def test_mlflow_serves_it(model, features, free_port):
+    command = ["mlflow", "models", "serve", "-m", URI, "-p", str(free_port)]
+    server = Server(free_port, *command, "--env-manager", "local")
+    try:
+        check_answers(server, model, features)
+    finally:
+        os.killpg(server.process.pid, signal.SIGTERM)
+        server.process.communicate(timeout=60)
+
+
+def test_the_server_answers_well_or_in_one_short_line(server, model, features):
+    check_answers(server, model, features)
+    good = json.loads(features.head(1).to_json(orient="records"))[0]
+
+    def row(**changes):
+        return {"dataframe_records": [{**good, **changes}]}
+
+    bodies = {
+        "malformed": '{"dataframe_records": [{"secret',
+        "empty": "",
+        "a list": "[1, 2]",
+        "no rows": {"dataframe_records": []},
+        "nothing known": {"secret": 1},
+        "nested deeply": "[" * 100_000,
+        "nested cell": row(size=json.loads("[" * 500 + "]" * 500)),
+        "a missing column": {"dataframe_records": [{"size": 1.0}]},
+        "text": row(size="secret"),
+        "an infinite value": json.dumps(row(size=0)).replace('"size": 0', '"size": 1e999'),
+        "a huge integer": json.dumps(row(size=0)).replace('"size": 0', '"size": ' + "9" * 5000),
+        "a huge cell": row(size="secret" * 1_700_000),
+        "an unknown category": row(town="secret"),
+        "a bad level": {**row(), "params": {"interval": 2}},
+        "no level": {**row(), "params": {"interval": "secret"}},
+        "params of another kind": {**row(), "params": ["secret"]},
+        "bytes": b"\xff\xfe\x00secret",
+        "a broken mark": '{"a": "\nError: Model input: secret',
+    }
+    for name, body in bodies.items():
+        status, text = server.score(body)
+        assert 400 <= status < 500, (name, status, text)
+        assert set(json.loads(text)) == {"error"}, name
+        assert len(text) < 4096, name
+        for shown in ("secret", "/", "Traceback", ".py"):
+            assert shown not in text.replace("application/json", "").replace("/invocations", ""), (
+                name,
+                text,
+            )
+    assert "'town' must be categories" in server.score(bodies["an unknown category"])[1]
+    assert "needs the column 'rooms'" in server.score(bodies["a missing column"])[1]
+    for body, kind in ((b"x", "text/plain"), (b"a,b\n1", "text/csv"), (b"PAR1", "application/x")):
+        status, text = server.score(body, kind)
+        assert 400 <= status < 500, text
+        assert len(text) < 4096
+    assert server.ask("GET", "/secret")[0] == 404
+    assert server.ask("GET", "/invocations")[0] == 405
+    assert server.score(row())[0] == 200, "and goes on"
+
+
+def test_a_body_that_is_too_large_is_not_read(server):
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
+    connection.putrequest("POST", "/invocations")
+    connection.putheader("Content-Type", "application/json")
+    connection.putheader("Content-Length", str(100_000_000))
+    connection.endheaders()
+    # Not a byte of it was sent.
+    answer = connection.getresponse()
+    assert (answer.status, len(answer.read()) < 200) == (413, True)
+    connection.close()
+    status, _ = server.score(b"x" * ((16 << 20) + 1))
+    assert status == 413
+
+
+def test_what_was_accepted_is_answered_when_a_signal_ends_the_server(server, features):
+    records = json.loads(features.to_json(orient="records")) * 20
+    body = json.dumps({"dataframe_records": records})
+    with ThreadPoolExecutor(6) as pool:
+        asked = [pool.submit(server.score, body) for _ in range(6)]
+        time.sleep(0.4)
+        err = server.end()
+        answered = []
+        for each in asked:
+            try:
+                answered.append(each.result())
+            except OSError:
+                # It came after the signal and was not accepted.
+                continue
+    assert server.process.returncode == 143, err
+    assert "Interrupted by SIGTERM; what was accepted has been answered" in err
+    assert answered
+    assert all(
+        (status, len(json.loads(text)["predictions"])) == (200, 8000) for status, text in answered
+    )
+
+
+def test_serve_refuses_a_tampered_model(model, store):
+    source = store.get_model_version("asrl-mixed", "1").source.removeprefix("models:/")
+    code = Path(store.get_logged_model(source).artifact_location) / "scorer.py"
+    code.write_text("open('executed', 'w')")
+    process = spawn("flows.serve", f"--model-uri={URI}", stderr=subprocess.PIPE)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err.count("Traceback")) == (2, 0)
+    assert "'scorer.py' changed" in err
+    assert not Path("executed").exists()
