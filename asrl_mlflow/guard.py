@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any
 
 from mlflow.pyfunc import PyFuncModel, scoring_server
@@ -20,6 +21,7 @@ _logger = logging.getLogger(__name__)
 MARK = "Model input: "
 _BAD, _LARGE, _FAILED = 400, 413, 500
 _MOST_CHARACTERS = 1_000
+_MOST_FORGOTTEN = 1 << 30
 _ERRORS = {
     _BAD: "The body must be JSON with one of dataframe_split, dataframe_records, instances and inputs, "
     'and optionally {"params": {"interval": 0.9}}; or CSV with a header; got something else.',
@@ -37,7 +39,7 @@ def guarded(model: PyFuncModel, most_bytes: int) -> App:
     model : PyFuncModel
         As `registry.load` gives it.
     most_bytes : int
-        Longer bodies are refused with 413, unread.
+        Longer bodies are refused with 413, and not kept.
     """
     return Guard(scoring_server.init(model), most_bytes)
 
@@ -53,7 +55,7 @@ class Guard:
     app : ASGI app
         The other one.
     most_bytes : int
-        Longer bodies are refused with 413, unread.
+        Longer bodies are refused with 413, and not kept.
     """
 
     def __init__(self, app: App, most_bytes: int) -> None:
@@ -67,8 +69,7 @@ class Guard:
         body = await self._body(scope, receive)
         if body is None:
             line = f"A body may have {self._most} bytes; got more; send fewer rows at a time."
-            # Whoever goes on sending is not listened to.
-            await _answer(send, _LARGE, line, close=True)
+            await _answer(send, _LARGE, line, then=partial(_forget, receive))
             return
         status, headers, content = await self._asked(scope, body)
         if status < _BAD:
@@ -125,9 +126,26 @@ def _short(status: int, content: bytes) -> str:
     return _ERRORS.get(status, _ERRORS[_BAD] if status < _FAILED else "The request failed.")
 
 
-async def _answer(send: Send, status: int, line: str, *, close: bool = False) -> None:
-    headers = [(b"content-type", b"application/json")]
-    if close:
-        headers.append((b"connection", b"close"))
+async def _answer(
+    send: Send, status: int, line: str, then: Callable[[], Awaitable[None]] | None = None
+) -> None:
+    content = json.dumps({"error": line}).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(content)).encode()),
+    ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": json.dumps({"error": line}).encode()})
+    await send({"type": "http.response.body", "body": content, "more_body": True})
+    if then is not None:
+        await then()
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _forget(receive: Receive) -> None:
+    """Let a client finish what it sends: many read no answer before."""
+    forgotten = 0
+    while forgotten < _MOST_FORGOTTEN:
+        message = await receive()
+        forgotten += len(message.get("body", b""))
+        if not message.get("more_body"):
+            return
