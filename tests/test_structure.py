@@ -222,7 +222,7 @@ def test_every_dependency_and_every_exception_has_its_reason():
     text = (ROOT / "pyproject.toml").read_text()
     bounds = [line for line in text.splitlines() if re.search(r'"[\w-]*(\[|>=|<|==)', line)]
     bounded = [*PYPROJECT["project"]["dependencies"], *PYPROJECT["build-system"]["requires"]]
-    for group in ("test", "lint"):
+    for group in ("test", "lint", "spark"):
         bounded += PYPROJECT["dependency-groups"][group]
     bounded += PYPROJECT["project"]["optional-dependencies"]["postgres"]
     assert len(bounds) == len(bounded) + 1, "every bound and requires-python, a line each"

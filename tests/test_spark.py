@@ -1,0 +1,58 @@
+"""Spark: a registered model predicts there what it predicts here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import warnings
+
+import mlflow
+import numpy as np
+import pytest
+
+from asrl_mlflow import registry
+from asrl_mlflow.datasets import load
+from tests.test_registry import newest
+
+pyspark = pytest.importorskip("pyspark", reason="pyspark is not installed (group spark)")
+if not (shutil.which("java") or os.environ.get("JAVA_HOME")):
+    pytest.skip("Spark needs Java, which is not installed", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def spark():
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    builder = pyspark.sql.SparkSession.builder.master("local[2]")
+    settings = {"spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1"}
+    for key, value in settings.items():
+        builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    yield session
+    session.stop()
+
+
+@pytest.mark.filterwarnings("ignore")  # Spark and MLflow warn of one another
+def test_spark_predicts_the_same(spark, flow, store, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    assert flow("train", "--rounds=20", "--figures=false")[0] == 0
+    version = registry.register(newest(store))
+    features = load().rows.features.astype({"age": "int64", "sex": "int64"})
+    features.loc[::7, "bmi"] = np.nan
+    expected = registry.load(version.uri).predict(features, params={"interval": 0.9})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        table = spark.createDataFrame(features.assign(row=range(len(features))))
+    names = pyspark.sql.functions.struct(*features.columns[::-1])
+    predict = mlflow.pyfunc.spark_udf(spark, version.uri, env_manager="local")
+    found = table.withColumn("prediction", predict(names)).toPandas().sort_values("row")
+    assert np.array_equal(found["prediction"], expected["prediction"])
+    bounds = mlflow.pyfunc.spark_udf(
+        spark,
+        version.uri,
+        env_manager="local",
+        result_type="prediction double, lower double, upper double",
+        params={"interval": 0.9},
+    )
+    found = table.select("row", bounds(names).alias("p")).select("row", "p.*").toPandas()
+    assert np.allclose(found.sort_values("row")["upper"], expected["upper"], rtol=1e-12)
