@@ -16,6 +16,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
 from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from asrl_mlflow import manifest
 from asrl_mlflow.errors import InputError
@@ -97,6 +98,7 @@ def register(run_id: str, name: str | None = None) -> Registered:
             description=_described(parts.record),
             model_id=model.model_id,
         )
+        _link(client, model, made)
         found = _version_of(client, name, parts) or made
         if found.version != made.version:
             client.delete_model_version(name, made.version)
@@ -242,6 +244,13 @@ def _logged(client: mlflow.MlflowClient, parts: Parts) -> LoggedModel:
     client.set_logged_model_tags(made.model_id, {_MANIFEST: recorded})
     client.log_outputs(parts.run_id, [LoggedModelOutput(made.model_id, 0)])
     return client.finalize_logged_model(made.model_id, LoggedModelStatus.READY)
+
+
+def _link(client: mlflow.MlflowClient, model: LoggedModel, version: ModelVersion) -> None:
+    """Show the version on the model's page, as `mlflow.register_model` does."""
+    known = json.loads(model.tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
+    known.append({"name": version.name, "version": version.version})
+    client.set_logged_model_tags(model.model_id, {MLFLOW_MODEL_VERSIONS: json.dumps(known)})
 
 
 def _tags(parts: Parts) -> dict[str, str]:

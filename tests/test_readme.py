@@ -43,7 +43,11 @@ def test_the_readme_shows_the_table_that_main_prints(store, capsys):
 def without_seconds(line):
     """A line without what is the reader's own: seconds, and what two workers at once have chosen."""
     first, *others = line.split() or [""]
-    if first in ("study", "best:", "mae") or "-diabetes-" in first or others[:1] in (["tuned"], ["refitted"]):
+    if (
+        first in ("study", "best:", "mae")
+        or "-diabetes-" in first
+        or others[:1] in (["tuned"], ["refitted"])
+    ):
         return None
     return line.split()[:-1] if first in ("loss", *losses.LOSSES) else line
 

@@ -119,8 +119,9 @@ def test_the_same_run_has_one_version(train, store):
     assert holder(store, "challenger") == "1"
     other = registry.register(run_id, "another")
     assert other.uri == "models:/another/1"
-    models = store.search_logged_models([store.get_run(run_id).info.experiment_id])
-    assert len(models) == 1, "one model, two versions of it"
+    (model,) = store.search_logged_models([store.get_run(run_id).info.experiment_id])
+    linked = json.loads(model.tags["mlflow.modelVersions"])
+    assert [each["name"] for each in linked] == [NAME, "another"], "one model, two versions of it"
 
 
 def test_two_that_register_at_once_agree(train, store):
