@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -19,15 +20,20 @@ _logger = logging.getLogger(__name__)
 
 # The scorer begins its lines so. (To import that file would set it as the model to log.)
 MARK = "Model input: "
-_BAD, _LARGE, _FAILED = 400, 413, 500
+_BAD, _NOWHERE, _SLOW, _LARGE, _KIND, _FAILED = 400, 404, 408, 413, 415, 500
+_PATHS = {"/invocations", "/ping", "/health", "/version"}
+# A few kilobytes of it can unfold to gigabytes.
+_PARQUET = b"parquet"
+_SECONDS_TO_WAIT = 30
 _MOST_CHARACTERS = 1_000
 _MOST_FORGOTTEN = 1 << 30
 _ERRORS = {
     _BAD: "The body must be JSON with one of dataframe_split, dataframe_records, instances and inputs, "
     'and optionally {"params": {"interval": 0.9}}; or CSV with a header; got something else.',
-    404: "There are POST /invocations, GET /ping, GET /health and GET /version; got another path.",
+    _NOWHERE: "There are POST /invocations, GET /ping, GET /health and GET /version; got another path.",
     405: "POST to /invocations; GET the others.",
-    415: "The content type must be application/json, text/csv or application/vnd.apache.parquet.",
+    _SLOW: "A body must come without long pauses.",
+    _KIND: "The content type must be application/json or text/csv.",
 }
 
 
@@ -66,7 +72,17 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = await self._body(scope, receive)
+        if scope["path"] not in _PATHS:
+            await _answer(send, _NOWHERE, _ERRORS[_NOWHERE])
+            return
+        if _PARQUET in dict(scope["headers"]).get(b"content-type", b""):
+            await _answer(send, _KIND, _ERRORS[_KIND], then=partial(_forget, receive))
+            return
+        try:
+            body = await self._body(scope, receive)
+        except TimeoutError:
+            await _answer(send, _SLOW, _ERRORS[_SLOW])
+            return
         if body is None:
             line = f"A body may have {self._most} bytes; got more; send fewer rows at a time."
             await _answer(send, _LARGE, line, then=partial(_forget, receive))
@@ -84,7 +100,7 @@ class Guard:
             return None
         body = bytearray()
         while True:
-            message = await receive()
+            message = await asyncio.wait_for(receive(), _SECONDS_TO_WAIT)
             body += message.get("body", b"")
             if len(body) > self._most:
                 return None
@@ -145,7 +161,10 @@ async def _forget(receive: Receive) -> None:
     """Let a client finish what it sends: many read no answer before."""
     forgotten = 0
     while forgotten < _MOST_FORGOTTEN:
-        message = await receive()
+        try:
+            message = await asyncio.wait_for(receive(), _SECONDS_TO_WAIT)
+        except TimeoutError:
+            return
         forgotten += len(message.get("body", b""))
         if not message.get("more_body"):
             return

@@ -24,9 +24,9 @@ from asrl_mlflow.record import Record
 from asrl_mlflow.rounds import Round
 from asrl_mlflow.run_log import RunLog
 from asrl_mlflow.settings import Contamination, Settings
-from asrl_mlflow.splits import FloatArray, Part, Split, contaminate, joined, split
+from asrl_mlflow.splits import Part, Split, contaminate, joined, split
 from asrl_mlflow.training import train
-from asrl_mlflow.unseen import held_out, out_of_fold, unseen
+from asrl_mlflow.unseen import Unseen, held_out, out_of_fold, unseen
 
 # What a run keeps of its booster; a registered model is made of these.
 BOOSTER, LOSS, FEATURES, UNSEEN = "booster.ubj", "loss.json", "features.json", "unseen.npz"
@@ -137,11 +137,15 @@ def experiment(
     )
     seconds = time.perf_counter() - started
     title = f"{loss.name} on {dataset.name}, seed {seed}{contamination.told()}"
-    # Rows that stopped the training have had a say in it; so has whatever a model learned before.
-    fresh = settings.early_stopping_rounds is None and continued is None
-    seen = parts.valid is parts.test or not fresh
-    calibration = np.empty(0) if seen else held_out(booster, parts.valid)
-    result = _judged(loss, booster, rounds, seconds, parts.test, dataset, calibration, log)
+    # What another booster learned from is not known. Rows that stop a training have a say in it.
+    is_fresh = continued is None
+    untouched = is_fresh and settings.early_stopping_rounds is None
+    if untouched and parts.valid is not parts.test:
+        calibration = held_out(booster, parts.valid)
+    else:
+        calibration = np.empty(0)
+    kept = unseen(calibration, booster, parts.test, is_fresh=is_fresh)
+    result = _judged(loss, booster, rounds, seconds, parts.test, dataset, kept, log)
     if settings.figures:
         _draw(loss, booster, parts.test, result, log, title, valid=parts.valid)
     return result
@@ -190,7 +194,8 @@ def refit(
     booster = train(params, matrix(known), rounds, loss=loss, on_round=listen)
     seconds = time.perf_counter() - started
     calibration = out_of_fold(loss, params, rounds, known, seed)
-    result = _judged(loss, booster, told, seconds, parts.test, dataset, calibration, log)
+    kept = unseen(calibration, booster, parts.test, is_fresh=True)
+    result = _judged(loss, booster, told, seconds, parts.test, dataset, kept, log)
     if title is not None:
         _draw(loss, booster, parts.test, result, log, title, valid=None)
     return result
@@ -203,7 +208,7 @@ def _judged(
     seconds: float,
     test: Part,
     dataset: Dataset,
-    calibration: FloatArray,
+    kept: Unseen,
     log: RunLog,
 ) -> Result:
     """Judge by the test rows; log that, the booster and what a model needs beside it."""
@@ -229,7 +234,7 @@ def _judged(
     columns = {"features": described(test.features), "example": example(test.features)}
     log.artifact(LOSS, record.to_json().encode())
     log.artifact(FEATURES, json.dumps(columns).encode())
-    log.artifact(UNSEEN, unseen(calibration, booster, test).to_bytes())
+    log.artifact(UNSEEN, kept.to_bytes())
     # Last: where it is, the others are.
     log.artifact(BOOSTER, bytes(booster.save_raw("ubj")))
     return Result(metrics, seconds, rounds, prediction)

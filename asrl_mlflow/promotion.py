@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 import mlflow
 import numpy as np
 from mlflow.exceptions import MlflowException
+from mlflow.utils.validation import (
+    _validate_model_alias_name,
+    _validate_model_alias_name_reserved,
+)
 
 from asrl_mlflow.datasets import Dataset
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.registry import Registered, found, load, unseen
+from asrl_mlflow.registry import Registered, holder, load, unseen
 from asrl_mlflow.splits import FloatArray
 
 CHAMPION = "champion"
-FORCED_TAG = "asrl.forced"
+FORCED_TAG, WISH_TAG = "asrl.forced", "asrl.wanted"
 LEVEL = 0.95
 _RESAMPLES, _SEED = 2_000, 0
 # Resamples that are drawn at once: 2,000 of 20,000 rows would take 300 MB.
 _BATCH = 50
+# Promoters whose wishes are not further apart may not have seen one another.
+_SECONDS_AT_ONCE = 600
 
 
 @dataclass(frozen=True)
@@ -75,13 +83,16 @@ class Promotion:
     comparison: Comparison | None
 
 
-def compare(mine: FloatArray, theirs: FloatArray) -> Comparison:
-    """A paired bootstrap of the mean difference of absolute residuals.
+def compare(mine: FloatArray, theirs: FloatArray, weight: FloatArray | None = None) -> Comparison:
+    """A paired bootstrap of the (weighted) mean difference of absolute residuals.
 
     Parameters
     ----------
     mine, theirs : float64 array of shape (n,)
         Absolute residuals of the same rows in the same order.
+    weight : float64 array of shape (n,), optional
+        Of the rows. Rows are drawn one by one, also where they belong to groups, of whose likeness the
+        interval knows nothing.
 
     Examples
     --------
@@ -93,21 +104,46 @@ def compare(mine: FloatArray, theirs: FloatArray) -> Comparison:
     # Here, not above: it takes half a second to import.
     from scipy.stats import bootstrap  # noqa: PLC0415 - see above
 
-    difference = mine - theirs
-    low = high = float(difference.mean())
+    weights = np.ones(len(mine)) if weight is None else weight
+    counted = weights > 0
+    difference, weights = (mine - theirs)[counted], weights[counted]
+
+    def mean(values: FloatArray, by: FloatArray, axis: int = -1) -> FloatArray:
+        total: FloatArray = (values * by).sum(axis) / by.sum(axis)
+        return total
+
+    middle = low = high = float(mean(difference, weights))
     # All rows alike: there is nothing to resample.
     if difference.min() < difference.max():
-        found_ = bootstrap(
-            (difference,),
-            np.mean,
+        found = bootstrap(
+            (difference, weights),
+            mean,
+            paired=True,
+            vectorized=True,
             n_resamples=_RESAMPLES,
             batch=_BATCH,
             confidence_level=LEVEL,
             method="percentile",
             rng=np.random.default_rng(_SEED),
         )
-        low, high = map(float, found_.confidence_interval)
-    return Comparison(float(difference.mean()), low, high, len(difference))
+        low, high = map(float, found.confidence_interval)
+    return Comparison(middle, low, high, len(difference))
+
+
+def check_alias(alias: str) -> None:
+    """Refuse an alias that MLflow does not take.
+
+    Raises
+    ------
+    InputError
+        The line says why.
+    """
+    try:
+        _validate_model_alias_name(alias)
+        _validate_model_alias_name_reserved(alias)
+    except MlflowException as error:
+        msg = f"An alias needs a name that MLflow takes; got {alias!r}: {error.message}"
+        raise InputError(" ".join(msg.split())) from error
 
 
 def promote(
@@ -130,62 +166,78 @@ def promote(
     Raises
     ------
     InputError
-        The version cannot be loaded, or the two were judged on different rows.
+        The alias is none, a version cannot be loaded, or the two were judged on different rows.
+    StoreError
+        The store does not tell who has the alias.
 
     Notes
     -----
-    The alias is moved in one step, and only to a version that was loaded and has predicted. Who
-    moved it looks again: where another process was faster, the two are compared, so that the
-    better one has it in the end.
+    The alias moves in one step. Who wants it says so in a tag before it looks who has it for the last
+    time, and looks afterwards who else wanted it in the last minutes: those are compared too, and the
+    one with the smallest MAE gets the alias, so that promoters at once all arrive at the same.
     """
-    client = mlflow.MlflowClient()
-    _try_out(version)
-    first = holder = _holder(version.name, alias)
-    comparison = None
-    while holder != version.version:
-        if holder is not None:
-            try:
-                comparison = _compared(version, f"models:/{version.name}/{holder}", test)
-            except InputError:
-                if not force:
-                    raise
-            if not force and (comparison is None or not comparison.is_better):
-                return Promotion(promoted=False, holder=holder, comparison=comparison)
-        if force:
-            client.set_model_version_tag(version.name, version.version, FORCED_TAG, alias)
+    check_alias(alias)
+    client, began, wish = mlflow.MlflowClient(), time.time(), f"{WISH_TAG}.{alias}"
+    first = now = holder(version.name, alias)
+    if now == version.version:
+        return Promotion(promoted=True, holder=now, comparison=None)
+    load(version.uri)
+    if force:
+        client.set_model_version_tag(version.name, version.version, FORCED_TAG, alias)
         client.set_registered_model_alias(version.name, alias, version.version)
-        holder = _holder(version.name, alias)
-        if force:
+        return Promotion(promoted=True, holder=first, comparison=None)
+    client.set_model_version_tag(version.name, version.version, wish, f"{time.time():.3f}")
+    comparison = None
+    while now is not None:
+        comparison = _compared(version, f"models:/{version.name}/{now}", test)
+        if not comparison.is_better:
+            return Promotion(promoted=False, holder=now, comparison=comparison)
+        now, before = holder(version.name, alias), now
+        if now == before:
             break
+    client.set_registered_model_alias(version.name, alias, version.version)
+    best = _best_of_rivals(version, wish, began, now, test)
+    if best != version.version:
+        client.set_registered_model_alias(version.name, alias, best)
+        return Promotion(promoted=False, holder=best, comparison=comparison)
     return Promotion(promoted=True, holder=first, comparison=comparison)
 
 
-def _holder(name: str, alias: str) -> str | None:
-    try:
-        return str(mlflow.MlflowClient().get_model_version_by_alias(name, alias).version)
-    except MlflowException:
-        return None
-
-
-def _try_out(version: Registered) -> None:
-    model = load(version.uri)
-    model.predict(model.input_example)
+def _best_of_rivals(
+    version: Registered, wish: str, began: float, beaten: str | None, test: Dataset | None
+) -> str:
+    """Of this version and those that wanted the same alias meanwhile, the one with the smallest MAE."""
+    differences = {version.version: 0.0}
+    for each in mlflow.MlflowClient().search_model_versions():
+        number = str(each.version)
+        wished = float(each.tags.get(wish, "-inf"))
+        is_rival = number not in (version.version, beaten) and wished > began - _SECONDS_AT_ONCE
+        if each.name == version.name and is_rival:
+            # One that was judged on other rows is no rival, nor one whose files are spoiled.
+            with suppress(InputError):
+                comparison = _compared(version, f"models:/{version.name}/{number}", test)
+                differences[number] = -comparison.difference
+    return min(differences, key=lambda number: (differences[number], int(number)))
 
 
 def _compared(mine: Registered, theirs: str, test: Dataset | None) -> Comparison:
     if test is not None:
-        return compare(_residuals(mine.uri, test), _residuals(theirs, test))
+        return compare(_residuals(mine.uri, test), _residuals(theirs, test), test.rows.weight)
     ours, other = unseen(mine.uri), unseen(theirs)
-    if ours.test_rows != other.test_rows:
+    if not ours.test_rows or ours.test_rows != other.test_rows:
         msg = (
-            f"{mine.uri}: a promotion compares on the same test rows; got others than those of {theirs} "
-            f"(data {mine.record.data['name']!r} and {found(theirs).record.data['name']!r}, or another "
-            "seed or split); name rows that neither has seen with --test, or pass --force=true."
+            f"{mine.uri}: a promotion compares on the same test rows, which neither has seen; got others "
+            f"than those of {theirs} (another table, seed or split, or a model that goes on from another); "
+            "name rows that neither has seen with --test, or pass --force=true."
         )
         raise InputError(msg)
-    return compare(ours.test, other.test)
+    return compare(ours.test, other.test, ours.weight)
 
 
 def _residuals(uri: str, test: Dataset) -> FloatArray:
-    predicted = load(uri).predict(test.rows.features)
+    try:
+        predicted = load(uri).predict(test.rows.features)
+    except MlflowException as error:
+        msg = f"{test.name}: {uri} must be able to predict it; {error.message}"
+        raise InputError(msg) from error
     return np.abs(test.rows.target - np.asarray(predicted, dtype=np.float64))

@@ -1,65 +1,55 @@
-"""Model versions that know what trained them, and are loaded only if they are what was registered."""
+"""The registry: a run's booster becomes a version that knows what trained it; see also `versions`."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import mlflow
-import xgboost
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.pyfunc import PyFuncModel
-from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
+from mlflow.utils.validation import _validate_model_name
 
 from asrl_mlflow import manifest
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.lab import BOOSTER, UNSEEN
 from asrl_mlflow.owners import Owner
 from asrl_mlflow.packing import Parts, pack, parts_of, quiet
 from asrl_mlflow.record import Record
-from asrl_mlflow.unseen import Unseen
+from asrl_mlflow.versions import (
+    MANIFEST_TAG,
+    Registered,
+    booster,
+    check_folder,
+    columns,
+    found,
+    holder,
+    load,
+    unreachable,
+    unseen,
+    verified,
+)
+
+__all__ = [
+    "Registered",
+    "booster",
+    "check_name",
+    "columns",
+    "found",
+    "holder",
+    "load",
+    "register",
+    "unseen",
+    "verified",
+]
 
 CHALLENGER = "challenger"
-_MANIFEST, _BOOSTER, _RECORD = "asrl.manifest", "asrl.booster", "asrl.record"
+_BOOSTER = "asrl.booster"
 _OWNER = "asrl.owner"
 _MODEL_TYPE = "asrl"
-
-
-@dataclass(frozen=True)
-class Registered:
-    """A version of a registered model.
-
-    Parameters
-    ----------
-    name : str
-        The registered model.
-    version : str
-        Its number.
-    run_id : str
-        The run that trained it.
-    record : Record
-        What trained it.
-    is_new : bool
-        Whether it was made just now.
-    """
-
-    name: str
-    version: str
-    run_id: str
-    record: Record
-    is_new: bool = False
-
-    @property
-    def uri(self) -> str:
-        """As MLflow takes it, whatever its aliases will be."""
-        return f"models:/{self.name}/{self.version}"
 
 
 def register(run_id: str, name: str | None = None) -> Registered:
@@ -81,10 +71,12 @@ def register(run_id: str, name: str | None = None) -> Registered:
     Notes
     -----
     A version is made at once with all its tags, of a model that is complete, so that a kill leaves
-    none that is half. Two processes that register the same run at once agree on the older version.
+    none that is half. Two processes that register the same run at once agree on the older version. A
+    version whose files are no longer those that were registered is left alone, and a new one made.
     """
     client, parts = mlflow.MlflowClient(), parts_of(run_id)
     name = name or f"asrl-{parts.record.data['name']}"
+    check_name(name)
     _make_registered_model(client, name)
     found = _version_of(client, name, parts)
     is_new = found is None
@@ -94,7 +86,7 @@ def register(run_id: str, name: str | None = None) -> Registered:
             name,
             f"models:/{model.model_id}",
             run_id=run_id,
-            tags=_tags(parts) | {_MANIFEST: model.tags[_MANIFEST]},
+            tags=_tags(parts) | {MANIFEST_TAG: model.tags[MANIFEST_TAG]},
             description=_described(parts.record),
             model_id=model.model_id,
         )
@@ -103,98 +95,24 @@ def register(run_id: str, name: str | None = None) -> Registered:
         if found.version != made.version:
             client.delete_model_version(name, made.version)
             is_new = False
+    _try_out(f"models:/{name}/{found.version}")
     client.set_registered_model_alias(name, CHALLENGER, found.version)
     return Registered(name, str(found.version), run_id, parts.record, is_new)
 
 
-def found(uri: str) -> Registered:
-    """The version that `models:/name/version` or `models:/name@alias` means now.
+def check_name(name: str) -> None:
+    """Refuse a name that MLflow does not take for a registered model.
 
     Raises
     ------
     InputError
-        There is none, or it was not registered by `register`.
+        The line says why.
     """
-    version = _resolved(uri)
-    tags = version.tags or {}
-    if _RECORD not in tags or _MANIFEST not in tags:
-        msg = (
-            f"{uri}: must have been registered by asrl_mlflow; got version {version.version} without "
-            f"the tags {_RECORD} and {_MANIFEST}; register its run with the flow register."
-        )
-        raise InputError(msg)
-    record = Record.from_json(tags[_RECORD], uri)
-    return Registered(version.name, str(version.version), version.run_id or "", record)
-
-
-@contextmanager
-def verified(uri: str) -> Iterator[Path]:
-    """A private copy of a version's files, each held against the manifest before it is parsed.
-
-    Raises
-    ------
-    InputError
-        As `found`; or the files cannot be fetched, or are not those that were registered.
-    """
-    registered, client = found(uri), mlflow.MlflowClient()
-    recorded = client.get_model_version(registered.name, registered.version).tags[_MANIFEST]
-    with TemporaryDirectory() as folder:
-        try:
-            with quiet():
-                # Not by its models:/ URI, for which MLflow reads MLmodel on the way.
-                source = client.get_model_version_download_uri(registered.name, registered.version)
-                if source.startswith("models:/"):
-                    source = client.get_logged_model(
-                        source.removeprefix("models:/")
-                    ).artifact_location
-                copy = mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=folder)
-        except (MlflowException, OSError) as error:
-            msg = (
-                f"{registered.uri}: its files must be where they were put; got "
-                f"{type(error).__name__}; restore them, or register the run anew."
-            )
-            raise InputError(msg) from error
-        # MLflow's own note of name and version, which loading leaves in a local store: not parsed.
-        (Path(copy) / REGISTERED_MODEL_META_FILE_NAME).unlink(missing_ok=True)
-        manifest.check(Path(copy), recorded, registered.uri)
-        yield Path(copy)
-
-
-def load(uri: str) -> PyFuncModel:
-    """A version, verified: what `mlflow.pyfunc.load_model` gives, or nothing is run.
-
-    Raises
-    ------
-    InputError
-        As `verified`.
-    """
-    with verified(uri) as folder, quiet():
-        model: PyFuncModel = mlflow.pyfunc.load_model(str(folder))
-    return model
-
-
-def booster(uri: str) -> xgboost.Booster:
-    """A version's booster, verified: to train on, with the loss that `found(uri).record` has.
-
-    Raises
-    ------
-    InputError
-        As `verified`.
-    """
-    with verified(uri) as folder:
-        return xgboost.Booster(model_file=folder / "artifacts" / BOOSTER)
-
-
-def unseen(uri: str) -> Unseen:
-    """A version's residuals on rows that it did not learn from.
-
-    Raises
-    ------
-    InputError
-        As `verified`.
-    """
-    with verified(uri) as folder:
-        return Unseen.from_bytes((folder / "artifacts" / UNSEEN).read_bytes())
+    try:
+        _validate_model_name(name)
+    except MlflowException as error:
+        msg = f"A registered model needs a name that MLflow takes; got {name!r}: {error.message}"
+        raise InputError(" ".join(msg.split())) from error
 
 
 def _make_registered_model(client: mlflow.MlflowClient, name: str) -> None:
@@ -202,16 +120,19 @@ def _make_registered_model(client: mlflow.MlflowClient, name: str) -> None:
         client.create_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            msg = (
-                f"A registered model needs a name that MLflow takes; got {name!r}: {error.message}"
-            )
-            raise InputError(" ".join(msg.split())) from error
+            raise unreachable(error) from error
 
 
 def _version_of(client: mlflow.MlflowClient, name: str, parts: Parts) -> ModelVersion | None:
-    versions = client.search_model_versions(f"name = '{name}' and run_id = '{parts.run_id}'")
-    same = [each for each in versions if each.tags.get(_BOOSTER) == parts.digest]
-    return min(same, key=lambda each: int(each.version), default=None)
+    """The oldest version of a run's booster whose files are as they were registered."""
+    # The name is compared here: in a filter it could be more than a name.
+    versions = client.search_model_versions(f"run_id = '{parts.run_id}'")
+    same = [each for each in versions if each.name == name]
+    for each in sorted(same, key=lambda each: int(each.version)):
+        if each.tags.get(_BOOSTER) == parts.digest:
+            with suppress(InputError), verified(f"models:/{name}/{each.version}"):
+                return each
+    return None
 
 
 def _logged(client: mlflow.MlflowClient, parts: Parts) -> LoggedModel:
@@ -220,8 +141,10 @@ def _logged(client: mlflow.MlflowClient, parts: Parts) -> LoggedModel:
     earlier = client.search_logged_models([experiment], f"source_run_id = '{parts.run_id}'")
     for model in earlier:
         if model.tags.get(_BOOSTER) == parts.digest:
-            if model.status == LoggedModelStatus.READY and _MANIFEST in model.tags:
-                return model
+            if model.status == LoggedModelStatus.READY and MANIFEST_TAG in model.tags:
+                if _is_intact(model):
+                    return model
+                continue
             owner = Owner.from_json(json.loads(model.tags.get(_OWNER, "null")))
             if owner is not None and owner.is_alive() is False:
                 # A kill left it half.
@@ -241,9 +164,24 @@ def _logged(client: mlflow.MlflowClient, parts: Parts) -> LoggedModel:
         recorded = manifest.manifest(folder)
         with quiet():
             client.log_model_artifacts(made.model_id, str(folder))
-    client.set_logged_model_tags(made.model_id, {_MANIFEST: recorded})
+    client.set_logged_model_tags(made.model_id, {MANIFEST_TAG: recorded})
     client.log_outputs(parts.run_id, [LoggedModelOutput(made.model_id, 0)])
     return client.finalize_logged_model(made.model_id, LoggedModelStatus.READY)
+
+
+def _is_intact(model: LoggedModel) -> bool:
+    with TemporaryDirectory() as folder, suppress(InputError, MlflowException, OSError), quiet():
+        copy = mlflow.artifacts.download_artifacts(
+            artifact_uri=model.artifact_location, dst_path=folder
+        )
+        check_folder(Path(copy), model.tags[MANIFEST_TAG], model.model_id)
+        return True
+    return False
+
+
+def _try_out(uri: str) -> None:
+    model = load(uri)
+    model.predict(model.input_example)
 
 
 def _link(client: mlflow.MlflowClient, model: LoggedModel, version: ModelVersion) -> None:
@@ -262,23 +200,3 @@ def _described(record: Record) -> str:
         f"{record.known_loss()} on {record.data['name']} ({record.data['rows']} rows, target "
         f"{record.data['target']!r}), {record.rounds} rounds; test MAE {record.metrics['mae']:.4g}"
     )
-
-
-def _resolved(uri: str) -> ModelVersion:
-    client = mlflow.MlflowClient()
-    scheme, _, rest = uri.partition(":/")
-    name, at, alias = rest.partition("@")
-    numbered, _, number = rest.rpartition("/")
-    try:
-        if scheme == "models" and at and alias and "/" not in rest:
-            return client.get_model_version_by_alias(name, alias)
-        if scheme == "models" and numbered and number.isdigit():
-            return client.get_model_version(numbered, number)
-    except MlflowException as error:
-        msg = (
-            f"{uri}: needs a version in this tracking store; got none; see `Models` in its user "
-            "interface for those that there are, or set MLFLOW_TRACKING_URI."
-        )
-        raise InputError(msg) from error
-    msg = f"A model is named models:/name@alias or models:/name/version; got {uri!r}."
-    raise InputError(msg)

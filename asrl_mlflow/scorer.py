@@ -75,9 +75,11 @@ class Scorer(PythonModel):
         Notes
         -----
         Intervals are split-conformal: prediction plus and minus the absolute residual of rank
-        ceil((n + 1) level) among n rows that no training saw; infinite where that rank exceeds n.
-        For new rows like those the target lies inside with probability of at least the level, on
-        average over such rows: not for each kind of row, and not after a drift. Where targets of
+        ceil((n + 1) level) among n rows, each predicted by a booster that did not learn from it;
+        infinite where that rank exceeds n. For new rows like those the target lies inside with
+        probability of about the level, on average over such rows: not for each kind of row, and not
+        after a drift. (At least the level is proven for rows kept aside, as those of `train`. Out-of-fold
+        rows of a tuned model have helped to choose a few numbers.) Where targets of
         those rows are spoiled, so are the residuals: what holds is coverage of targets spoiled
         alike, and clean ones are covered more often (wider than needed). Out-of-fold residuals are
         those of boosters that learned from fewer rows, so that intervals are wider rather than
@@ -85,7 +87,12 @@ class Scorer(PythonModel):
         """
         if not isinstance(model_input, pd.DataFrame):
             model_input = pd.DataFrame(model_input)
-        missing = [each["name"] for each in self._features if each["name"] not in model_input]
+        names = [each["name"] for each in self._features]
+        twice = model_input.columns[model_input.columns.duplicated()]
+        if not twice.intersection(names).empty:
+            rule = f"needs the column {twice.intersection(names)[0]!r} once"
+            raise _refused(rule, "it stands there more than once", "leave one")
+        missing = [name for name in names if name not in model_input]
         if missing:
             rule = f"needs the column {missing[0]!r}"
             raise _refused(rule, "it is missing", "add it")
@@ -113,7 +120,7 @@ class Scorer(PythonModel):
                 "register a tuned one, or train without early stopping",
             )
         # The level's own rounding must not push a rank that is whole one up.
-        rank = math.ceil(round((count + 1) * level, 9))
+        rank = max(1, math.ceil(round((count + 1) * level, 9)))
         return float(self._calibration[rank - 1]) if rank <= count else math.inf
 
 
@@ -130,10 +137,16 @@ def _column(values: pd.Series[Any], feature: dict[str, Any]) -> Matrix:
         odd = [not (cell is None or isinstance(cell, bool | int | float)) for cell in values]
         if any(odd):
             raise _bad_cell(feature, values, odd.index(True), "numbers", "something else")
-    elif not (values.dtype == object or pd.api.types.is_numeric_dtype(values)):
+    elif values.dtype != object and (
+        not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_complex_dtype(values)
+    ):
         raise _bad_cell(feature, values, 0, "numbers", str(values.dtype))
-    with np.errstate(over="ignore"):
-        column: Matrix = values.to_numpy(np.float32, na_value=np.nan)
+    try:
+        with np.errstate(over="ignore"):
+            column: Matrix = values.to_numpy(np.float32, na_value=np.nan)
+    except OverflowError as error:
+        rule = f"column {feature['name']!r} must be missing or below 3.4e38"
+        raise _refused(rule, "a number that is larger", "correct it") from error
     if np.isinf(column).any():
         row = int(np.isinf(column).argmax())
         raise _bad_cell(feature, values, row, "missing or below 3.4e38", "an infinite value")

@@ -20,7 +20,7 @@ from mlflow.pyfunc import PyFuncModel
 from asrl_mlflow import delimited
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.names import check_known
-from asrl_mlflow.tables import SUFFIXES, parquet_files
+from asrl_mlflow.tables import SUFFIXES, parquet_source
 
 PREDICTIONS = ("prediction", "lower", "upper")
 _ROWS_A_CHUNK = 65_536
@@ -75,22 +75,33 @@ def score(
     numbers = [each["name"] for each in columns if "categories" not in each]
     params = None if level is None else {"interval": level}
     rows = 0
-    with _chunks(data, numbers, text, keep, on_progress) as chunks, _whole(out) as write:
-        for chunk in chunks:
-            frame = _frame(chunk.select([*numbers, *text]), rows, columns)
-            try:
+    try:
+        with _chunks(data, numbers, text, keep, on_progress) as chunks, _whole(out) as write:
+            for chunk in chunks:
+                frame = _frame(chunk.select([*numbers, *text]), rows, columns)
                 predicted = model.predict(frame, params=params)
-            except MlflowException as error:
-                msg = f"{data}: {error.message}"
-                raise InputError(msg) from error
-            write(_result(chunk.select(list(keep)), predicted))
-            rows += len(chunk)
+                write(_result(chunk.select(list(keep)), predicted))
+                rows += len(chunk)
+    except MlflowException as error:
+        msg = f"{data}: {error.message}"
+        raise InputError(msg) from error
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        msg = (
+            f"{data}: must be readable, and what is kept of it be writable to {out}; got: "
+            f"{str(error).splitlines()[0]}"
+        )
+        raise InputError(msg) from error
     return rows
 
 
 def _check_paths(data: Path, out: Path) -> None:
-    if not data.exists():
-        msg = f"Data needs a file or folder that is there; got {data}; check the path."
+    if not data.exists() or not (data.is_dir() or data.suffix.lower() in SUFFIXES):
+        msg = (
+            f"Data needs a .csv or .parquet file, or a folder, that is there; got {data}; check it."
+        )
+        raise InputError(msg)
+    if data.is_dir() and out.resolve().is_relative_to(data.resolve()):
+        msg = f"The result needs a place outside of the data; got {out} in {data}; name another."
         raise InputError(msg)
     if out.suffix.lower() not in SUFFIXES:
         msg = f"The result needs a name that ends in {' or '.join(SUFFIXES)}; got {out}; rename it."
@@ -119,9 +130,7 @@ def _chunks(
             batches = delimited.stream(data, numbers, as_it_stands, file)
             yield _told(batches, lambda _: on_progress(file.tell(), size))
         return
-    source = pa.dataset.dataset(
-        parquet_files(data), partitioning="hive", partition_base_dir=str(data)
-    )
+    source = parquet_source(data, drop=())
     check_known(names, source.schema.names, data)
     total, done = source.count_rows(), 0
 
@@ -151,10 +160,16 @@ def _frame(chunk: pa.Table, first: int, columns: list[dict[str, Any]]) -> pd.Dat
     frame: pd.DataFrame = chunk.to_pandas(ignore_metadata=True)
     frame.index = pd.RangeIndex(first, first + len(frame))
     for each in columns:
-        # What a CSV file has as text was a whole number in the table that was learned from.
-        if isinstance(next(iter(each.get("categories", ())), None), int):
-            cells = pd.to_numeric(frame[each["name"]], errors="coerce")
-            frame[each["name"]] = cells.where(cells.notna(), frame[each["name"]])
+        known, cells = each.get("categories"), frame[each["name"]]
+        if not known or cells.isna().all():
+            continue
+        # Categories have the type that they had in training, whatever the file makes of them.
+        plain = cells.astype(object)
+        if isinstance(known[0], str) and not isinstance(plain.dropna().iloc[0], str):
+            frame[each["name"]] = plain.map(str, na_action="ignore")
+        elif isinstance(known[0], int):
+            numbers = pd.to_numeric(plain, errors="coerce")
+            frame[each["name"]] = numbers.where(numbers.notna(), plain)
     return frame
 
 

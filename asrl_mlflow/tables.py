@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from asrl_mlflow.names import check_known, check_names, listed
 
 SUFFIXES = (".csv", ".parquet")
 _LOOKED_AT = 10_000
+_CATEGORIES = "asrl.categories"
 # Whole files are not held in memory beside what is read from them.
 _FRUGAL = pa.dataset.ParquetFileFormat(
     default_fragment_scan_options=pa.dataset.ParquetFragmentScanOptions(
@@ -86,7 +88,7 @@ def read(
     return frame
 
 
-def parquet_files(path: Path) -> list[Path]:
+def _parquet_files(path: Path) -> list[Path]:
     """The file, or those of a folder, in order of their names.
 
     Raises
@@ -143,8 +145,15 @@ def _merged(
     return merged
 
 
-def _read_parquet(path: Path, drop: Collection[str]) -> pa.Table:
-    files = parquet_files(path)
+def parquet_source(path: Path, drop: Collection[str]) -> pa.dataset.Dataset:
+    """A .parquet file, or a folder of them with the same columns, not yet read.
+
+    Raises
+    ------
+    InputError
+        As `read`.
+    """
+    files = _parquet_files(path)
     schemas = [pa.parquet.read_schema(file) for file in files]
     merged = _merged(files, schemas, drop)
     hive = {
@@ -153,9 +162,22 @@ def _read_parquet(path: Path, drop: Collection[str]) -> pa.Table:
     }
     found = pa.dataset.dataset(files, format=_FRUGAL, **hive).schema
     partitions = [field for field in found if field.name not in schemas[0].names]
-    # Partitions first: the last column is the target where none is named.
-    source = pa.dataset.dataset(files, pa.schema([*partitions, *merged]), format=_FRUGAL, **hive)
     check_known(drop, [*(field.name for field in partitions), *schemas[0].names], path)
+    # Partitions first: the last column is the target where none is named. What pandas noted of any
+    # file goes along.
+    noted = {
+        column["name"]: column
+        for schema in schemas
+        for column in (schema.pandas_metadata or {"columns": []})["columns"]
+    }
+    categories = [name for name, each in noted.items() if each["pandas_type"] == "categorical"]
+    categories += [field.name for field in partitions if pa.types.is_string(field.type)]
+    schema = pa.schema([*partitions, *merged], {_CATEGORIES: json.dumps(categories)})
+    return pa.dataset.dataset(files, schema, format=_FRUGAL, **hive)
+
+
+def _read_parquet(path: Path, drop: Collection[str]) -> pa.Table:
+    source = parquet_source(path, drop)
     names = source.schema.names
     kept = [name for name in names if name not in drop]
     index = [name for name in kept if name.startswith("__index_level_")]
@@ -169,13 +191,7 @@ def _read_parquet(path: Path, drop: Collection[str]) -> pa.Table:
         columns=kept, use_threads=False, batch_readahead=1, fragment_readahead=1
     )
     # Parquet itself has no categories but of text: pandas notes which columns were some.
-    noted = [
-        column
-        for schema in schemas
-        for column in (schema.pandas_metadata or {"columns": []})["columns"]
-    ]
-    categories = [column["name"] for column in noted if column["pandas_type"] == "categorical"]
-    categories += [field.name for field in partitions if pa.types.is_string(field.type)]
+    categories = json.loads((source.schema.metadata or {})[_CATEGORIES.encode()])
     for name in categories:
         if name in kept and not pa.types.is_dictionary(table.schema.field(name).type):
             place = table.column_names.index(name)

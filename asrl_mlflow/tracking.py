@@ -36,6 +36,7 @@ from mlflow.utils.mlflow_tags import (
 import asrl_mlflow
 from asrl_mlflow.creation import created_whole
 from asrl_mlflow.errors import StoreError
+from asrl_mlflow.interruption import heard
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.run_log import RunLog, few_retries, one_line
 
@@ -172,6 +173,7 @@ def run(
         yield log
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit) as end:
+        heard()
         # Signal handlers exit with 128 + n; any other exit from within a run is a failure.
         code = 130 if isinstance(end, KeyboardInterrupt) else end.code
         status = "KILLED" if isinstance(code, int) and code > 128 else "FAILED"  # noqa: PLR2004 - see above

@@ -17,6 +17,7 @@ from optuna.trial import Trial
 
 from asrl_mlflow import tracking
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.interruption import heard
 from asrl_mlflow.judging import Contest, Verdict
 from asrl_mlflow.losses import Loss, to_config
 from asrl_mlflow.losses.space import Point
@@ -157,6 +158,7 @@ class Tuner:
                         self.study.reap()
                         runs.settle({log.run_id for log in self._open()})
         finally:
+            heard()
             with tracking.signals_held():
                 self._stop()
         runs.settle()

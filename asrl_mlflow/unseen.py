@@ -19,7 +19,7 @@ from asrl_mlflow.training import train
 # A random part of exchangeable rows is as good as all of them, and a model stays small.
 MOST_ROWS = 20_000
 # Of few rows more are learned from, so that out-of-fold boosters are nearly the real one.
-_FEW_ROWS, _FOLDS_OF_FEW, _FOLDS = 5_000, 10, 5
+_FEW_ROWS, _FOLDS_OF_FEW, _FOLDS = 5_000, 20, 5
 
 
 @dataclass(frozen=True)
@@ -29,22 +29,30 @@ class Unseen:
     Parameters
     ----------
     calibration : float64 array of shape (n,), n <= MOST_ROWS
-        Of rows to calibrate intervals by, in no order: seen by neither training, tuning nor test.
+        Of rows to calibrate intervals by, each by a booster that did not learn from it.
     test : float64 array of shape (m,), m <= MOST_ROWS
         Of test rows, in their order.
+    weight : float64 array of shape (m,)
+        Of the same rows; 1 where the table has none.
     test_rows : str
-        Equal for two boosters where `test` is of the same rows.
+        Equal for two boosters where `test` is of the same rows; empty where the booster goes on from
+        another one, which may have learned from them.
     """
 
     calibration: FloatArray
     test: FloatArray
+    weight: FloatArray
     test_rows: str
 
     def to_bytes(self) -> bytes:
         """As numpy's .npz, without pickles."""
         file = io.BytesIO()
         np.savez(
-            file, calibration=self.calibration, test=self.test, test_rows=np.array(self.test_rows)
+            file,
+            calibration=self.calibration,
+            test=self.test,
+            weight=self.weight,
+            test_rows=np.array(self.test_rows),
         )
         return file.getvalue()
 
@@ -52,10 +60,12 @@ class Unseen:
     def from_bytes(cls, content: bytes) -> Unseen:
         """What `to_bytes` wrote."""
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            return cls(file["calibration"], file["test"], str(file["test_rows"]))
+            return cls(file["calibration"], file["test"], file["weight"], str(file["test_rows"]))
 
 
-def unseen(calibration: FloatArray, booster: xgboost.Booster, test: Part) -> Unseen:
+def unseen(
+    calibration: FloatArray, booster: xgboost.Booster, test: Part, *, is_fresh: bool
+) -> Unseen:
     """Of a booster that is ready, with residuals to calibrate by.
 
     Parameters
@@ -66,21 +76,24 @@ def unseen(calibration: FloatArray, booster: xgboost.Booster, test: Part) -> Uns
         Predicts in target units.
     test : Part
         Test rows.
+    is_fresh : bool
+        Whether it learned from the rows of its own split only.
     """
     kept = _some(len(test))
     rows = test.take(kept)
     return Unseen(
         calibration=calibration[_some(len(calibration))],
-        test=held_out(booster, rows),
+        test=_residuals(booster, rows),
+        weight=np.ones(len(rows)) if rows.weight is None else rows.weight,
         # Rows are known by their targets: boosters with other features may be judged by the same.
-        test_rows=hashlib.sha256(rows.target.tobytes()).hexdigest()[:16],
+        test_rows=hashlib.sha256(rows.target.tobytes()).hexdigest()[:16] if is_fresh else "",
     )
 
 
 def held_out(booster: xgboost.Booster, rows: Part) -> FloatArray:
-    """The absolute residuals of rows that the booster did not learn from."""
-    found: FloatArray = booster.inplace_predict(rows.features).astype(np.float64)
-    return np.abs(rows.target - found)
+    """The absolute residuals of rows that the booster did not learn from; not of those of weight 0."""
+    residuals = _residuals(booster, rows)
+    return residuals if rows.weight is None else residuals[rows.weight > 0]
 
 
 def out_of_fold(
@@ -104,9 +117,13 @@ def out_of_fold(
         if learned.weight is not None and not learned.weight.any():
             continue
         booster = train(params, matrix(learned), rounds, loss=loss)
-        residuals = held_out(booster, judged)
-        found.append(residuals if judged.weight is None else residuals[judged.weight > 0])
+        found.append(held_out(booster, judged))
     return np.concatenate(found)
+
+
+def _residuals(booster: xgboost.Booster, rows: Part) -> FloatArray:
+    predicted: FloatArray = booster.inplace_predict(rows.features).astype(np.float64)
+    return np.abs(rows.target - predicted)
 
 
 def _some(count: int) -> IntArray:

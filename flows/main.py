@@ -16,6 +16,7 @@ from asrl_mlflow.lab import data_params, divide, refit
 from asrl_mlflow.losses import ASRL, LOSSES, ContinuousASRL, Loss
 from asrl_mlflow.plans import Plan
 from asrl_mlflow.promotion import CHAMPION, promote
+from asrl_mlflow.registry import check_name
 from asrl_mlflow.run_log import RunLog
 from asrl_mlflow.settings import Contamination, Settings
 from flows.compare import Scored, compare
@@ -54,6 +55,8 @@ class Candidate:
 )
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
     """Compare every loss, tune both forms of ASRL, register what was best on validation rows."""
+    if values["registered_model"]:
+        check_name(values["registered_model"])
     table = dataset(values)
     chosen: list[str] = []
 

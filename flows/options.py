@@ -15,6 +15,7 @@ import click
 
 from asrl_mlflow.datasets import EMBEDDED, Dataset, load
 from asrl_mlflow.errors import InputError, StorageError, StoreError
+from asrl_mlflow.interruption import heard, interrupt
 from asrl_mlflow.losses import LOSSES, Loss, from_config
 from asrl_mlflow.run_log import RunLog
 from asrl_mlflow.settings import Contamination, Settings
@@ -254,6 +255,7 @@ def run(command: click.Command, *, interrupted: str = "unfinished runs are KILLE
     except StorageError as error:
         code = _fail(command, str(error), NO_SPACE)
     except SystemExit as end:
+        heard()
         if isinstance(end.code, int) and end.code > 128:  # noqa: PLR2004 - 128 + n is signal n
             name = signal.Signals(end.code - 128).name
             _fail(command, f"Interrupted by {name}; {interrupted}; {_where()}", end.code)
@@ -273,7 +275,7 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - a 
     for other in _signals():
         signal.signal(other, signal.SIG_IGN)
     hurry()
-    sys.exit(128 + number)
+    interrupt(number)
 
 
 def _fail(command: click.Command, line: str, code: int) -> int:

@@ -10,9 +10,9 @@ import mlflow
 from asrl_mlflow import registry, tracking
 from asrl_mlflow.datasets import load
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.promotion import CHAMPION, FORCED_TAG, Promotion, promote
+from asrl_mlflow.promotion import CHAMPION, FORCED_TAG, Promotion, check_alias, promote
 from asrl_mlflow.registry import CHALLENGER, Registered
-from asrl_mlflow.study_runs import STUDY_TAG, TRIAL_TAG
+from asrl_mlflow.study_runs import STUDY_TAG
 from flows.options import ending, option, options, run
 
 REGISTERED_MODEL = (
@@ -46,6 +46,7 @@ REGISTERED_MODEL = (
 )
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
     """Register a run's model, and promote it if it is better than the one in use."""
+    check_alias(values["alias"])
     tracking.connect()
     run_id = _run_id(values["run_id"], values["study"])
     version = registered(run_id, values["registered_model"])
@@ -93,22 +94,27 @@ def _run_id(run_id: str | None, study: str | None) -> str:
     if run_id is not None:
         return run_id
     experiments = [each.experiment_id for each in mlflow.search_experiments()]
-    tagged = mlflow.MlflowClient().search_runs(
-        experiments, f"tags.`{STUDY_TAG}` = '{study}' and attributes.status = 'FINISHED'"
-    )
-    parents = [
-        each
-        for each in tagged
-        if TRIAL_TAG not in each.data.tags and "best.trial" in each.data.metrics
-    ]
-    if not parents:
-        msg = (
-            f"register needs a study that has ended in this tracking store; got {study!r}; the flow tune "
-            "names it in its first line and ends it where it is called again."
+    client, token = mlflow.MlflowClient(), None
+    while True:
+        # The study is compared here: in a filter its name could be more than a name.
+        page = client.search_runs(
+            experiments,
+            "metrics.`best.trial` >= 0 and attributes.status = 'FINISHED'",
+            order_by=["attributes.start_time DESC"],
+            page_token=token,
         )
-        raise InputError(msg)
-    newest: str = parents[0].info.run_id
-    return newest
+        for each in page:
+            if each.data.tags.get(STUDY_TAG) == study:
+                newest: str = each.info.run_id
+                return newest
+        token = page.token
+        if not token:
+            break
+    msg = (
+        f"register needs a study that has ended in this tracking store; got {study!r}; the flow tune "
+        "names it in its first line and ends it where it is called again."
+    )
+    raise InputError(msg)
 
 
 if __name__ == "__main__":

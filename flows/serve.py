@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import click
 import uvicorn
 
 from asrl_mlflow import registry, tracking
-from asrl_mlflow.guard import guarded
+from asrl_mlflow.errors import InputError
+from asrl_mlflow.guard import App, guarded
+from asrl_mlflow.registry import Registered
 from flows.options import DONE, option, options, run
 from flows.predict import MODEL_URI
 
 _MEGABYTE = 1 << 20
+_MOST_AT_ONCE, _SECONDS_TO_END = 64, 20
 
 
 @click.command("serve")
@@ -34,13 +38,35 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     tracking.connect()
     version = registry.found(values["model_uri"])
     app = guarded(registry.load(version.uri), values["max_megabytes"] * _MEGABYTE)
+    # Bound first: a port that is in use is the user's to choose anew.
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((values["host"], values["port"]))
+        except OSError as error:
+            msg = (
+                f"serve needs an address of its own; got {values['host']}:{values['port']}, "
+                f"{error.strerror}; choose another --port or --host."
+            )
+            raise InputError(msg) from error
+        _serve(app, listening, values, version)
+    return DONE
+
+
+def _serve(app: App, listening: socket.socket, values: dict[str, Any], version: Registered) -> None:
     click.echo(
         f"{values['model_uri']}: version {version.version}, {version.record.known_loss()}\n"
         f"POST to http://{values['host']}:{values['port']}/invocations; Ctrl+C ends it"
     )
-    # A signal ends it once the requests that were accepted have been answered.
-    uvicorn.run(app, host=values["host"], port=values["port"], log_level="warning")
-    return DONE
+    # A signal ends it once the requests that were accepted have been answered; who is in the middle
+    # of a body then has this long.
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        limit_concurrency=_MOST_AT_ONCE,
+        timeout_graceful_shutdown=_SECONDS_TO_END,
+    )
+    uvicorn.Server(config).run(sockets=[listening])
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from asrl_mlflow import registry, report, tracking
 from asrl_mlflow.datasets import Dataset
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.features import described
 from asrl_mlflow.lab import divide, experiment
 from asrl_mlflow.losses import LOSSES, ContinuousASRL, Loss, from_config
 from asrl_mlflow.names import listed
@@ -110,11 +111,14 @@ def _continued(values: dict[str, Any], table: Dataset) -> tuple[Loss, xgboost.Bo
     """A registered model, and the loss to go on with: the one it recorded, unless told."""
     uri = values["model_uri"]
     booster, recorded = registry.booster(uri), registry.found(uri).record.known_loss()
-    names = [str(name) for name in table.rows.features]
-    if booster.feature_names != names:
+    known, here = registry.columns(uri), described(table.rows.features)
+    if known != here:
+        names = [each["name"] for each in here if each not in known] or [
+            each["name"] for each in known
+        ]
         msg = (
-            f"{uri}: goes on with the features that it knows, in their order: "
-            f"{listed(booster.feature_names or [])}; got {listed(names)}; give it such a table."
+            f"{uri}: goes on with the features that it knows, in their order and with their categories; "
+            f"got another {listed(names)}; give it such a table."
         )
         raise InputError(msg)
     given = values["loss"] or values["loss_params"]

@@ -7,8 +7,6 @@ import os
 import pickletools
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import mlflow
@@ -16,10 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import xgboost
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
-from asrl_mlflow import losses, registry
+from asrl_mlflow import losses, promotion, registry
 from asrl_mlflow.datasets import load
-from asrl_mlflow.errors import InputError
+from asrl_mlflow.errors import InputError, StoreError
 from asrl_mlflow.promotion import compare, promote
 from asrl_mlflow.unseen import Unseen, unseen
 from tests.every_loss import EVERY_LOSS
@@ -97,6 +97,8 @@ def test_every_place_has_the_same_record(train, store, loss):
 def test_a_model_has_no_pickle_and_no_path_of_where_it_was_made(train, store, monkeypatch):
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     version = registry.register(train())
+    with np.load(files_of(store) / "artifacts/unseen.npz", allow_pickle=False) as arrays:
+        assert [arrays[name].dtype.kind for name in arrays] == ["f", "f", "f", "U"]
     for path in files_of(store).rglob("*"):
         if path.is_file():
             content = path.read_bytes()
@@ -187,6 +189,26 @@ def test_a_file_that_is_not_as_registered_is_named_and_nothing_is_run(train, sto
     assert not Path("executed").exists()
 
 
+def test_a_run_whose_model_was_tampered_with_can_be_registered_anew(train, store):
+    run_id = train()
+    registry.register(run_id)
+    (files_of(store) / "scorer.py").write_text("open('executed', 'w')")
+    again = registry.register(run_id)
+    assert (again.version, again.is_new) == ("2", True)
+    assert holder(store, "challenger") == "2"
+    assert len(registry.load(again.uri).predict(load().rows.features)) == 442
+    assert not Path("executed").exists()
+
+
+def test_a_record_that_was_changed_in_its_tag_is_refused(train, store):
+    version = registry.register(train())
+    tag = json.loads(store.get_model_version(NAME, "1").tags["asrl.record"])
+    tag["loss"]["params"]["q_low"] = 0.1
+    store.set_model_version_tag(NAME, "1", "asrl.record", json.dumps(tag))
+    with pytest.raises(InputError, match="its tag asrl.record must be that of its files"):
+        registry.booster(version.uri)
+
+
 def test_a_link_in_place_of_a_file_is_refused(train, store):
     version = registry.register(train())
     booster = files_of(store) / "artifacts/booster.ubj"
@@ -244,6 +266,10 @@ def test_a_version_of_others_is_not_loaded(store):
         ([], "either a --run-id or a --study; got none"),
         (["--run-id=1", "--study=s"], "either a --run-id or a --study; got both"),
         (["--run-id=nothing"], "got run 'nothing', without all of booster.ubj"),
+        (["--run-id=1", "--alias=latest"], "An alias needs a name that MLflow takes; got 'latest'"),
+        (["--run-id=1", "--alias=v1"], "An alias needs a name that MLflow takes; got 'v1'"),
+        (["--run-id=1", "--alias=a b"], "An alias needs a name that MLflow takes; got 'a b'"),
+        (["--study=it's"], 'got "it\'s"'),
         (["--study=nothing"], "needs a study that has ended in this tracking store; got 'nothing'"),
     ],
 )
@@ -254,9 +280,14 @@ def test_register_refuses_in_one_line(flow, store, options, expected):
 
 
 def test_a_name_that_mlflow_refuses_is_one_line(train, flow, store):
-    code, _, err = flow("register", f"--run-id={train()}", "--registered-model=a/b")
+    run_id = train()
+    code, _, err = flow("register", f"--run-id={run_id}", "--registered-model=a/b")
     assert (code, len(err.splitlines())) == (2, 1)
     assert "needs a name that MLflow takes; got 'a/b'" in err
+    assert flow("main", "--registered-model=a/b")[0] == 2, "before anything is trained"
+    for _ in range(2):
+        assert flow("register", f"--run-id={run_id}", "--registered-model=o'brien's best")[0] == 0
+    assert registry.found("models:/o'brien's best@champion").version == "1"
 
 
 def test_a_study_is_registered_and_its_next_best_becomes_a_version_of_its_own(flow, store):
@@ -309,6 +340,12 @@ def test_other_test_rows_need_rows_to_compare_on(train, flow, store):
     code, out, _ = flow("register", f"--run-id={second}", "--test=new.csv")
     assert (code, "over version 1: MAE -" in out) == (0, True)
     assert "on the same 442 rows" in out
+    narrow = table.rows.features.drop(columns="bmi").assign(disease_progression=table.rows.target)
+    narrow.to_csv("narrow.csv", index=False)
+    third = train("--seed=2", "--rounds=2")
+    code, _, err = flow("register", f"--run-id={third}", "--test=narrow.csv")
+    assert (code, err.count("Traceback")) == (2, 0)
+    assert "needs the column 'bmi'" in err
 
 
 def test_an_alias_of_ones_own_can_be_asked_for(train, flow, store):
@@ -319,44 +356,110 @@ def test_an_alias_of_ones_own_can_be_asked_for(train, flow, store):
     assert set(store.get_registered_model(NAME).aliases) == {"challenger", "shadow"}
 
 
-def test_two_promoters_at_once_leave_one_winner_and_no_error(train, store):
+@pytest.mark.parametrize("better_first", [True, False])
+def test_of_promoters_at_once_the_better_one_wins_whoever_is_last(
+    train, store, monkeypatch, better_first
+):
+    rounds = (1, 60, 20) if better_first else (1, 20, 60)
+    runs = [train(f"--rounds={each}", "--loss=squared_error") for each in rounds]
+    first, second, third = (registry.register(run_id) for run_id in runs)
+    promote(first, "champion")
+    inner = [second]
+    compared = promotion._compared
+
+    def meanwhile(mine, theirs, test):
+        result = compared(mine, theirs, test)
+        if inner:
+            # All of the second's promotion happens after the third has compared with the first.
+            promote(inner.pop(), "champion")
+        return result
+
+    monkeypatch.setattr(promotion, "_compared", meanwhile)
+    promote(third, "champion")
+    assert holder(store) == ("2" if better_first else "3")
+
+
+def test_two_promoters_in_processes_of_their_own_end_without_an_error(train, store):
     runs = [train(f"--rounds={rounds}", "--loss=squared_error") for rounds in (1, 20, 60)]
-    versions = [registry.register(run_id) for run_id in runs]
-    promote(versions[0], "champion")
-    failed = []
-
-    def work(version):
-        try:
-            promote(version, "champion")
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is none
-            failed.append(error)
-
-    threads = [threading.Thread(target=work, args=(version,)) for version in versions[1:]]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failed == []
+    promote(registry.register(runs[0]), "champion")
+    processes = [
+        spawn("flows.register", f"--run-id={run_id}", stderr=subprocess.PIPE) for run_id in runs[1:]
+    ]
+    said = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
     assert holder(store) in ("2", "3")
-    assert registry.load(CHAMPION)
+    best = registry.found(CHAMPION).record.metrics["mae"]
+    assert best == min(store.get_run(run_id).data.metrics["test.mae"] for run_id in runs)
 
 
-@pytest.mark.parametrize("seconds", [1.5, 2.5, 3.5, 4.5])
-def test_a_kill_leaves_a_champion_that_loads_and_the_same_command_goes_on(train, store, seconds):
+def test_a_store_that_does_not_answer_is_not_an_alias_that_nobody_has(train, store, monkeypatch):
+    promote(registry.register(train("--rounds=40")), "champion")
+    worse = registry.register(train("--rounds=1"))
+
+    def silent(*_):
+        raise MlflowException("503", error_code=TEMPORARILY_UNAVAILABLE)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "get_model_version_by_alias", silent)
+        with pytest.raises(StoreError, match="must answer"):
+            promote(worse, "champion")
+    assert holder(store) == "1"
+
+
+class Killed(BaseException):
+    """As a kill: no handler of ours catches it."""
+
+
+STEPS = [
+    "create_registered_model",
+    "create_logged_model",
+    "log_model_artifacts",
+    "set_logged_model_tags",
+    "log_outputs",
+    "finalize_logged_model",
+    "create_model_version",
+    "set_registered_model_alias",
+    "set_model_version_tag",
+]
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("after", [False, True])
+def test_wherever_it_is_killed_the_champion_loads_and_the_same_command_goes_on(
+    train, store, monkeypatch, step, after
+):
     first, second = train("--rounds=1"), train("--rounds=40", "--loss=squared_error")
     promote(registry.register(first), "champion")
-    process = spawn("flows.register", f"--run-id={second}", stderr=subprocess.DEVNULL)
-    time.sleep(seconds)
-    process.kill()
-    process.communicate()
+    real = getattr(mlflow.MlflowClient, step)
+
+    def killed(*args, **kwargs):
+        if after:
+            real(*args, **kwargs)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, step, killed)
+        with pytest.raises(Killed):
+            promote(registry.register(second), "champion")
     assert len(registry.load(CHAMPION).predict(load().rows.features)) == 442
-    version = registry.register(second)
-    promote(version, "champion")
-    assert version.uri == f"models:/{NAME}/2"
-    assert len(store.search_model_versions(f"name = '{NAME}'")) == 2
+    promote(registry.register(second), "champion")
     assert holder(store) == "2"
-    models = store.search_logged_models([store.get_run(second).info.experiment_id])
-    assert {str(model.status) for model in models} == {"READY"}
+    assert len(store.search_model_versions(f"name = '{NAME}'")) == 2
+    assert len(registry.load(CHAMPION).predict(load().rows.features)) == 442
+
+
+def test_a_killed_command_leaves_no_half_model_once_it_is_called_again(train, flow, store):
+    run_id = train()
+    script = (
+        "import os, mlflow\n"
+        "mlflow.MlflowClient.finalize_logged_model = lambda *_: os._exit(9)\n"
+        f"from asrl_mlflow import registry; registry.register({run_id!r})"
+    )
+    assert subprocess.run([sys.executable, "-c", script], env=env(), check=False).returncode == 9
+    experiment = store.get_run(run_id).info.experiment_id
+    assert [str(each.status) for each in store.search_logged_models([experiment])] == ["PENDING"]
+    assert flow("register", f"--run-id={run_id}")[0] == 0
+    assert [str(each.status) for each in store.search_logged_models([experiment])] == ["READY"]
 
 
 def test_training_goes_on_with_the_loss_that_the_model_recorded(train, flow, store):
@@ -373,7 +476,14 @@ def test_training_goes_on_with_the_loss_that_the_model_recorded(train, flow, sto
     code, _, err = flow("train", *QUICK, uri, "--loss=huber")
     assert (code, len(err.splitlines())) == (2, 1)
     assert "goes on with the loss that it recorded, ContinuousASRL(q_low=0.6" in err
+    code, _, err = flow("register", f"--run-id={run_id}")
+    assert (code, "which neither has seen" in err) == (0, False), "the first champion beats nobody"
     other = train(uri, "--loss=huber", "--change-loss=true")
+    code, _, err = flow("register", f"--run-id={other}")
+    assert (code, "a promotion compares on the same test rows, which neither has seen" in err) == (
+        2,
+        True,
+    )
     assert registry.register(other).record.loss["name"] == "huber"
     code, _, err = flow("train", *QUICK, uri, "--drop=age")
     assert (code, len(err.splitlines())) == (2, 1)
@@ -390,13 +500,16 @@ def test_a_booster_that_was_stopped_early_is_cut_at_its_best_round(train, store)
 def test_residuals_keep_their_rows_and_survive_the_file():
     part = load().rows.take(np.arange(100))
     booster = xgboost.train({}, xgboost.DMatrix(part.features, label=part.target), 3)
-    found = unseen(np.arange(50_000.0), booster, part)
+    found = unseen(np.arange(50_000.0), booster, part, is_fresh=True)
     assert (len(found.calibration), len(found.test)) == (20_000, 100)
     again = Unseen.from_bytes(found.to_bytes())
     assert np.array_equal(again.test, found.test)
     assert again.test_rows == found.test_rows
-    other = unseen(np.empty(0), booster, part.take(np.arange(99, -1, -1)))
+    assert np.array_equal(again.weight, np.ones(100))
+    backwards = part.take(np.arange(99, -1, -1))
+    other = unseen(np.empty(0), booster, backwards, is_fresh=True)
     assert other.test_rows != found.test_rows
+    assert unseen(np.empty(0), booster, part, is_fresh=False).test_rows == ""
 
 
 def test_a_comparison_covers_the_truth_as_often_as_it_says():

@@ -136,6 +136,18 @@ REFUSED = {
         lambda frame: frame.assign(town=["Ulm"] * 399 + ["secret"]),
         "'town' must be categories that the training had; got: another one in row 400",
     ),
+    "a complex number": (
+        lambda frame: frame.assign(size=1 + 2j),
+        "'size' must be numbers; got: complex",
+    ),
+    "a huge integer": (
+        lambda frame: frame.assign(size=[10**400] * 400),
+        "'size' must be missing or below 3.4e38; got: a number that is larger",
+    ),
+    "a column that stands twice": (
+        lambda frame: pd.concat([frame, frame[["size"]]], axis=1),
+        "needs the column 'size' once",
+    ),
     "a list in a cell": (lambda frame: frame.assign(size=[[1, 2]] * 400), "must be numbers"),
 }
 
@@ -167,6 +179,7 @@ def test_an_interval_is_the_residual_of_rank_n_plus_1_times_level(model, feature
         half = (found["upper"] - found["lower"]) / 2
         assert np.allclose(half, residuals[rank - 1], rtol=1e-5)
         assert np.array_equal(found["prediction"], model.predict(features).astype(np.float64))
+    assert model.predict(features, params={"interval": 1e-12})["upper"][0] <= found["upper"][0]
     widest = model.predict(features, params={"interval": (count + 0.5) / (count + 1)})
     assert np.isinf(widest["upper"]).all()
 
@@ -220,6 +233,14 @@ def test_a_table_is_predicted_in_its_order(model, flow, features, kind, out):
     assert [path.name for path in Path().glob("*unfinished*")] == []
 
 
+def test_a_folder_is_predicted_with_one_type_a_column(model, flow, features):
+    Path("folder").mkdir()
+    features.head(200).to_parquet("folder/a.parquet")
+    features.tail(200).astype({"rooms": float}).to_parquet("folder/b.parquet")
+    assert flow("predict", f"--model-uri={URI}", "--data=folder", "--out=out.parquet")[0] == 0
+    assert np.array_equal(pd.read_parquet("out.parquet")["prediction"], model.predict(features))
+
+
 def test_a_large_table_comes_in_chunks_and_its_bad_row_is_named(model, flow, features):
     large = pd.concat([features] * 500, ignore_index=True)
     large.to_csv("large.csv", index=False)
@@ -250,12 +271,23 @@ def test_a_large_table_comes_in_chunks_and_its_bad_row_is_named(model, flow, fea
         (["--data=mixed.parquet", "--keep=prize"], "got 'prize'; did you mean 'price'?"),
         (["--data=mixed.parquet", "--interval=1"], "--interval"),
         (["--data=narrow.csv"], "got 'rooms'"),
+        (["--data=table.txt"], "needs a .csv or .parquet file"),
+        (["--data=broken.parquet"], "broken.parquet: must be readable"),
+        (["--data=folder"], "files of a folder need the same columns; got 'rooms' in only one"),
+        (["--data=folder", "--out=folder/out.parquet"], "needs a place outside of the data"),
+        (["--data=lists.parquet", "--keep=lists", "--out=out.csv"], "be writable to out.csv"),
         (["--data=empty.csv"], "got a table without any"),
         (["--data=predicted.csv", "--keep=prediction"], "has a column 'prediction' of its own"),
     ],
 )
 def test_predict_refuses_in_one_line_and_writes_nothing(model, flow, features, options, expected):
     features.drop(columns="rooms").to_csv("narrow.csv", index=False)
+    Path("table.txt").write_text("a,b\n1,2\n")
+    Path("broken.parquet").write_bytes(Path("mixed.parquet").read_bytes()[:2000])
+    Path("folder").mkdir()
+    features.to_parquet("folder/a.parquet")
+    features.drop(columns="rooms").to_parquet("folder/b.parquet")
+    features.assign(lists=[[1]] * 400).to_parquet("lists.parquet")
     features.head(0).to_csv("empty.csv", index=False)
     features.assign(prediction=0).to_csv("predicted.csv", index=False)
     before = Path("mixed.parquet").read_bytes()
@@ -438,7 +470,12 @@ def test_the_server_answers_well_or_in_one_short_line(server, model, features):
         status, text = server.score(body, kind)
         assert 400 <= status < 500, text
         assert len(text) < 4096
-    assert server.ask("GET", "/secret")[0] == 404
+    # A few kilobytes of Parquet can unfold to gigabytes.
+    features.to_parquet("in.parquet")
+    kind = "application/vnd.apache.parquet"
+    assert server.score(Path("in.parquet").read_bytes(), kind)[0] == 415
+    for path in ("/secret", "/docs", "/openapi.json", "/ping/"):
+        assert server.ask("GET", path)[0] == 404, path
     assert server.ask("GET", "/invocations")[0] == 405
     assert server.score(row())[0] == 200, "and goes on"
 
@@ -476,6 +513,29 @@ def test_what_was_accepted_is_answered_when_a_signal_ends_the_server(server, fea
     assert all(
         (status, len(json.loads(text)["predictions"])) == (200, 8000) for status, text in answered
     )
+
+
+def test_a_client_that_stops_in_the_middle_does_not_keep_the_server(model, free_port):
+    server = Server(free_port, "flows.serve", f"--model-uri={URI}", f"--port={free_port}")
+    connection = HTTPConnection("127.0.0.1", free_port, timeout=60)
+    connection.putrequest("POST", "/invocations")
+    connection.putheader("Content-Length", "1000")
+    connection.endheaders(b"x")
+    time.sleep(0.5)
+    server.end()
+    connection.close()
+    assert server.process.returncode == 143
+
+
+def test_a_port_in_use_is_one_line(model):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = f"--port={taken.getsockname()[1]}"
+        process = spawn("flows.serve", f"--model-uri={URI}", port, stderr=subprocess.PIPE)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, len(err.splitlines())) == (2, "", 1)
+    assert "serve needs an address of its own" in err
 
 
 def test_serve_refuses_a_tampered_model(model, store):

@@ -35,7 +35,7 @@ CONDA = yaml.safe_load((ROOT / "conda.yaml").read_text())
 
 # From the ground up; a module may import from its own floor and from those below.
 FLOORS = [
-    {"errors", "losses", "residuals", "metrics", "rounds", "manifest", "names"},
+    {"errors", "losses", "residuals", "metrics", "rounds", "manifest", "names", "interruption"},
     {
         "creation",
         "features",
@@ -80,6 +80,7 @@ FLOORS = [
         "series",
         "packing",
         "registry",
+        "versions",
         "promotion",
         "scorer",
         "scoring",
