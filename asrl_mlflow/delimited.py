@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.names import check_known, check_names
+from asrl_mlflow.names import check_known, check_learned, check_names
 
 # Tried in this order where several cut a file into equally many columns.
 _DELIMITERS = (",", ";", "\t")
@@ -79,7 +79,11 @@ def read(
 
 
 def stream(
-    path: Path, numbers: Collection[str], text: Collection[str], file: BinaryIO
+    path: Path,
+    numbers: Collection[str],
+    text: Collection[str],
+    learned: Collection[str],
+    file: BinaryIO,
 ) -> Iterator[pa.RecordBatch]:
     """Some columns of a CSV file, megabytes at a time.
 
@@ -91,6 +95,8 @@ def stream(
         Columns of numbers, or of true and false.
     text : collection of str
         Columns that are read as they stand.
+    learned : collection of str
+        Those among both that a model learned from.
     file : binary file
         The same file, opened: how far it has been read tells the progress.
 
@@ -102,6 +108,7 @@ def stream(
     encoding = _encoding(path)
     delimiter, names = _delimiter(path, encoding)
     check_names(names, path)
+    check_learned(learned, names, path)
     check_known([*numbers, *text], names, path)
     remedy = "correct it, or leave it empty"
     reader = _Reader(path, encoding, delimiter, [*numbers, *text], remedy)

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
 from typing import Any
 
+from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel, scoring_server
 
 Message = MutableMapping[str, Any]
@@ -47,7 +48,32 @@ def guarded(model: PyFuncModel, most_bytes: int) -> App:
     most_bytes : int
         Longer bodies are refused with 413, and not kept.
     """
-    return Guard(scoring_server.init(model), most_bytes)
+    return Guard(scoring_server.init(_Strict(model)), most_bytes)  # type: ignore[arg-type]  # all of a model that it asks for
+
+
+class _Strict:
+    """A model as the server knows it, which refuses what MLflow would pass over."""
+
+    def __init__(self, model: PyFuncModel) -> None:
+        self._model, self.metadata = model, model.metadata
+
+    def predict(self, data: Any, params: Any = None) -> Any:  # noqa: ANN401 - MLflow's signature
+        known = isinstance(params, dict) and set(params) <= {"interval"}
+        level = params.get("interval") if known else None
+        if params and (not known or isinstance(level, str | bool | list | dict)):
+            rule = "params may have an interval, a level in (0, 1)"
+            raise _refused(rule, "something else", 'pass {"interval": 0.9}')
+        if not len(data):
+            rule, remedy = "needs rows", "send CSV with its line breaks (--data-binary)"
+            raise _refused(rule, "none", remedy)
+        return self._model.predict(data, params=params)
+
+
+def _refused(rule: str, got: str, remedy: str) -> MlflowException:
+    refusal: MlflowException = MlflowException.invalid_parameter_value(
+        f"{MARK}{rule}; got: {got}; {remedy}."
+    )
+    return refusal
 
 
 class Guard:
@@ -74,6 +100,10 @@ class Guard:
             return
         if scope["path"] not in _PATHS:
             await _answer(send, _NOWHERE, _ERRORS[_NOWHERE])
+            return
+        if scope["query_string"]:
+            line = 'Params go into the body, as {"params": {"interval": 0.9}}; got a query.'
+            await _answer(send, _BAD, line, then=partial(_forget, receive))
             return
         if _PARQUET in dict(scope["headers"]).get(b"content-type", b""):
             await _answer(send, _KIND, _ERRORS[_KIND], then=partial(_forget, receive))

@@ -145,7 +145,8 @@ def experiment(
     else:
         calibration = np.empty(0)
     kept = unseen(calibration, booster, parts.test, is_fresh=is_fresh)
-    result = _judged(loss, booster, rounds, seconds, parts.test, dataset, kept, log)
+    data = _told(dataset, contamination)
+    result = _judged(loss, booster, rounds, seconds, parts.test, data, kept, log)
     if settings.figures:
         _draw(loss, booster, parts.test, result, log, title, valid=parts.valid)
     return result
@@ -160,6 +161,7 @@ def refit(
     log: RunLog,
     *,
     seed: int,
+    contamination: Contamination,
     title: str | None,
 ) -> Result:
     """Train what was chosen on train and valid together, judge it once on the test rows, log it.
@@ -180,6 +182,8 @@ def refit(
         Of the run to fill.
     seed : int
         Of the folds that intervals are calibrated by.
+    contamination : Contamination
+        How the parts were spoiled.
     title : str, optional
         Above each picture; without there are none.
     """
@@ -195,7 +199,8 @@ def refit(
     seconds = time.perf_counter() - started
     calibration = out_of_fold(loss, params, rounds, known, seed)
     kept = unseen(calibration, booster, parts.test, is_fresh=True)
-    result = _judged(loss, booster, told, seconds, parts.test, dataset, kept, log)
+    data = _told(dataset, contamination)
+    result = _judged(loss, booster, told, seconds, parts.test, data, kept, log)
     if title is not None:
         _draw(loss, booster, parts.test, result, log, title, valid=None)
     return result
@@ -207,7 +212,7 @@ def _judged(
     rounds: Sequence[Round],
     seconds: float,
     test: Part,
-    dataset: Dataset,
+    data: Mapping[str, Any],
     kept: Unseen,
     log: RunLog,
 ) -> Result:
@@ -224,12 +229,6 @@ def _judged(
             "best_round": last.number,
         }
     )
-    data = {
-        "name": dataset.name,
-        "digest": dataset.digest,
-        "target": dataset.target_name,
-        "rows": len(dataset.rows),
-    }
     record = Record.of(booster, loss, last, data, metrics)
     columns = {"features": described(test.features), "example": example(test.features)}
     log.artifact(LOSS, record.to_json().encode())
@@ -238,6 +237,19 @@ def _judged(
     # Last: where it is, the others are.
     log.artifact(BOOSTER, bytes(booster.save_raw("ubj")))
     return Result(metrics, seconds, rounds, prediction)
+
+
+def _told(dataset: Dataset, contamination: Contamination) -> dict[str, Any]:
+    """The data of a model's record."""
+    data = {
+        "name": dataset.name,
+        "digest": dataset.digest,
+        "target": dataset.target_name,
+        "rows": len(dataset.rows),
+    }
+    if contamination.kind == "none":
+        return data
+    return {**data, "spoiled": f"{contamination.kind} {contamination.share:g}"}
 
 
 def _last(booster: xgboost.Booster, rounds: Sequence[Round]) -> Round:

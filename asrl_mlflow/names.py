@@ -47,6 +47,23 @@ def check_known(wanted: Collection[str], names: Sequence[str], path: Path | str)
             raise InputError(msg)
 
 
+def check_learned(learned: Collection[str], names: Sequence[str], path: Path | str) -> None:
+    """Refuse a table without a column that a model learned from.
+
+    Raises
+    ------
+    InputError
+        The line has the columns that are missing.
+    """
+    missing = [name for name in learned if name not in names]
+    if missing:
+        msg = (
+            f"{path}: needs the columns that the model learned from; {listed(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} missing; it has {listed(names)}."
+        )
+        raise InputError(msg)
+
+
 def listed(names: Sequence[str], most: int = 5) -> str:
     """Names for an error's one line: quoted, and no more than `most` of them.
 

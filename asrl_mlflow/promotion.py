@@ -16,7 +16,7 @@ from mlflow.utils.validation import (
 
 from asrl_mlflow.datasets import Dataset
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.registry import Registered, holder, load, unseen
+from asrl_mlflow.registry import Registered, found, holder, load, unseen
 from asrl_mlflow.splits import FloatArray
 
 CHAMPION = "champion"
@@ -52,6 +52,11 @@ class Comparison:
     def is_better(self) -> bool:
         """Whether the whole interval is below 0."""
         return self.high < 0
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the whole interval is above 0."""
+        return self.low > 0
 
     def told(self) -> str:
         """The comparison in words.
@@ -115,7 +120,7 @@ def compare(mine: FloatArray, theirs: FloatArray, weight: FloatArray | None = No
     middle = low = high = float(mean(difference, weights))
     # All rows alike: there is nothing to resample.
     if difference.min() < difference.max():
-        found = bootstrap(
+        drawn = bootstrap(
             (difference, weights),
             mean,
             paired=True,
@@ -126,7 +131,7 @@ def compare(mine: FloatArray, theirs: FloatArray, weight: FloatArray | None = No
             method="percentile",
             rng=np.random.default_rng(_SEED),
         )
-        low, high = map(float, found.confidence_interval)
+        low, high = map(float, drawn.confidence_interval)
     return Comparison(middle, low, high, len(difference))
 
 
@@ -221,14 +226,26 @@ def _best_of_rivals(
 
 
 def _compared(mine: Registered, theirs: str, test: Dataset | None) -> Comparison:
+    try:
+        return _on_the_same_rows(mine, theirs, test)
+    except InputError as error:
+        msg = f"{error} The alias can be moved without a comparison by --force=true."
+        raise InputError(msg) from error
+
+
+def _on_the_same_rows(mine: Registered, theirs: str, test: Dataset | None) -> Comparison:
     if test is not None:
+        learned = {mine.record.data["digest"], found(theirs).record.data["digest"]}
+        if test.digest in learned:
+            msg = f"{test.name}: needs rows that neither version has seen; got a table that one learned from."
+            raise InputError(msg)
         return compare(_residuals(mine.uri, test), _residuals(theirs, test), test.rows.weight)
     ours, other = unseen(mine.uri), unseen(theirs)
     if not ours.test_rows or ours.test_rows != other.test_rows:
         msg = (
             f"{mine.uri}: a promotion compares on the same test rows, which neither has seen; got others "
             f"than those of {theirs} (another table, seed or split, or a model that goes on from another); "
-            "name rows that neither has seen with --test, or pass --force=true."
+            "name rows that neither has seen with --test."
         )
         raise InputError(msg)
     return compare(ours.test, other.test, ours.weight)

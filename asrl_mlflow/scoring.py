@@ -19,7 +19,7 @@ from mlflow.pyfunc import PyFuncModel
 
 from asrl_mlflow import delimited
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.names import check_known
+from asrl_mlflow.names import check_known, check_learned
 from asrl_mlflow.tables import SUFFIXES, parquet_source
 
 PREDICTIONS = ("prediction", "lower", "upper")
@@ -80,7 +80,7 @@ def score(
             for chunk in chunks:
                 frame = _frame(chunk.select([*numbers, *text]), rows, columns)
                 predicted = model.predict(frame, params=params)
-                write(_result(chunk.select(list(keep)), predicted))
+                write(_result(chunk.select(list(dict.fromkeys(keep))), predicted))
                 rows += len(chunk)
     except MlflowException as error:
         msg = f"{data}: {error.message}"
@@ -122,15 +122,17 @@ def _chunks(
     keep: Collection[str],
     on_progress: Callable[[int, int], object],
 ) -> Iterator[Iterator[pa.Table]]:
-    names = list(dict.fromkeys([*numbers, *text, *keep]))
+    learned = [*numbers, *text]
+    names = list(dict.fromkeys([*learned, *keep]))
     if data.suffix.lower() == ".csv":
         size = data.stat().st_size
         with data.open("rb") as file:
             as_it_stands = [name for name in names if name not in numbers]
-            batches = delimited.stream(data, numbers, as_it_stands, file)
+            batches = delimited.stream(data, numbers, as_it_stands, learned, file)
             yield _told(batches, lambda _: on_progress(file.tell(), size))
         return
     source = parquet_source(data, drop=())
+    check_learned(learned, source.schema.names, data)
     check_known(names, source.schema.names, data)
     total, done = source.count_rows(), 0
 

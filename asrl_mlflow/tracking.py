@@ -57,11 +57,16 @@ _HELD = [
 ]
 
 
-def connect() -> None:
+def connect(*, to_log: bool = True) -> None:
     """Choose store and experiment, and make sure that the store answers.
 
     The store is the one that MLflow is configured for, else `sqlite:///mlflow.db`. The experiment is
     `asrl-mlflow`, unless one is configured or `mlflow run` has already opened a run.
+
+    Parameters
+    ----------
+    to_log : bool
+        Whether runs will be opened; without, no experiment is chosen or made.
 
     Raises
     ------
@@ -79,7 +84,9 @@ def connect() -> None:
     for attempt in range(_ATTEMPTS):
         try:
             with few_retries():
-                _choose_experiment()
+                _reach_store()
+                if to_log:
+                    _choose_experiment()
         except Exception as error:
             # Processes that create a database's schema at the same moment trip over each other.
             if attempt + 1 < _ATTEMPTS and mlflow.get_tracking_uri().startswith("sqlite:"):
@@ -95,11 +102,14 @@ def connect() -> None:
             return
 
 
-def _choose_experiment() -> None:
+def _reach_store() -> None:
     uri = mlflow.get_tracking_uri()
     if uri.startswith(_SQLITE):
         created_whole(Path(uri.removeprefix(_SQLITE)), _create_database)
     mlflow.search_experiments(max_results=1)
+
+
+def _choose_experiment() -> None:
     if MLFLOW_RUN_ID.is_set():
         mlflow.get_run(MLFLOW_RUN_ID.get())
     elif MLFLOW_EXPERIMENT_ID.is_set():
@@ -303,6 +313,8 @@ def hurry() -> None:
     """From here on ask an unreachable store no longer than seconds: somebody wants to leave."""
     MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(0)
     MLFLOW_HTTP_REQUEST_TIMEOUT.set(2)
+    # It reports a cursor that was left in the middle of its rows, with a traceback.
+    logging.getLogger("sqlalchemy").setLevel(logging.CRITICAL)
 
 
 @contextmanager

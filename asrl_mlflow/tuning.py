@@ -151,6 +151,7 @@ def _finished(plan: Plan, study: Study, best: Best, parts: Split, parent: RunLog
             parts,
             parent,
             seed=plan.seed,
+            contamination=plan.contamination,
             title=title if plan.settings.figures else None,
         )
         metrics, seconds = dict(result.metrics), result.seconds

@@ -119,8 +119,8 @@ def verified(uri: str) -> Iterator[Path]:
                 copy = mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=folder)
         except (MlflowException, OSError) as error:
             msg = (
-                f"{registered.uri}: its files must be where they were put; got "
-                f"{type(error).__name__}; restore them, or register the run anew."
+                f"{registered.uri}: its files must be where they were put; got {one_line(error)}; "
+                "restore them, or register the run anew."
             )
             raise InputError(msg) from error
         check_folder(Path(copy), recorded, registered.uri)
@@ -221,9 +221,17 @@ def _resolved(uri: str) -> ModelVersion:
         if error.error_code not in _NOT_THERE:
             raise unreachable(error) from error
         msg = (
-            f"{uri}: needs a version in this tracking store; got none; see `Models` in its user "
-            "interface for those that there are, or set MLFLOW_TRACKING_URI."
+            f"{uri}: needs a version in this tracking store; got none; {_aliases(client, name)}"
+            "see `Models` in its user interface, or set MLFLOW_TRACKING_URI."
         )
         raise InputError(msg) from error
     msg = f"A model is named models:/name@alias or models:/name/version; got {uri!r}."
     raise InputError(msg)
+
+
+def _aliases(client: mlflow.MlflowClient, name: str) -> str:
+    try:
+        aliases = client.get_registered_model(name).aliases
+    except MlflowException:
+        return ""
+    return f"{name} has the aliases {', '.join(aliases)}; " if aliases else ""

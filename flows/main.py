@@ -148,6 +148,7 @@ def _refitted(plan: Plan, best: Candidate, name: str, log: RunLog) -> Scored:
         divide(plan.table, plan.seed, plan.contamination),
         log,
         seed=plan.seed,
+        contamination=plan.contamination,
         title=f"{name} on {plan.table.name}, seed {plan.seed}" if plan.settings.figures else None,
     )
 

@@ -42,7 +42,7 @@ MODEL_URI = (
 )
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
     """Predict every row of a table, in its order."""
-    tracking.connect()
+    tracking.connect(to_log=False)
     version = registry.found(values["model_uri"])
     model = registry.load(version.uri)
     click.echo(f"{values['model_uri']}: version {version.version}, {version.record.known_loss()}")

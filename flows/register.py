@@ -47,7 +47,7 @@ REGISTERED_MODEL = (
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
     """Register a run's model, and promote it if it is better than the one in use."""
     check_alias(values["alias"])
-    tracking.connect()
+    tracking.connect(to_log=False)
     run_id = _run_id(values["run_id"], values["study"])
     version = registered(run_id, values["registered_model"])
     if values["alias"] == CHALLENGER:
@@ -56,7 +56,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     if values["test"]:
         test = load(values["test"], version.record.data["target"])
     promotion = promote(version, values["alias"], force=values["force"], test=test)
-    tell_promotion(version, values["alias"], promotion)
+    tell_promotion(version, values["alias"], promotion, forced=values["force"])
     return ending([])
 
 
@@ -68,21 +68,34 @@ def registered(run_id: str, name: str | None) -> Registered:
         f"{version.uri}: {what}, alias {CHALLENGER}\n{version.record.known_loss()}, test MAE "
         f"{version.record.metrics['mae']:.4g} on {version.record.data['name']}"
     )
+    if "spoiled" in version.record.data:
+        click.echo(
+            f"Warning: trained on targets that were spoiled on purpose ({version.record.data['spoiled']}); "
+            "train without --contaminate-share for use.",
+            err=True,
+        )
+    if not len(registry.unseen(version.uri).calibration):
+        click.echo("It has no prediction intervals: no rows were left to calibrate them by.")
     return version
 
 
-def tell_promotion(version: Registered, alias: str, promotion: Promotion) -> None:
+def tell_promotion(
+    version: Registered, alias: str, promotion: Promotion, *, forced: bool = False
+) -> None:
     """Who has the alias now, and why."""
     against = ""
     if promotion.holder is not None and promotion.holder != version.version:
         against = f" over version {promotion.holder}"
+    is_worse = promotion.comparison is not None and promotion.comparison.is_worse
+    how = "worse" if is_worse else "not clearly better"
     compared = "" if promotion.comparison is None else f": {promotion.comparison.told()}"
     if promotion.promoted:
-        click.echo(f"{alias}: version {version.version}{against}{compared}")
+        by_force = ", forced" if forced and against else ""
+        click.echo(f"{alias}: version {version.version}{against}{by_force}{compared}")
         click.echo(f"\nUse it as models:/{version.name}@{alias}")
     else:
         click.echo(
-            f"{alias}: stays version {promotion.holder}; version {version.version} is not clearly better"
+            f"{alias}: stays version {promotion.holder}; version {version.version} is {how}"
             f"{compared}. --force=true gives it the alias anyway (tag {FORCED_TAG})."
         )
 

@@ -35,7 +35,7 @@ _MOST_AT_ONCE, _SECONDS_TO_END = 64, 20
 )
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
     """Answer POST /invocations as `mlflow models serve` does; errors are one short line."""
-    tracking.connect()
+    tracking.connect(to_log=False)
     version = registry.found(values["model_uri"])
     app = guarded(registry.load(version.uri), values["max_megabytes"] * _MEGABYTE)
     # Bound first: a port that is in use is the user's to choose anew.

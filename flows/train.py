@@ -92,12 +92,13 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
             change_loss=values["change_loss"],
         )
         if continued is not None:
-            log.tags({"asrl.continued": values["model_uri"]})
+            log.tags({"asrl.continued": registry.found(values["model_uri"]).uri})
     scores = {name: [value] for name, value in result.metrics.items()}
     summary = report.summary_table({loss.name: {**scores, "seconds": [result.seconds]}})
     click.echo(
         f"\n{loss}, seed {values['seed']}{spoiling.told()}\n\n{summary}\n\n{report.RECALL_NOTE}"
     )
+    click.echo(f"\nRegister it: python -m flows.register --run-id={log.run_id}")
     return ending([log])
 
 
@@ -129,6 +130,9 @@ def _continued(values: dict[str, Any], table: Dataset) -> tuple[Loss, xgboost.Bo
             "--loss-params out, or pass --change-loss=true."
         )
         raise InputError(msg)
+    click.echo(
+        f"goes on from {registry.found(uri).uri}, {recorded}, {booster.num_boosted_rounds()} rounds"
+    )
     return loss, booster
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import click
@@ -120,6 +121,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     outcome = tuned(plan, values, logs)
     tell_choice(plan, outcome)
     _tell_scores(outcome)
+    click.echo(f"\nRegister it: python -m flows.register --study={shlex.quote(outcome.study)}")
     return ending(logs)
 
 

@@ -264,13 +264,13 @@ def test_a_large_table_comes_in_chunks_and_its_bad_row_is_named(model, flow, fea
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--data=nothing.csv"], "got nothing.csv; check the path"),
+        (["--data=nothing.csv"], "got nothing.csv; check it"),
         (["--data=mixed.parquet", "--out=out.xlsx"], "ends in .csv or .parquet; got out.xlsx"),
         (["--data=mixed.parquet", "--out=mixed.parquet"], "needs a file of its own"),
         (["--data=mixed.parquet", "--out=no/out.csv"], "needs a folder that is there"),
         (["--data=mixed.parquet", "--keep=prize"], "got 'prize'; did you mean 'price'?"),
         (["--data=mixed.parquet", "--interval=1"], "--interval"),
-        (["--data=narrow.csv"], "got 'rooms'"),
+        (["--data=narrow.csv"], "'rooms' is missing; it has 'size'"),
         (["--data=table.txt"], "needs a .csv or .parquet file"),
         (["--data=broken.parquet"], "broken.parquet: must be readable"),
         (["--data=folder"], "files of a folder need the same columns; got 'rooms' in only one"),
@@ -450,12 +450,15 @@ def test_the_server_answers_well_or_in_one_short_line(server, model, features):
         "an unknown category": row(town="secret"),
         "a bad level": {**row(), "params": {"interval": 2}},
         "no level": {**row(), "params": {"interval": "secret"}},
+        "a level as text": {**row(), "params": {"interval": "0.9"}},
+        "a misspelt param": {**row(), "params": {"secret": 0.9}},
+        "a header alone": "size,rooms,new,town,zone",
         "params of another kind": {**row(), "params": ["secret"]},
         "bytes": b"\xff\xfe\x00secret",
         "a broken mark": '{"a": "\nError: Model input: secret',
     }
     for name, body in bodies.items():
-        status, text = server.score(body)
+        status, text = server.score(body, "text/csv" if "header" in name else "application/json")
         assert 400 <= status < 500, (name, status, text)
         assert set(json.loads(text)) == {"error"}, name
         assert len(text) < 4096, name
@@ -474,6 +477,7 @@ def test_the_server_answers_well_or_in_one_short_line(server, model, features):
     features.to_parquet("in.parquet")
     kind = "application/vnd.apache.parquet"
     assert server.score(Path("in.parquet").read_bytes(), kind)[0] == 415
+    assert server.ask("POST", "/invocations?interval=0.9", json.dumps(row()))[0] == 400
     for path in ("/secret", "/docs", "/openapi.json", "/ping/"):
         assert server.ask("GET", path)[0] == 404, path
     assert server.ask("GET", "/invocations")[0] == 405
