@@ -16,7 +16,7 @@ from flows.options import DONE, option, options, run
 from flows.predict import MODEL_URI
 
 _MEGABYTE = 1 << 20
-_MOST_AT_ONCE, _SECONDS_TO_END = 64, 20
+_MOST_AT_ONCE, _SECONDS_TO_END = 64, 10
 
 
 @click.command("serve")

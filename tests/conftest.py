@@ -16,6 +16,7 @@ import flows.compare
 import flows.main
 import flows.predict
 import flows.register
+import flows.serve
 import flows.train
 import flows.tune
 from flows.options import run
@@ -27,9 +28,16 @@ FLOWS = {
     "tune": flows.tune,
     "register": flows.register,
     "predict": flows.predict,
+    "serve": flows.serve,
 }
+# What takes longest begins first, so that no process is left alone with it at the end.
+LONG = ("test_tune.py", "test_flows.py", "test_scoring.py", "test_registry.py")
 # One thread: the suite shares two cores with whatever else runs, and trees do not depend on it.
 PARAMS = {"max_depth": 4, "learning_rate": 0.3, "nthread": 1}
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import shlex
 import signal
 import subprocess
@@ -20,7 +21,7 @@ import pandas as pd
 import pytest
 import xgboost
 
-from asrl_mlflow import datasets, losses
+from asrl_mlflow import datasets, losses, registry
 from asrl_mlflow.metrics import mae
 from asrl_mlflow.splits import split
 
@@ -53,11 +54,13 @@ def test_main_compares_every_loss_and_says_where_to_look(flow, store):
     code, out, err = flow("main", "--trials=1")
     assert (code, err.count("Traceback")) == (0, 0)
     lines = [line for line in out.splitlines() if line.split()[:1] and line.split()[0] in NAMES]
-    table = {line[:16].strip(): line[16:].split() for line in lines}
-    assert set(table) == {*NAMES, "asrl tuned", "asrl_c tuned"}
+    table = {
+        name: row.split() for name, row in (re.split(r"  +", line, maxsplit=1) for line in lines)
+    }
+    (refitted,) = set(table) - {*NAMES, "asrl tuned", "asrl_c tuned"}
     scores = [float(row[0]) for row in table.values()]
     assert scores == sorted(scores)
-    assert "loss            test MAE  test RMSE  test R2  recall  seconds" in out
+    assert re.search("loss +test MAE  test RMSE  test R2  recall  seconds", out)
     assert "recall: share of the test rows above the median target" in out
     assert out.splitlines()[0].startswith("diabetes: 442 rows, 10 features, target ")
     assert out.splitlines()[-1].startswith("See every run: ")
@@ -70,7 +73,17 @@ def test_main_compares_every_loss_and_says_where_to_look(flow, store):
         if belongs[child.info.run_id] == parents[0].info.run_id
     }
     studies = {name: child for name, child in by_name.items() if name.startswith("tune ")}
-    assert set(by_name) - set(studies) == set(NAMES)
+    assert set(by_name) - set(studies) == {*NAMES, refitted}
+    # What was best on validation rows is registered: here a loss that is not tuned, trained anew.
+    version = registry.found("models:/asrl-diabetes@champion")
+    assert version.run_id == by_name[refitted].info.run_id
+    assert f"{version.record.loss['name']} refitted" == refitted
+    ranked = next(
+        line for line in out.splitlines() if line.startswith("mae cross") and ", " in line
+    )
+    assert ranked.startswith(f"mae cross-validated: {version.record.loss['name']} ")
+    frame = datasets.load().rows.features
+    assert len(registry.load(version.uri).predict(frame, params={"interval": 0.9})) == 442
     assert len(studies) == 2
     for study in studies.values():
         loss = study.data.params["loss.name"]
@@ -128,6 +141,7 @@ def test_a_tracked_run_holds_what_the_contract_names(flow, store, tmp_path):
     assert run.inputs.dataset_inputs[0].dataset.name == "diabetes"
     assert artifacts(store, run.info.run_id) == [
         "booster.ubj",
+        "features.json",
         "figures/error_by_decile.png",
         "figures/feature_importance.png",
         "figures/learning_curves.png",
@@ -136,6 +150,7 @@ def test_a_tracked_run_holds_what_the_contract_names(flow, store, tmp_path):
         "figures/residuals.png",
         "figures/thresholds_and_weights.png",
         "loss.json",
+        "unseen.npz",
     ]
     record = json.loads(download(run.info.run_id, "loss.json", tmp_path).read_text())
     assert record["schema"] == 1
@@ -179,7 +194,8 @@ def test_without_figures_nothing_is_drawn(flow, store):
     assert flow("compare", "--losses=asrl_c", "--rounds=3", "--figures=false")[0] == 0
     parents, children = runs(store)
     assert artifacts(store, parents[0].info.run_id) == ["comparison.json", "comparison.txt"]
-    assert artifacts(store, children[0].info.run_id) == ["booster.ubj", "loss.json"]
+    kept = ["booster.ubj", "features.json", "loss.json", "unseen.npz"]
+    assert artifacts(store, children[0].info.run_id) == kept
 
 
 VISITS = "patient,day,seen,clinic,age,dose\n" + "".join(

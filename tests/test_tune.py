@@ -330,11 +330,11 @@ def test_a_signal_kills_the_runs_and_queues_the_trials(store):
 
 
 def test_several_commands_share_a_study(store):
-    command = ["flows.tune", *QUICK, "--trials=12", "--storage=sqlite:///s.db"]
+    command = ["flows.tune", *QUICK, "--trials=8", "--storage=sqlite:///s.db"]
     processes = [spawn(*command, stderr=subprocess.PIPE) for _ in range(2)]
     said = [process.communicate()[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * 2, said
-    check_stores_agree(store, "sqlite:///s.db", 12)
+    check_stores_agree(store, "sqlite:///s.db", 8)
 
 
 def test_what_a_kill_left_between_optuna_and_mlflow_is_set_right(flow, store):
