@@ -92,6 +92,8 @@ class Tuner:
     _failed_in_a_row: int = 0
     _died_in_a_row: int = 0
 
+    # There are many runs: a store that has gone shall not cost minutes each time.
+    @few_retries()
     def run(
         self,
         *,
@@ -118,17 +120,6 @@ class Tuner:
         InputError
             Ten trials in a row failed.
         """
-        # There are many runs: a store that has gone shall not cost minutes each time.
-        with few_retries():
-            self._run(trials, jobs, seconds, on_change)
-
-    def _run(
-        self,
-        trials: int,
-        jobs: int,
-        seconds: float | None,
-        on_change: Callable[[Study], object],
-    ) -> None:
         deadline = time.monotonic() + (float("inf") if seconds is None else seconds)
         renewed = time.monotonic()
         runs = Runs(self.study, self.parent.run_id)
