@@ -139,7 +139,8 @@ def quiet() -> Iterator[None]:
     """Without what MLflow says of each file on the way."""
     logger = logging.getLogger("mlflow")
     level, bar = logger.level, MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.get_raw()
-    logger.setLevel(logging.WARNING)
+    # Not its warnings either: that an environment made by uv has no pip, for one.
+    logger.setLevel(logging.ERROR)
     MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
     try:
         yield

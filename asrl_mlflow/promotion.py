@@ -16,8 +16,8 @@ from mlflow.utils.validation import (
 
 from asrl_mlflow.datasets import Dataset
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.registry import Registered, found, holder, load, unseen
 from asrl_mlflow.splits import FloatArray
+from asrl_mlflow.versions import Registered, found, holder, insist, load, unseen
 
 CHAMPION = "champion"
 FORCED_TAG, WISH_TAG = "asrl.forced", "asrl.wanted"
@@ -188,10 +188,10 @@ def promote(
         return Promotion(promoted=True, holder=now, comparison=None)
     load(version.uri)
     if force:
-        client.set_model_version_tag(version.name, version.version, FORCED_TAG, alias)
-        client.set_registered_model_alias(version.name, alias, version.version)
+        insist(client.set_model_version_tag, version.name, version.version, FORCED_TAG, alias)
+        insist(client.set_registered_model_alias, version.name, alias, version.version)
         return Promotion(promoted=True, holder=first, comparison=None)
-    client.set_model_version_tag(version.name, version.version, wish, f"{time.time():.3f}")
+    insist(client.set_model_version_tag, version.name, version.version, wish, f"{time.time():.3f}")
     comparison = None
     while now is not None:
         comparison = _compared(version, f"models:/{version.name}/{now}", test)
@@ -200,10 +200,10 @@ def promote(
         now, before = holder(version.name, alias), now
         if now == before:
             break
-    client.set_registered_model_alias(version.name, alias, version.version)
+    insist(client.set_registered_model_alias, version.name, alias, version.version)
     best = _best_of_rivals(version, wish, began, now, test)
     if best != version.version:
-        client.set_registered_model_alias(version.name, alias, best)
+        insist(client.set_registered_model_alias, version.name, alias, best)
         return Promotion(promoted=False, holder=best, comparison=comparison)
     return Promotion(promoted=True, holder=first, comparison=comparison)
 

@@ -27,6 +27,7 @@ from asrl_mlflow.versions import (
     columns,
     found,
     holder,
+    insist,
     load,
     unreachable,
     unseen,
@@ -96,7 +97,7 @@ def register(run_id: str, name: str | None = None) -> Registered:
             client.delete_model_version(name, made.version)
             is_new = False
     _try_out(f"models:/{name}/{found.version}")
-    client.set_registered_model_alias(name, CHALLENGER, found.version)
+    insist(client.set_registered_model_alias, name, CHALLENGER, str(found.version))
     return Registered(name, str(found.version), run_id, parts.record, is_new)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import random
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,7 @@ from asrl_mlflow.run_log import one_line
 from asrl_mlflow.unseen import Unseen
 
 MANIFEST_TAG, RECORD_TAG = "asrl.manifest", "asrl.record"
+_ATTEMPTS = 4
 # What MLflow says of a version or an alias that it does not have; anything else is no answer.
 _NOT_THERE = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 
@@ -200,6 +203,25 @@ def unseen(uri: str) -> Unseen:
     """
     with verified(uri) as folder:
         return Unseen.from_bytes((folder / "artifacts" / UNSEEN).read_bytes())
+
+
+def insist(write: Callable[..., object], *arguments: str) -> None:
+    """Write into the registry; again where another process wrote the same at the same moment.
+
+    Raises
+    ------
+    StoreError
+        It fails time and again.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            write(*arguments)
+        except MlflowException as error:
+            if attempt + 1 == _ATTEMPTS:
+                raise unreachable(error) from error
+            time.sleep(random.random())  # noqa: S311 - to fall out of step, not to hide
+        else:
+            return
 
 
 def unreachable(error: MlflowException) -> StoreError:

@@ -405,8 +405,6 @@ class Killed(BaseException):
 STEPS = [
     "create_logged_model",
     "log_model_artifacts",
-    "set_logged_model_tags",
-    "log_outputs",
     "finalize_logged_model",
     "create_model_version",
     "set_registered_model_alias",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +15,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow
 import numpy as np
@@ -21,6 +24,7 @@ import pytest
 import xgboost
 from mlflow.exceptions import MlflowException
 
+import flows.train
 from asrl_mlflow import registry, train
 from asrl_mlflow.datasets import load
 from asrl_mlflow.lab import divide
@@ -64,6 +68,26 @@ def model(flow, store, mixed):
     return mlflow.pyfunc.load_model(URI)
 
 
+@pytest.fixture(scope="module")
+def loaded(mixed, empty_store, tmp_path_factory):
+    """The same, made once, for tests that need no store: plain MLflow's model, booster, residuals."""
+    folder = tmp_path_factory.mktemp("loaded")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mlflow.tracking.fluent, "_active_experiment_id", None)
+        mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+        mixed.to_parquet("mixed.parquet")
+        options = ["--data=mixed.parquet", "--rounds=20", "--figures=false"]
+        assert flows.train.command.main(options, standalone_mode=False) == 0
+        registry.register(newest(mlflow.MlflowClient()))
+        yield SimpleNamespace(
+            predict=mlflow.pyfunc.load_model(URI).predict,
+            booster=registry.booster(URI),
+            unseen=registry.unseen(URI),
+        )
+        mlflow.set_tracking_uri(None)
+
+
 @pytest.fixture
 def features(mixed):
     return mixed.drop(columns="price")
@@ -97,23 +121,23 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_prediction_depends_on_values_and_names_alone(model, features, form):
-    booster = registry.booster(URI)
+def test_a_prediction_depends_on_values_and_names_alone(loaded, features, form):
+    booster = loaded.booster
     expected = booster.inplace_predict(features)
     sent = features if form != "float32" else FORMS[form](features)
     if form == "float32":
         expected = booster.inplace_predict(sent)
-    assert np.array_equal(model.predict(FORMS[form](features)), expected)
+    assert np.array_equal(loaded.predict(FORMS[form](features)), expected)
 
 
-def test_whole_numbers_may_be_missing(model, features):
+def test_whole_numbers_may_be_missing(loaded, features):
     gaps = features.assign(rooms=features["rooms"].astype("Int64").mask(features["rooms"] > 3))
     floats = features.assign(rooms=features["rooms"].astype(float).mask(features["rooms"] > 3))
-    expected = registry.booster(URI).inplace_predict(floats)
+    expected = loaded.booster.inplace_predict(floats)
     for frame in (gaps, floats, as_objects(floats)):
-        assert np.array_equal(model.predict(frame), expected)
-    assert np.isfinite(model.predict(features.assign(rooms=None))).all()
-    assert np.isfinite(model.predict(features.assign(town=None))).all()
+        assert np.array_equal(loaded.predict(frame), expected)
+    assert np.isfinite(loaded.predict(features.assign(rooms=None))).all()
+    assert np.isfinite(loaded.predict(features.assign(town=None))).all()
 
 
 REFUSED = {
@@ -153,10 +177,10 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_refusal_names_column_and_row_and_shows_no_data(model, features, case):
+def test_a_refusal_names_column_and_row_and_shows_no_data(loaded, features, case):
     spoil, expected = REFUSED[case]
     with pytest.raises(MlflowException) as refused:
-        model.predict(spoil(features))
+        loaded.predict(spoil(features))
     assert refused.value.message.startswith("Model input: ")
     assert expected in refused.value.message
     assert "secret" not in refused.value.message
@@ -164,23 +188,23 @@ def test_a_refusal_names_column_and_row_and_shows_no_data(model, features, case)
 
 
 @pytest.mark.parametrize("level", [0, 1, -0.1, 1.5, math.nan])
-def test_a_level_is_between_0_and_1(model, features, level):
+def test_a_level_is_between_0_and_1(loaded, features, level):
     with pytest.raises(MlflowException, match="interval must be a level in"):
-        model.predict(features, params={"interval": level})
+        loaded.predict(features, params={"interval": level})
 
 
-def test_an_interval_is_the_residual_of_rank_n_plus_1_times_level(model, features):
-    residuals = np.sort(registry.unseen(URI).calibration)
+def test_an_interval_is_the_residual_of_rank_n_plus_1_times_level(loaded, features):
+    residuals = np.sort(loaded.unseen.calibration)
     count = len(residuals)
     for level in (0.01, 0.5, 0.9, count / (count + 1)):
         rank = math.ceil(round((count + 1) * level, 9))
-        found = model.predict(features, params={"interval": level})
+        found = loaded.predict(features, params={"interval": level})
         assert list(found) == ["prediction", "lower", "upper"]
         half = (found["upper"] - found["lower"]) / 2
         assert np.allclose(half, residuals[rank - 1], rtol=1e-5)
-        assert np.array_equal(found["prediction"], model.predict(features).astype(np.float64))
-    assert model.predict(features, params={"interval": 1e-12})["upper"][0] <= found["upper"][0]
-    widest = model.predict(features, params={"interval": (count + 0.5) / (count + 1)})
+        assert np.array_equal(found["prediction"], loaded.predict(features).astype(np.float64))
+    assert loaded.predict(features, params={"interval": 1e-12})["upper"][0] <= found["upper"][0]
+    widest = loaded.predict(features, params={"interval": (count + 0.5) / (count + 1)})
     assert np.isinf(widest["upper"]).all()
 
 
