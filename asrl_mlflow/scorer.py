@@ -127,9 +127,8 @@ class Scorer(PythonModel):
 def _column(values: pd.Series[Any], feature: dict[str, Any]) -> Matrix:
     if values.dtype == object:
         # MLflow's server wraps each cell of a column with gaps in an array of its own.
-        values = values.map(
-            lambda cell: cell.item() if getattr(cell, "shape", None) == () else cell
-        )
+        cells = [cell.item() if getattr(cell, "shape", None) == () else cell for cell in values]
+        values = pd.Series(cells, values.index, dtype=object)
     if "categories" in feature:
         return _codes(values, feature)
     if values.dtype == object and pd.api.types.infer_dtype(values, skipna=True) not in _NUMBERS:
