@@ -196,6 +196,8 @@ def promote(
     while now is not None:
         comparison = _compared(version, f"models:/{version.name}/{now}", test)
         if not comparison.is_better:
+            # Whoever comes next shall not take it for a rival.
+            client.delete_model_version_tag(version.name, version.version, wish)
             return Promotion(promoted=False, holder=now, comparison=comparison)
         now, before = holder(version.name, alias), now
         if now == before:
