@@ -71,9 +71,9 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     table = dataset(values)
     parts = divide(table, values["seed"], spoiling)
     tracking.connect()
-    continued = None
+    continued, origin = None, ""
     if loss is None:
-        loss, continued = _continued(values, table)
+        loss, continued, origin = _continued(values, table)
     tell(table)
     with (
         tracking.run(f"{loss.name} {table.name}", flow="train") as log,
@@ -92,7 +92,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
             change_loss=values["change_loss"],
         )
         if continued is not None:
-            log.tags({"asrl.continued": registry.found(values["model_uri"]).uri})
+            log.tags({"asrl.continued": origin})
     scores = {name: [value] for name, value in result.metrics.items()}
     summary = report.summary_table({loss.name: {**scores, "seconds": [result.seconds]}})
     click.echo(
@@ -108,10 +108,12 @@ def _asked(values: dict[str, Any]) -> Loss:
     )
 
 
-def _continued(values: dict[str, Any], table: Dataset) -> tuple[Loss, xgboost.Booster]:
+def _continued(values: dict[str, Any], table: Dataset) -> tuple[Loss, xgboost.Booster, str]:
     """A registered model, and the loss to go on with: the one it recorded, unless told."""
-    uri = values["model_uri"]
-    booster, recorded = registry.booster(uri), registry.found(uri).record.known_loss()
+    # Once: an alias may move meanwhile.
+    version = registry.found(values["model_uri"])
+    uri, recorded = version.uri, version.record.known_loss()
+    booster = registry.booster(uri)
     known, here = registry.columns(uri), described(table.rows.features)
     if known != here:
         names = [each["name"] for each in here if each not in known] or [
@@ -130,10 +132,8 @@ def _continued(values: dict[str, Any], table: Dataset) -> tuple[Loss, xgboost.Bo
             "--loss-params out, or pass --change-loss=true."
         )
         raise InputError(msg)
-    click.echo(
-        f"goes on from {registry.found(uri).uri}, {recorded}, {booster.num_boosted_rounds()} rounds"
-    )
-    return loss, booster
+    click.echo(f"goes on from {uri}, {recorded}, {booster.num_boosted_rounds()} rounds")
+    return loss, booster, uri
 
 
 if __name__ == "__main__":
