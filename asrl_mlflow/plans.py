@@ -69,6 +69,11 @@ class Plan:
         """How many pairs of rows judge a trial; 1 is the split's own."""
         return FOLDS if len(self.table.rows) < ROWS_FOR_ONE_SPLIT else 1
 
+    @property
+    def judged(self) -> str:
+        """On what rows a trial's value is, in words."""
+        return "cross-validated" if self.folds > 1 else "on the validation rows"
+
     def definition(self) -> dict[str, object]:
         """All that a study may not change while it lasts, as JSON types."""
         settings = {key: value for key, value in vars(self.settings).items() if key != "figures"}

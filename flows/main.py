@@ -123,10 +123,9 @@ def _baselines(plan: Plan) -> list[Candidate]:
 
 
 def _tell(plan: Plan, candidates: list[Candidate]) -> None:
-    judged = "cross-validated" if plan.folds > 1 else "on the validation rows"
     ranked = sorted(candidates, key=lambda each: each.value)
     values = ", ".join(f"{each.name} {each.value:.4g}" for each in ranked)
-    click.echo(f"\n{plan.metric} {judged}: {values}")
+    click.echo(f"\n{plan.metric} {plan.judged}: {values}")
 
 
 def _refitted(plan: Plan, best: Candidate, name: str, log: RunLog) -> Scored:

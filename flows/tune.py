@@ -177,12 +177,11 @@ def tuned(plan: Plan, values: dict[str, Any], logs: list[RunLog]) -> Outcome:
 def tell_choice(plan: Plan, outcome: Outcome) -> None:
     """What a study chose, and by what."""
     best = outcome.best
-    judged = "cross-validated" if plan.folds > 1 else "on the validation rows"
     untuned = "" if outcome.untuned is None else f"; with its defaults {outcome.untuned:.5g}"
     click.echo(
         f"{outcome.study}: {outcome.complete} trials complete, {outcome.pruned} pruned\n"
         f"best: {outcome.loss}, trial {best.number}, {best.rounds} rounds\n"
-        f"{plan.metric} {judged}: {best.value:.5g}{untuned}{plan.contamination.told()}"
+        f"{plan.metric} {plan.judged}: {best.value:.5g}{untuned}{plan.contamination.told()}"
     )
 
 
