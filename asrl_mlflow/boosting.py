@@ -10,7 +10,8 @@ custom objective does the same work.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +21,17 @@ import xgboost
 
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import Loss, PointwiseLoss
-from asrl_mlflow.losses.loss import gradient_pair
-from asrl_mlflow.metrics import METRICS
-from asrl_mlflow.residuals import Residuals, WeightRule, row_counts
+from asrl_mlflow.losses.loss import Weighed, gradient, weigh
+from asrl_mlflow.losses.squared_error import PointwiseSquaredError
+from asrl_mlflow.margins import margin
+from asrl_mlflow.metrics import BY_RESIDUALS
+from asrl_mlflow.residuals import Residuals, RowCounts, row_counts
 from asrl_mlflow.rounds import Round
 
 Float32Array = npt.NDArray[np.float32]
+
+# What XGBoost's own objectives leave to the matrix's weights.
+_UNWEIGHTED = PointwiseSquaredError()
 
 
 @dataclass(frozen=True)
@@ -40,17 +46,14 @@ class Rows:
         Its labels, in target units.
     own_weight : float32 array of shape (n,) or (0,)
         The sample weights as the user set them.
-    counts : float64 array of shape (n,), or None
+    counts : RowCounts
         The sample weights as numbers of rows.
-    weight_rule : {"none", "counts", "mean 1"}
-        How they were read: see `residuals.row_counts`.
     """
 
     matrix: xgboost.DMatrix
     target: Float32Array
     own_weight: Float32Array
-    counts: npt.NDArray[np.float64] | None
-    weight_rule: WeightRule
+    counts: RowCounts
 
     @classmethod
     def of(cls, matrix: xgboost.DMatrix, name: str) -> Rows:
@@ -69,25 +72,17 @@ class Rows:
             )
             raise InputError(msg)
         own_weight = matrix.get_weight()
-        return cls(matrix, target, own_weight, *row_counts(own_weight, target.size))
+        return cls(matrix, target, own_weight, row_counts(own_weight, target.size))
 
-    def predict(self, model: xgboost.Booster) -> Float32Array:
-        """Predictions of all trees so far, in target units, shape (n,)."""
-        # XGBoost caches a matrix's margin, so this adds the last tree and copies.
-        return model.predict(self.matrix, output_margin=True)
+    def residuals(self, model: xgboost.Booster, out: Float32Array | None = None) -> Float32Array:
+        """Target minus the prediction of all trees so far, in target units, shape (n,)."""
+        return np.subtract(self.target, margin(model, self.matrix), out=out)
 
-    def measure(self, metrics: Sequence[str], prediction: Float32Array) -> dict[str, float]:
-        """Metrics by name, at these predictions."""
-        return {name: METRICS[name](self.target, prediction, self.counts) for name in metrics}
 
-    def shares(self, pointwise: PointwiseLoss, prediction: Float32Array) -> dict[str, float]:
-        """How the rows fall into a pointwise loss's regions; sums to 1."""
-        size = np.abs(self.target - prediction)
-        within = [
-            float(np.average(size <= limit, weights=self.counts))
-            for limit in pointwise.regions.values()
-        ]
-        return dict(zip(pointwise.regions, np.diff(within, prepend=0.0).tolist(), strict=True))
+def shares(stats: Residuals, pointwise: PointwiseLoss) -> dict[str, float]:
+    """How rows fall into a pointwise loss's regions; sums to 1."""
+    within = [stats.share_within(limit) for limit in pointwise.regions.values()]
+    return dict(zip(pointwise.regions, np.diff(within, prepend=0.0).tolist(), strict=True))
 
 
 class Boosting(xgboost.callback.TrainingCallback):
@@ -133,14 +128,18 @@ class Boosting(xgboost.callback.TrainingCallback):
         self._listeners = listeners
         # Where XGBoost's own objective does the weighing, the user's weights may serve as they are.
         self._sets_weights = not by_objective and (
-            loss.XGBOOST_OBJECTIVE is None or scale != 1 or rows.weight_rule == "mean 1"
+            loss.XGBOOST_OBJECTIVE is None or scale != 1 or rows.counts.rule == "mean 1"
         )
         self._number = 0
+        # One array for a round's sorted residuals and, once the thresholds are known, its hessians.
+        self._buffer = np.empty_like(rows.target)
+        self._r = np.empty_like(rows.target)
+        self._stats: Residuals | None = None
+        self._weighed = Weighed(mean=1.0, floored=0)
 
     def before_training(self, model: Any) -> Any:  # noqa: ANN401 - XGBoost's signature
         """Where training starts: no tree, or the trees of the model that goes on."""
         self._number = model.num_boosted_rounds()
-        self._margin = self._rows.predict(model)
         for listener in self._listeners:
             model = listener.before_training(model)
         return model
@@ -148,9 +147,14 @@ class Boosting(xgboost.callback.TrainingCallback):
     def before_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ANN401 - XGBoost's signature
         """Weigh the rows at the predictions so far."""
         if not self.by_objective:
-            _, hessian = self._gradient_pair(self._margin)
-            if self._sets_weights:
-                self._rows.matrix.set_weight(hessian)
+            with self._round_named():
+                stats = self._look(model)
+                if self._sets_weights or self._on_round is not None:
+                    self._pointwise = self._loss.adapt(stats)
+                if self._sets_weights:
+                    # Into the buffer of the sorted residuals, which are not asked again.
+                    self._stats = None
+                    self._rows.matrix.set_weight(self._weigh(self._r, out=self._buffer))
         return any(each.before_iteration(model, epoch, evals_log) for each in self._listeners)
 
     def objective(
@@ -159,50 +163,68 @@ class Boosting(xgboost.callback.TrainingCallback):
         dtrain: xgboost.DMatrix,  # noqa: ARG002 - XGBoost's signature
     ) -> tuple[Float32Array, Float32Array]:
         """Gradient and hessian, for `xgboost.train(obj=...)`."""
-        # Not self._margin: DART asks for the gradient at a part of the trees.
-        return self._gradient_pair(predt)
+        # Not the residuals at hand: DART asks for the gradient at a part of the trees.
+        r = self._rows.target - predt
+        with self._round_named():
+            self._pointwise = self._loss.adapt(Residuals(r, self._rows.counts))
+            hessian = self._weigh(r)
+        return gradient(r, hessian), hessian
 
-    def _gradient_pair(self, prediction: Float32Array) -> tuple[Float32Array, Float32Array]:
-        rows, r = self._rows, self._rows.target - prediction
+    def _look(self, model: xgboost.Booster) -> Residuals:
+        """The statistics of the training rows at the predictions so far."""
+        if self._stats is None:
+            self._rows.residuals(model, out=self._r)
+            self._stats = Residuals(self._r, self._rows.counts, scratch=self._buffer)
+        return self._stats
+
+    def _weigh(self, r: Float32Array, out: Float32Array | None = None) -> Float32Array:
+        # Where XGBoost's own objective does the weighing, only scale and sample weights are ours.
+        pointwise = _UNWEIGHTED if self._loss.XGBOOST_OBJECTIVE else self._pointwise
+        hessian, self._weighed = weigh(pointwise, r, self._rows.counts.values, self._scale, out=out)
+        return hessian
+
+    @contextmanager
+    def _round_named(self) -> Iterator[None]:
         try:
-            self._pointwise = self._loss.adapt(Residuals(r, rows.counts))
-            if self._loss.XGBOOST_OBJECTIVE is None:
-                weight, self._floored = self._pointwise.relative_weight(r)
-            else:
-                weight, self._floored = np.ones(r.size), 0
-            self._mean_weight = float(np.average(weight, weights=rows.counts))
-            return gradient_pair(r, weight * self._scale, rows.counts)
+            yield
         except InputError as error:
             msg = f"Round {self._number}: {error}"
             raise InputError(msg) from error
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ANN401 - XGBoost's signature
         """Measure the new tree and tell the listener."""
-        self._margin = self._rows.predict(model)
-        train = self._rows.measure(self._metrics, self._margin)
+        number, self._number, self._stats = self._number, self._number + 1, None
+        train: dict[str, float] = {}
         valid: dict[str, float] = {}
-        shares: dict[str, float] = {}
-        for name, rows in self._evals:
-            prediction = self._margin if rows is self._rows else rows.predict(model)
-            valid = train if rows is self._rows else rows.measure(self._metrics, prediction)
-            shares = rows.shares(self._pointwise, prediction)
-            # XGBoost's own road for metrics prints them with six decimals and reads them back.
-            for metric, value in valid.items():
-                evals_log.setdefault(name, {}).setdefault(metric, []).append(value)
+        valid_shares: dict[str, float] = {}
+        with self._round_named():
+            if self._on_round is not None:
+                train = self._measure(self._look(model))
+            for name, rows in self._evals:
+                own = rows is self._rows
+                stats = self._look(model) if own else Residuals(rows.residuals(model), rows.counts)
+                valid = (own and train) or self._measure(stats)
+                if self._on_round is not None:
+                    valid_shares = shares(stats, self._pointwise)
+                # XGBoost's own road for metrics prints them with six decimals and reads them back.
+                for metric, value in valid.items():
+                    evals_log.setdefault(name, {}).setdefault(metric, []).append(value)
         if self._on_round is not None:
             self._on_round(
                 Round(
-                    number=self._number,
+                    number=number,
                     pointwise=self._pointwise,
-                    mean_weight=self._mean_weight,
-                    floored=self._floored,
+                    mean_weight=self._weighed.mean,
+                    floored=self._weighed.floored,
                     train=train,
                     valid=valid,
-                    valid_shares=shares,
+                    valid_shares=valid_shares,
                 )
             )
-        self._number += 1
         return any(each.after_iteration(model, epoch, evals_log) for each in self._listeners)
+
+    def _measure(self, stats: Residuals) -> dict[str, float]:
+        return {name: BY_RESIDUALS[name](stats) for name in self._metrics}
 
     def after_training(self, model: Any) -> Any:  # noqa: ANN401 - XGBoost's signature
         """The listeners' last word: early stopping cuts the model here."""

@@ -7,6 +7,7 @@ and selection use these, never a loss.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -20,13 +21,11 @@ Metric = Callable[..., float]
 _TRIMMED = 0.8
 
 
-def _residuals(target: npt.ArrayLike, prediction: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    return np.asarray(target, dtype=np.float64) - np.asarray(prediction, dtype=np.float64)
-
-
-def _mean(values: npt.NDArray[np.float64], sample_weight: npt.ArrayLike | None) -> float:
-    weight = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
-    return float(np.average(values, weights=weight))
+def _residuals(
+    target: npt.ArrayLike, prediction: npt.ArrayLike, sample_weight: npt.ArrayLike | None
+) -> Residuals:
+    r = np.asarray(target, dtype=np.float64) - np.asarray(prediction, dtype=np.float64)
+    return Residuals(r, sample_weight)
 
 
 def mae(
@@ -39,7 +38,7 @@ def mae(
     >>> mae([1.0, 2.0], [1.0, 5.0])
     1.5
     """
-    return _mean(np.abs(_residuals(target, prediction)), sample_weight)
+    return _residuals(target, prediction, sample_weight).mean_abs()
 
 
 def mse(
@@ -52,7 +51,7 @@ def mse(
     >>> mse([1.0, 2.0], [1.0, 5.0])
     4.5
     """
-    return _mean(_residuals(target, prediction) ** 2, sample_weight)
+    return _residuals(target, prediction, sample_weight).mean_square()
 
 
 def rmse(
@@ -65,7 +64,7 @@ def rmse(
     >>> rmse([1.0, 2.0], [1.0, 4.0], sample_weight=[3, 1])
     1.0
     """
-    return float(np.sqrt(mse(target, prediction, sample_weight)))
+    return BY_RESIDUALS["rmse"](_residuals(target, prediction, sample_weight))
 
 
 def medae(
@@ -78,7 +77,7 @@ def medae(
     >>> medae([1.0, 2.0, 3.0], [1.0, 4.0, 9.0])
     2.0
     """
-    return Residuals(np.abs(_residuals(target, prediction)), sample_weight).median()
+    return _residuals(target, prediction, sample_weight).median_abs()
 
 
 def r2(
@@ -91,9 +90,8 @@ def r2(
     >>> r2([1.0, 2.0, 3.0], [1.0, 2.0, 4.0])
     0.5
     """
-    y = np.asarray(target, dtype=np.float64)
-    unexplained = mse(y, prediction, sample_weight)
-    total = mse(y, np.full_like(y, _mean(y, sample_weight)), sample_weight)
+    unexplained = mse(target, prediction, sample_weight)
+    total = Residuals(np.asarray(target, dtype=np.float64), sample_weight).variance()
     if total == 0:
         return float(unexplained == 0)
     return 1 - unexplained / total
@@ -117,10 +115,10 @@ def recall(
     above = y > median
     if not above.any():
         return float("nan")
-    weight = None if sample_weight is None else np.asarray(sample_weight)[above]
-    if weight is not None and not weight.any():
+    weight = np.ones(y.shape) if sample_weight is None else np.asarray(sample_weight)
+    if not weight[above].any():
         return float("nan")
-    return _mean((np.asarray(prediction)[above] > median).astype(np.float64), weight)
+    return float(np.average(np.asarray(prediction)[above] > median, weights=weight[above]))
 
 
 def trimmed_mae(
@@ -133,10 +131,7 @@ def trimmed_mae(
     >>> trimmed_mae([1.0, 1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 2.0, 3.0, 99.0])
     1.0
     """
-    size = np.abs(_residuals(target, prediction))
-    kept = size <= Residuals(size, sample_weight).quantile_abs(_TRIMMED)
-    weight = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)[kept]
-    return _mean(size[kept], weight)
+    return BY_RESIDUALS["trimmed_mae"](_residuals(target, prediction, sample_weight))
 
 
 def quantile(
@@ -149,8 +144,18 @@ def quantile(
     >>> quantile([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [1.0, 3.0, 5.0, 7.0, 9.0, 99.0])
     4.0
     """
-    return Residuals(_residuals(target, prediction), sample_weight).quantile_abs(_TRIMMED)
+    return _residuals(target, prediction, sample_weight).quantile_abs(_TRIMMED)
 
+
+# Those that residuals alone decide: defined on any rows, and smaller is better.
+BY_RESIDUALS: Mapping[str, Callable[[Residuals], float]] = {
+    "mae": Residuals.mean_abs,
+    "rmse": lambda stats: math.sqrt(stats.mean_square()),
+    "mse": Residuals.mean_square,
+    "medae": Residuals.median_abs,
+    "trimmed_mae": lambda stats: stats.mean_abs(within=stats.quantile_abs(_TRIMMED)),
+    "quantile": lambda stats: stats.quantile_abs(_TRIMMED),
+}
 
 METRICS: Mapping[str, Metric] = {
     "mae": mae,
@@ -163,5 +168,5 @@ METRICS: Mapping[str, Metric] = {
     "quantile": quantile,
 }
 
-# Those that a model can be selected by: defined on any rows, and smaller is better.
-SELECTING = ("mae", "rmse", "mse", "medae", "trimmed_mae", "quantile")
+# Those that a model can be selected by.
+SELECTING = tuple(BY_RESIDUALS)

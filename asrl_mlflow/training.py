@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
-import numpy as np
 import xgboost
 import xgboost.training
 
@@ -135,12 +134,13 @@ def train(
     settings, evals = dict(params), list(evals or ())
     _check(settings, dtrain, loss, metric, early_stopping_rounds, evals)
     rows = Rows.of(dtrain, "dtrain")
+    target = Residuals(rows.target, rows.counts)
     if xgb_model is None:
-        settings.setdefault("base_score", Residuals(rows.target, rows.counts).median())
+        settings.setdefault("base_score", target.median())
     else:
         _check_continues(xgb_model, loss, change_loss=change_loss)
     natively_measured = _native_metrics(settings.pop("eval_metric", None) or ())
-    doublings, given = _doublings(loss, rows, settings), {}
+    doublings, given = _doublings(loss, target, settings), {}
     if doublings:
         given = _regularisation(xgboost.Booster(settings, [dtrain], model_file=xgb_model))
         aliases = {alias for name in given for alias in _SCALED[name]}
@@ -204,7 +204,7 @@ def train(
     booster.set_attr(
         **{
             LOSS_ATTRIBUTE: json.dumps(to_config(loss)),
-            WEIGHT_RULE_ATTRIBUTE: rows.weight_rule,
+            WEIGHT_RULE_ATTRIBUTE: rows.counts.rule,
             SCALE_ATTRIBUTE: str(4**doublings),
         }
     )
@@ -278,13 +278,12 @@ def _check_continues(
         raise InputError(msg)
 
 
-def _doublings(loss: Loss, rows: Rows, settings: Mapping[str, Any]) -> int:
+def _doublings(loss: Loss, target: Residuals, settings: Mapping[str, Any]) -> int:
     """By which power of 2 a tiny target must grow to have a robust scale of about 1."""
-    median = Residuals(rows.target, rows.counts).median()
-    stats = Residuals(rows.target - np.float64(median), rows.counts)
-    mad, wide = stats.quantile_abs([0.5, 0.95])
+    median = target.median()
+    mad, wide, largest = target.quantile_abs([0.5, 0.95, 1.0], centre=median)
     # Where most targets are equal but for noise in their last digits, the others give the scale.
-    scale = 1.4826 * mad if mad > NEGLIGIBLE * wide else (wide or math.sqrt(stats.variance()))
+    scale = 1.4826 * mad if mad > NEGLIGIBLE * wide else (wide or math.sqrt(target.variance()))
     if scale and not _LEAST_SCALE <= scale <= _MOST_SCALE:
         msg = (
             f"train needs a target whose robust scale is in [{_LEAST_SCALE:g}, {_MOST_SCALE:g}], "
@@ -295,7 +294,7 @@ def _doublings(loss: Loss, rows: Rows, settings: Mapping[str, Any]) -> int:
     # reg:absoluteerror has gradients of size 1 whatever the target's unit.
     if not 0 < scale < _TINY or not trees or loss.XGBOOST_OBJECTIVE == "reg:absoluteerror":
         return 0
-    headroom = _MOST_BITS - math.frexp(stats.quantile_abs(1.0))[1]
+    headroom = _MOST_BITS - math.frexp(largest)[1]
     return max(0, min(1 - math.frexp(scale)[1], headroom, _MOST_DOUBLINGS))
 
 

@@ -51,6 +51,7 @@ FLOORS = [
     {
         "training",
         "boosting",
+        "margins",
         "tracking",
         "run_log",
         "spool",

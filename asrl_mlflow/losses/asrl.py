@@ -20,8 +20,10 @@ from asrl_mlflow.losses.loss import (
     Statistics,
     check_levels,
     check_positive,
+    size_of,
 )
 from asrl_mlflow.losses.space import LEVELS, Point, SearchSpace, levels_at, point_of
+from asrl_mlflow.residuals import FloatArray
 
 
 @dataclass(frozen=True)
@@ -45,25 +47,25 @@ class PointwiseASRL(PointwiseLoss):
     gamma: float = field(metadata=WEIGHT)
     fallback: int = field(default=0, metadata=WEIGHT)
 
-    def _choose(self, size: Array, core: Array | float, middle: Array, tail: Array) -> Array:
-        outside = np.where(size <= self.delta_high, middle, tail)
-        return np.where(size <= self.delta_low, core, outside)
-
     def value(self, r: npt.ArrayLike) -> Array:
         """rho(r), equation 4; it jumps at both thresholds, up at the first and down at the second."""
         size = np.abs(np.asarray(r, dtype=np.float64))
-        return self._choose(
-            size, self.alpha * size**2 / 2, self.beta * size, self.gamma * np.log1p(size)
-        )
+        outside = np.where(size <= self.delta_high, self.beta * size, self.gamma * np.log1p(size))
+        return np.where(size <= self.delta_low, self.alpha * size**2 / 2, outside)
 
-    def weight(self, r: npt.ArrayLike) -> Array:
+    def weight(self, r: npt.ArrayLike) -> FloatArray:
         """alpha; beta/|r|; gamma/(|r| (1 + |r|)): not a majoriser across the jumps."""
-        size = np.abs(np.asarray(r, dtype=np.float64))
-        # A residual of 0 always lies in the core, where nothing is divided.
-        divisor = np.where(size > self.delta_low, size, 1.0)
-        return self._choose(
-            size, self.alpha, self.beta / divisor, self.gamma / (divisor * (1 + size))
-        )
+        size = size_of(r)
+        outside, far = size > self.delta_low, size > self.delta_high
+        # Factors that are 1 where a region does without them: choosing by condition, which the
+        # processor cannot foresee, takes three times as long.
+        regions = np.array([self.alpha, self.beta, self.gamma], size.dtype)
+        weight: FloatArray = regions.take(outside.astype(np.intp) + far)
+        weight /= np.add(size * outside, ~outside)
+        size *= far
+        size += 1
+        weight /= size
+        return weight
 
     @property
     def regions(self) -> Mapping[str, float]:  # noqa: D102 - PointwiseLoss says it

@@ -18,9 +18,11 @@ from asrl_mlflow.losses.loss import (
     Statistics,
     check_level,
     check_positive,
+    size_of,
     widened,
 )
 from asrl_mlflow.losses.space import Interval, Point, SearchSpace
+from asrl_mlflow.residuals import FloatArray
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,10 @@ class PointwiseHuber(PointwiseLoss):
         core = np.minimum(size, self.delta)
         return core**2 / 2 + self.delta * (size - core)
 
-    def weight(self, r: npt.ArrayLike) -> Array:  # noqa: D102 - PointwiseLoss says it
-        return self.delta / np.maximum(np.abs(np.asarray(r, dtype=np.float64)), self.delta)
+    def weight(self, r: npt.ArrayLike) -> FloatArray:  # noqa: D102 - PointwiseLoss says it
+        size = size_of(r)
+        np.maximum(size, self.delta, out=size)
+        return np.divide(self.delta, size, out=size)
 
     @property
     def regions(self) -> Mapping[str, float]:  # noqa: D102 - PointwiseLoss says it

@@ -18,6 +18,7 @@ import dataclasses
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, overload
 
 import numpy as np
@@ -25,7 +26,7 @@ import numpy.typing as npt
 
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses.space import Point, SearchSpace
-from asrl_mlflow.residuals import FloatArray, Residuals, row_counts
+from asrl_mlflow.residuals import FloatArray, Residuals, blocks, row_counts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +41,10 @@ WEIGHT: Mapping[str, str] = {"group": "weight"}
 # residual of 1e36 core widths pull no harder than one inside the core, and leaves sample weights
 # room down to 2**-29.
 FLOOR = 2.0**-120
+
+_LARGEST = float(np.finfo(np.float32).max)
+# Products and quotients of four such numbers stay inside float32.
+_ORDINARY = 2.0**30
 
 # A threshold or spread this small beside the quantile of |r| it is measured with counts as zero.
 NEGLIGIBLE = 1e-6
@@ -84,12 +89,13 @@ class PointwiseLoss(ABC):
         """rho(r), shape (n,)."""
 
     @abstractmethod
-    def weight(self, r: npt.ArrayLike) -> Array:
-        """w(r) = psi(r) / r, shape (n,); at r = 0 the limit."""
+    def weight(self, r: npt.ArrayLike) -> FloatArray:
+        """w(r) = psi(r) / r, shape (n,); at r = 0 the limit. Float32 for float32, else float64."""
 
     def influence(self, r: npt.ArrayLike) -> Array:
         """psi(r) = d rho / d r, shape (n,)."""
-        return self.weight(r) * np.asarray(r, dtype=np.float64)
+        wide = np.asarray(r, dtype=np.float64)
+        return wide * self.weight(wide)
 
     @property
     @abstractmethod
@@ -99,20 +105,31 @@ class PointwiseLoss(ABC):
         Quadratic is "core", linear "middle", logarithmic "tail".
         """
 
-    @property
+    def fits_float32(self, largest: float) -> bool:
+        """Whether weights of residuals up to this size can be computed in float32, in half the time."""
+        numbers = (getattr(self, field.name) for field in dataclasses.fields(self))
+        sizes = (largest, *(number for number in numbers if isinstance(number, float)))
+        return all(1 / _ORDINARY < size < _ORDINARY for size in sizes)
+
+    @cached_property
     def row_weight(self) -> float:
         """The weight that counts as one row in XGBoost: w(0)."""
         return float(self.weight(np.zeros(1))[0])
 
-    def relative_weight(self, r: npt.ArrayLike) -> tuple[Array, int]:
+    def relative_weight(self, r: npt.ArrayLike) -> tuple[FloatArray, int]:
         """w(r) / w(0), held above 2**-120, and how many rows that floor held up.
 
         XGBoost keeps hessians in float32, where a farther tail would underflow to an illegal 0.
         """
-        weight = self.weight(r) / self.row_weight
+        weight = self.weight(r)
+        if self.row_weight != 1:
+            weight /= self.row_weight
+        # NaN, which no loss of ours gives, is let through to whoever checks hessians.
+        if not weight.min() < FLOOR:
+            return weight, 0
         low = weight < FLOOR
-        floored = int(np.count_nonzero(low))
-        return (np.where(low, FLOOR, weight) if floored else weight), floored
+        weight[low] = FLOOR
+        return weight, int(np.count_nonzero(low))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,9 +179,9 @@ class Loss(ABC):
             )
             raise InputError(msg)
         r = y - prediction
-        counts, _ = row_counts(sample_weight, r.size)
-        weight, _ = self.adapt(Residuals(r, counts)).relative_weight(r)
-        return gradient_pair(r, weight, counts)
+        counts = row_counts(sample_weight, r.size)
+        hessian, _ = weigh(self.adapt(Residuals(r, counts)), r, counts.values)
+        return gradient(r, hessian), hessian
 
     def objective(
         self,
@@ -215,19 +232,45 @@ class Loss(ABC):
         return self._gradient_pair(y_true, y_pred, sample_weight)
 
 
-def gradient_pair(
-    r: FloatArray, weight: Array, counts: Array | None
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Gradient -w r and hessian w by the prediction, as XGBoost takes them.
+@dataclasses.dataclass(frozen=True)
+class Weighed:
+    """What the rows of one round weigh together.
 
     Parameters
     ----------
-    r : array of shape (n,)
+    mean : float
+        Mean weight of a row relative to a full one, before scale and sample weights are multiplied
+        in; rows count as often as their sample weight says.
+    floored : int
+        Rows whose weight was held up by the floor of 2**-120.
+    """
+
+    mean: float
+    floored: int
+
+
+def weigh(
+    pointwise: PointwiseLoss,
+    r: FloatArray,
+    counts: Array | None = None,
+    scale: float = 1.0,
+    *,
+    out: npt.NDArray[np.float32] | None = None,
+) -> tuple[npt.NDArray[np.float32], Weighed]:
+    """Hessians as XGBoost takes them: each row's weight relative to a full one.
+
+    Parameters
+    ----------
+    pointwise : PointwiseLoss
+        This round's.
+    r : array of shape (n,), n >= 1
         Residuals, float32 where bits must be those of `reg:squarederror`.
-    weight : array of shape (n,)
-        Of each row, before sample weights.
     counts : array of shape (n,), optional
-        Sample weights; where they are 0 the hessian may be 0 too.
+        Sample weights as numbers of rows; where they are 0 the hessian may be 0 too.
+    scale : float
+        Multiplied in.
+    out : float32 array of shape (n,), optional
+        Where to put the hessians.
 
     Raises
     ------
@@ -235,20 +278,55 @@ def gradient_pair(
         Rows (the message counts them) whose gradient is not finite or whose hessian is not
         positive: XGBoost would make nonsense of them without a word.
     """
-    # Rounded to float32 before the product, as XGBoost does it: the trees are to the bit those that
-    # it builds from weights.
-    with np.errstate(over="ignore", invalid="ignore"):
-        hessian = (weight if counts is None else weight * counts).astype(np.float32)
-        gradient = (-r * hessian).astype(np.float32)
-    sound = np.isfinite(gradient) & np.isfinite(hessian)
-    sound &= hessian > 0 if counts is None else (hessian > 0) | (counts == 0)
-    if not sound.all():
+    hessian = np.empty(r.shape, np.float32) if out is None else out
+    largest = max(-float(r.min()), float(r.max()))
+    dtype = r.dtype if pointwise.fits_float32(largest) else np.dtype(np.float64)
+    total, floored = 0.0, 0
+    # Weights beyond float32 are infinite in it, which is found below.
+    with np.errstate(over="ignore"):
+        for rows in blocks(r.size):
+            weight, held_up = pointwise.relative_weight(r[rows].astype(dtype, copy=False))
+            floored += held_up
+            if counts is not None:
+                weight = weight * counts[rows]
+            total += float(weight.sum())
+            # Rounded to float32 before the product with r, as XGBoost does it: the trees are to the
+            # bit those that it builds from weights.
+            hessian[rows] = weight if scale == 1 else weight * scale
+    unsound = _unsound(r, hessian, counts, largest)
+    if unsound:
         msg = (
-            f"Gradients must be finite and hessians positive; got {np.count_nonzero(~sound)} of "
-            f"{r.size} rows where they are not; look for sample weights or targets of extreme size."
+            f"Gradients must be finite and hessians positive; got {unsound} of {r.size} rows where "
+            "they are not; look for sample weights or targets of extreme size."
         )
         raise InputError(msg)
-    return gradient, hessian
+    whole = r.size if counts is None else float(counts.sum())
+    return hessian, Weighed(total / whole, floored)
+
+
+def gradient(r: FloatArray, hessian: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """-w r, the gradient by the prediction, as XGBoost takes it."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return (-r * hessian).astype(np.float32, copy=False)
+
+
+def _unsound(
+    r: FloatArray, hessian: npt.NDArray[np.float32], counts: Array | None, largest: float
+) -> int:
+    """How many rows have a gradient that is not finite, or a hessian that is not positive."""
+    # Extremes suffice in most cases. NaN is both least and greatest where there is one.
+    if hessian.min() > 0 and float(hessian.max()) * largest < _LARGEST:
+        return 0
+    slope = gradient(r, hessian)
+    sound = np.isfinite(slope) & np.isfinite(hessian)
+    sound &= hessian > 0 if counts is None else (hessian > 0) | (counts == 0)
+    return int(np.count_nonzero(~sound))
+
+
+def size_of(r: npt.ArrayLike) -> FloatArray:
+    """|r| in a new array, float32 for float32, else float64."""
+    size: FloatArray = np.abs(r)
+    return size if size.dtype == np.float32 else size.astype(np.float64, copy=False)
 
 
 def check_level(loss: Loss, name: str, remedy: str) -> None:

@@ -10,7 +10,8 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from asrl_mlflow.losses.loss import Array, Loss, PointwiseLoss, Statistics
+from asrl_mlflow.losses.loss import Array, Loss, PointwiseLoss, Statistics, size_of
+from asrl_mlflow.residuals import FloatArray
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,8 @@ class PointwiseSquaredError(PointwiseLoss):
     def value(self, r: npt.ArrayLike) -> Array:  # noqa: D102 - PointwiseLoss says it
         return np.asarray(r, dtype=np.float64) ** 2 / 2
 
-    def weight(self, r: npt.ArrayLike) -> Array:  # noqa: D102 - PointwiseLoss says it
-        return np.ones_like(r, dtype=np.float64)
+    def weight(self, r: npt.ArrayLike) -> FloatArray:  # noqa: D102 - PointwiseLoss says it
+        return np.ones_like(size_of(r))
 
     @property
     def regions(self) -> Mapping[str, float]:  # noqa: D102 - PointwiseLoss says it

@@ -1,0 +1,259 @@
+"""What a robust loss costs beside XGBoost's own squared and absolute error, in time and memory.
+
+    OMP_WAIT_POLICY=PASSIVE ASRL_DATA_DIR=... python benchmarks/training.py
+
+Each ratio is the median over pairs (squared error, the other, squared error, ...) on the same
+QuantileDMatrix with the same parameters. "same trees": statistics and weights are computed as ever,
+but weights of 1 are handed to XGBoost, so that it builds the trees of squared error and only our own
+work is added. "real trees": as users train. Memory is that of fresh processes.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any, ClassVar
+
+import click
+import numpy as np
+import numpy.typing as npt
+import xgboost
+from tqdm import tqdm
+
+from asrl_mlflow import datasets, train
+from asrl_mlflow.losses import ASRL, AdaptiveHuber, ContinuousASRL, Loss, PointwiseLoss, Statistics
+from asrl_mlflow.losses.loss import Array
+from asrl_mlflow.residuals import FloatArray
+
+LOSSES = (ContinuousASRL(), ASRL(), AdaptiveHuber())
+BYTES_A_ROW = 24
+# Beyond what the same trees cost.
+REAL_TREES = 0.08
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table to train on, and what may be asked on it.
+
+    Parameters
+    ----------
+    rows, features, threads : int
+        Its size, and XGBoost's nthread.
+    rounds, pairs : int
+        Rounds of one training, and how often each pair is timed.
+    limit : float
+        Most that ContinuousASRL may take, in trainings with squared error.
+    beside_absolute : float, optional
+        The same, in trainings with XGBoost's absolute error.
+    data : str
+        A real table's name; empty for a synthetic one.
+    """
+
+    rows: int
+    features: int
+    threads: int
+    rounds: int
+    pairs: int
+    limit: float
+    beside_absolute: float | None = None
+    data: str = ""
+
+    def __str__(self) -> str:
+        """As the report calls it."""
+        return self.data or f"{self.rows:.0e} x {self.features}".replace("e+0", "e")
+
+    def matrix(self) -> xgboost.QuantileDMatrix:
+        """The rows, quantised."""
+        if self.data:
+            part = datasets.load(self.data).rows
+            return xgboost.QuantileDMatrix(part.features, label=part.target, nthread=self.threads)
+        rng = np.random.default_rng(0)
+        x = rng.standard_normal((self.rows, self.features), dtype=np.float32)
+        y = 3 * x[:, 0] + np.sin(3 * x[:, 1]) + x[:, 2] * x[:, 3]
+        y += rng.standard_t(3, self.rows)  # heavy tails
+        return xgboost.QuantileDMatrix(x, label=y, nthread=self.threads)
+
+
+TABLES = (
+    Table(1030, 8, 1, 100, 15, 1.25, data="concrete"),
+    Table(20640, 8, 1, 100, 11, 1.25, 0.65, data="california"),
+    Table(100_000, 8, 1, 50, 9, 1.20, 0.40),
+    Table(1_000_000, 8, 2, 20, 7, 1.18, 0.30),
+    Table(1_000_000, 30, 2, 10, 5, 1.12, 0.35),
+    Table(10_000_000, 8, 2, 5, 3, 1.20),
+)
+
+
+@dataclass(frozen=True)
+class Unweighted(PointwiseLoss):
+    """Computes another loss's weights, and gives every row weight 1."""
+
+    inner: PointwiseLoss
+
+    def value(self, r: npt.ArrayLike) -> Array:  # noqa: D102 - PointwiseLoss says it
+        return self.inner.value(r)
+
+    def weight(self, r: npt.ArrayLike) -> FloatArray:  # noqa: D102 - PointwiseLoss says it
+        return self.inner.weight(r)
+
+    def fits_float32(self, largest: float) -> bool:  # noqa: D102 - PointwiseLoss says it
+        return self.inner.fits_float32(largest)
+
+    def relative_weight(self, r: npt.ArrayLike) -> tuple[FloatArray, int]:  # noqa: D102 - PointwiseLoss says it
+        weight, floored = self.inner.relative_weight(r)
+        weight.fill(1.0)
+        return weight, floored
+
+    @property
+    def regions(self) -> Mapping[str, float]:  # noqa: D102 - PointwiseLoss says it
+        return self.inner.regions
+
+
+class SameTrees(Loss):
+    """Another loss, but for its weights: what is left is the work."""
+
+    name: ClassVar[str] = "same_trees"
+
+    def __init__(self, inner: Loss) -> None:
+        # Not a field, which the record would want to be a number.
+        object.__setattr__(self, "inner", inner)
+        self.inner: Loss
+
+    def adapt(self, stats: Statistics) -> PointwiseLoss:  # noqa: D102 - Loss says it
+        return Unweighted(self.inner.adapt(stats))
+
+
+def seconds(function: Callable[[], object]) -> float:
+    """How long a call takes."""
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One table's trainings."""
+
+    table: Table
+    matrix: xgboost.QuantileDMatrix
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Those of every training."""
+        return {"max_depth": 6, "nthread": self.table.threads}
+
+    def native(self, objective: str) -> None:
+        """XGBoost by itself; its base_score is given, as ours computes the same one."""
+        start = float(np.median(self.matrix.get_label()))
+        xgboost.train(
+            self.params | {"objective": objective, "base_score": start},
+            self.matrix,
+            self.table.rounds,
+        )
+
+    def ours(self, loss: Loss) -> None:
+        """`train`, heard by nobody."""
+        train(self.params, self.matrix, self.table.rounds, loss=loss)
+
+    def ratios(self, progress: tqdm[Any]) -> dict[str, list[float]]:
+        """Each method's time over that of the squared error beside it."""
+        methods: dict[str, Callable[[], None]] = {
+            "absolute": partial(self.native, "reg:absoluteerror")
+        }
+        for loss in LOSSES:
+            methods[f"{loss.name} same"] = partial(self.ours, SameTrees(loss))
+            methods[f"{loss.name} real"] = partial(self.ours, loss)
+        self.native("reg:squarederror")
+        found: dict[str, list[float]] = {name: [] for name in methods}
+        for _ in range(self.table.pairs):
+            for name, method in methods.items():
+                plain = seconds(lambda: self.native("reg:squarederror"))
+                found[name].append(seconds(method) / plain)
+                progress.update()
+        return found
+
+
+def spread(ratios: list[float]) -> str:
+    """Median, with the smallest and largest."""
+    return f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+def peak_memory(rows: int, method: str) -> int:
+    """Bytes at most held by a fresh process that trains, beyond its matrix's own."""
+    code = (
+        "import resource, sys; sys.path.insert(0, sys.argv[3])\n"
+        "from training import Bench, Table, LOSSES\n"
+        "table = Table(int(sys.argv[1]), 8, 2, 4, 1, 0)\n"
+        "bench = Bench(table, table.matrix())\n"
+        "peak = lambda: 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "loss = {each.name: each for each in LOSSES}.get(sys.argv[2])\n"
+        "open('/proc/self/clear_refs', 'w').write('5')\n"
+        "bench.ours(loss) if loss else bench.native('reg:squarederror')\n"
+        "high = [l for l in open('/proc/self/status') if l.startswith('VmHWM')]\n"
+        "print(1024 * int(high[0].split()[1]))\n"
+    )
+    command = [sys.executable, "-c", code, str(rows), method, str(Path(__file__).parent)]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)  # noqa: S603 - ourselves
+
+
+def import_seconds() -> float:
+    """How long `import asrl_mlflow` takes, in the median of fresh processes."""
+    code = (
+        "import time; t = time.perf_counter(); import asrl_mlflow; print(time.perf_counter() - t)"
+    )
+    command = [sys.executable, "-c", code]
+    return median(
+        float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)  # noqa: S603 - ourselves
+        for _ in range(7)
+    )
+
+
+@click.command()
+@click.option("--tables", default=len(TABLES), show_default=True, help="How many, smallest first.")
+@click.option("--memory-rows", default=4_000_000, show_default=True, help="0: not measured.")
+def main(tables: int, memory_rows: int) -> None:
+    """Measure, and print the tables."""
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, numpy "
+        f"{np.__version__}, xgboost {xgboost.__version__}\n"
+    )
+    print(
+        "| rows x features, threads | loss | same trees | real trees | / absolute error | limits |"
+    )
+    print("|---|---|---|---|---|---|")
+    for table in TABLES[:tables]:
+        steps = table.pairs * (2 * len(LOSSES) + 1)
+        with tqdm(total=steps, desc=str(table), leave=False, disable=None) as progress:
+            found = Bench(table, table.matrix()).ratios(progress)
+        for loss in LOSSES:
+            same, real = found[f"{loss.name} same"], found[f"{loss.name} real"]
+            beside = [a / b for a, b in zip(same, found["absolute"], strict=True)]
+            limits = f"{table.limit:.2f}, {table.limit + REAL_TREES:.2f}"
+            if table.beside_absolute is not None:
+                limits += f", {table.beside_absolute:.2f}"
+            print(
+                f"| {table}, {table.threads} | {loss.name} | {spread(same)} | {spread(real)} | "
+                f"{spread(beside)} | {limits} |",
+                flush=True,
+            )
+    if memory_rows:
+        native = peak_memory(memory_rows, "native")
+        print(
+            f"\npeak memory over squared error, {memory_rows:,} rows; limit {BYTES_A_ROW} bytes a row"
+        )
+        for loss in LOSSES:
+            more = (peak_memory(memory_rows, loss.name) - native) / memory_rows
+            print(f"{loss.name:16}{more:6.1f} bytes a row")
+    print(f"\nimport asrl_mlflow: {import_seconds():.3f} s; limit 0.25 s")
+
+
+if __name__ == "__main__":
+    main()
