@@ -4,12 +4,12 @@ Conventions, stated once: a residual is target minus prediction, in target units
 (n,); float32 residuals stay float32 while they are sorted, and every number computed from them is
 float64.
 
-One sort serves every order statistic. The rows nearest to a centre are neighbours in sorted order,
-so the k-th smallest distance |r - centre| is found by bisection, and |r| (centre 0) and the MAD
-(centre: the median) need no sort of their own. numpy sorts float32 with the processor's vectors: 1e6
-residuals take 3 ns a row, all thresholds included (with AVX2 alone 4.5), where `np.quantile` and
-`np.median` together need about 60. A kernel of our own in C is planned for less than that, so there
-is none. Weighted rows are sorted with their row numbers.
+Quantiles of |r| need no sort: numpy partitions float32 with the processor's vectors, so that two of
+them take 1.3 ns a row on 1e6 rows (np.quantile: 60). Where the median or the MAD is asked too, one sort
+serves all, at 3 ns a row: the rows nearest to a centre are neighbours in sorted order, so the k-th
+smallest distance |r - centre| is found by bisection, for |r| (centre 0) as for the MAD (centre: the
+median). A kernel of our own in C was planned for 5 to 8 ns a row, so there is none for this. Weighted
+rows are sorted with their row numbers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ from typing import Any, Literal, NamedTuple, overload
 import numpy as np
 import numpy.typing as npt
 
+from asrl_mlflow import kernel
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.selection import Selection
+
+backend = kernel.backend
 
 FloatArray = npt.NDArray[np.floating[Any]]
 WeightRule = Literal["none", "counts", "mean 1"]
@@ -177,8 +181,13 @@ class Residuals:
         if values.ndim != 1 or values.size == 0:
             msg = f"Residuals need one dimension and at least one row; got shape {values.shape}."
             raise InputError(msg)
-        # NaN is least and greatest where there is one.
-        if not (math.isfinite(values.min()) and math.isfinite(values.max())):
+        # A scratch array is about to hold |r| anyway. NaN is least and greatest where there is one.
+        extremes = (
+            (values.min(), values.max())
+            if scratch is None
+            else (np.abs(values, out=scratch).max(),)
+        )
+        if not all(map(math.isfinite, extremes)):
             bad = int(np.count_nonzero(~np.isfinite(values)))
             msg = (
                 f"Residuals must be finite; got {bad} that are not in {values.size} rows; look for "
@@ -216,30 +225,51 @@ class Residuals:
             index = int(np.searchsorted(before[1:], weight, side="right"))
         return float(values[min(index, values.size - 1)])
 
-    def _distance(self, centre: float, weight: float) -> float:
-        """The |r - centre| at which the weight, summed up outwards, first exceeds `weight`."""
+    @cached_property
+    def _sizes(self) -> Selection:
+        """|r|, for those who need no other order."""
+        return Selection(np.abs(self._values) if self._scratch is None else self._scratch)
+
+    def _distances(self, centre: float, first: float, second: float) -> tuple[float, float]:
+        """The |r - centre| at which the weight, summed up outwards, first exceeds two weights.
+
+        They lie in the same row or in two that are neighbours in this order.
+        """
+        if self._counts is not None:
+            return self._weighted_distance(centre, first), self._weighted_distance(centre, second)
+        rows = self._values.size
+        inner, outer = (min(math.floor(weight), rows - 1) for weight in (first, second))
+        if centre == 0 and "_order" not in vars(self):
+            return self._sizes.kth(inner), self._sizes.kth(outer)
+        item, size = self._order[0].item, inner + 1
+        start = self._window(centre, size)
+        farthest = float(max(centre - item(start), item(start + inner) - centre))
+        if outer == inner:
+            return farthest, farthest
+        below = centre - item(start - 1) if start > 0 else math.inf
+        above = item(start + size) - centre if start + size < rows else math.inf
+        return farthest, float(min(below, above))
+
+    def _window(self, centre: float, size: int) -> int:
+        """Where, in order, the `size` rows nearest to the centre begin."""
+        item = self._order[0].item
+        return bisect_left(
+            range(self._values.size - size),
+            True,  # noqa: FBT003 - bisect looks for this value: the first start that holds
+            key=lambda start: centre - item(start) <= item(start + size) - centre,
+        )
+
+    def _weighted_distance(self, centre: float, weight: float) -> float:
         values, before = self._order
-        item, rows = values.item, values.size
+        assert before is not None  # noqa: S101 - only weighted rows are asked here
 
-        def window(size: int) -> int:
-            """Where the `size` rows nearest to the centre begin."""
-            return bisect_left(
-                range(rows - size),
-                True,  # noqa: FBT003 - bisect looks for this value: the first start that holds
-                key=lambda start: centre - item(start) <= item(start + size) - centre,
-            )
+        def exceeds(size: int) -> bool:
+            start = self._window(centre, size)
+            return bool(before[start + size] - before[start] > weight)
 
-        if before is None:
-            size = min(math.floor(weight) + 1, rows)
-        else:
-
-            def exceeds(size: int) -> bool:
-                start = window(size)
-                return bool(before[start + size] - before[start] > weight)
-
-            size = 1 + bisect_left(range(1, rows), True, key=exceeds)  # noqa: FBT003 - as above
-        start = window(size)
-        return float(max(centre - item(start), item(start + size - 1) - centre))
+        size = 1 + bisect_left(range(1, values.size), True, key=exceeds)  # noqa: FBT003 - as above
+        start = self._window(centre, size)
+        return float(max(centre - values.item(start), values.item(start + size - 1) - centre))
 
     def _quantile(self, q: float, centre: float) -> float:
         if not 0 <= q <= 1:
@@ -248,10 +278,8 @@ class Residuals:
         position = q * (self._total - 1)
         below = math.floor(position)
         share = position - below
-        low = self._distance(centre, below + self._slack)
-        if share == 0:
-            return low
-        high = self._distance(centre, below + 1 + self._slack)
+        above = below + 1 if share else below
+        low, high = self._distances(centre, below + self._slack, above + self._slack)
         # From the nearer end, as numpy does: equal to np.quantile to the last bit.
         nearer_low = share < 1 - share
         return low + (high - low) * share if nearer_low else high - (high - low) * (1 - share)
@@ -295,14 +323,27 @@ class Residuals:
         inside = self._mean(lambda r: np.where(np.abs(r) <= within, np.abs(r), 0.0))
         return inside / self.share_within(within)
 
+    def _moments(self, centre: float) -> tuple[float, float]:
+        """The means of r - centre and of its square."""
+        first, second = 0.0, 0.0
+        for rows in blocks(self._values.size):
+            off = self._values[rows] - np.float64(centre)
+            times = None if self._counts is None else self._counts[rows]
+            first += float(np.sum(off if times is None else off * times))
+            np.square(off, out=off)
+            second += float(np.sum(off if times is None else off * times))
+        return first / self._total, second / self._total
+
     def mean_square(self) -> float:
         """Mean of r^2, in target units squared."""
-        return self._mean(np.square)
+        return self._moments(0.0)[1]
 
     @cached_property
     def _variance(self) -> float:
-        mean = self._mean(np.positive)
-        return self._mean(lambda r: np.square(r - mean))
+        # One pass: no median is further from the mean than a standard deviation, so that the
+        # difference of the two moments about it loses a bit at most.
+        first, second = self._moments(self._median)
+        return max(0.0, second - first**2)
 
     def variance(self) -> float:
         """Population variance of r (divided by count), in target units squared."""
@@ -324,8 +365,7 @@ class Residuals:
 
     def _middle_distance(self, centre: float) -> float:
         half = self._total / 2
-        below = self._distance(centre, half - self._slack)
-        return (below + self._distance(centre, half + self._slack)) / 2
+        return sum(self._distances(centre, half - self._slack, half + self._slack)) / 2
 
     def median_abs(self) -> float:
         """Median of |r|, in target units."""

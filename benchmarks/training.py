@@ -15,23 +15,21 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any, ClassVar
+from typing import Any
 
 import click
 import numpy as np
-import numpy.typing as npt
 import xgboost
 from tqdm import tqdm
 
 from asrl_mlflow import datasets, train
-from asrl_mlflow.losses import ASRL, AdaptiveHuber, ContinuousASRL, Loss, PointwiseLoss, Statistics
-from asrl_mlflow.losses.loss import Array
-from asrl_mlflow.residuals import FloatArray
+from asrl_mlflow.losses import ASRL, AdaptiveHuber, ContinuousASRL, Loss
+from asrl_mlflow.residuals import backend
 
 LOSSES = (ContinuousASRL(), ASRL(), AdaptiveHuber())
 BYTES_A_ROW = 24
@@ -70,16 +68,16 @@ class Table:
         """As the report calls it."""
         return self.data or f"{self.rows:.0e} x {self.features}".replace("e+0", "e")
 
-    def matrix(self) -> xgboost.QuantileDMatrix:
+    def matrix(self) -> Rows:
         """The rows, quantised."""
         if self.data:
             part = datasets.load(self.data).rows
-            return xgboost.QuantileDMatrix(part.features, label=part.target, nthread=self.threads)
+            return Rows(part.features, label=part.target, nthread=self.threads)
         rng = np.random.default_rng(0)
         x = rng.standard_normal((self.rows, self.features), dtype=np.float32)
         y = 3 * x[:, 0] + np.sin(3 * x[:, 1]) + x[:, 2] * x[:, 3]
         y += rng.standard_t(3, self.rows)  # heavy tails
-        return xgboost.QuantileDMatrix(x, label=y, nthread=self.threads)
+        return Rows(x, label=y, nthread=self.threads)
 
 
 TABLES = (
@@ -92,43 +90,16 @@ TABLES = (
 )
 
 
-@dataclass(frozen=True)
-class Unweighted(PointwiseLoss):
-    """Computes another loss's weights, and gives every row weight 1."""
+class Rows(xgboost.QuantileDMatrix):
+    """Rows that can be made to weigh 1 whatever they are told to weigh: then trees stay the same."""
 
-    inner: PointwiseLoss
+    same_trees = False
 
-    def value(self, r: npt.ArrayLike) -> Array:  # noqa: D102 - PointwiseLoss says it
-        return self.inner.value(r)
-
-    def weight(self, r: npt.ArrayLike) -> FloatArray:  # noqa: D102 - PointwiseLoss says it
-        return self.inner.weight(r)
-
-    def fits_float32(self, largest: float) -> bool:  # noqa: D102 - PointwiseLoss says it
-        return self.inner.fits_float32(largest)
-
-    def relative_weight(self, r: npt.ArrayLike) -> tuple[FloatArray, int]:  # noqa: D102 - PointwiseLoss says it
-        weight, floored = self.inner.relative_weight(r)
-        weight.fill(1.0)
-        return weight, floored
-
-    @property
-    def regions(self) -> Mapping[str, float]:  # noqa: D102 - PointwiseLoss says it
-        return self.inner.regions
-
-
-class SameTrees(Loss):
-    """Another loss, but for its weights: what is left is the work."""
-
-    name: ClassVar[str] = "same_trees"
-
-    def __init__(self, inner: Loss) -> None:
-        # Not a field, which the record would want to be a number.
-        object.__setattr__(self, "inner", inner)
-        self.inner: Loss
-
-    def adapt(self, stats: Statistics) -> PointwiseLoss:  # noqa: D102 - Loss says it
-        return Unweighted(self.inner.adapt(stats))
+    def set_weight(self, weight: Any) -> None:  # noqa: ANN401 - XGBoost's signature
+        """The weights as they are, or as many ones."""
+        if self.same_trees and weight.size:
+            weight = ONES[: weight.size]
+        super().set_weight(weight)
 
 
 def seconds(function: Callable[[], object]) -> float:
@@ -138,12 +109,15 @@ def seconds(function: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
+ONES = np.ones(max(table.rows for table in TABLES), np.float32)
+
+
 @dataclass(frozen=True)
 class Bench:
     """One table's trainings."""
 
     table: Table
-    matrix: xgboost.QuantileDMatrix
+    matrix: Rows
 
     @property
     def params(self) -> dict[str, Any]:
@@ -159,8 +133,9 @@ class Bench:
             self.table.rounds,
         )
 
-    def ours(self, loss: Loss) -> None:
+    def ours(self, loss: Loss, *, same_trees: bool = False) -> None:
         """`train`, heard by nobody."""
+        self.matrix.same_trees = same_trees
         train(self.params, self.matrix, self.table.rounds, loss=loss)
 
     def ratios(self, progress: tqdm[Any]) -> dict[str, list[float]]:
@@ -169,7 +144,7 @@ class Bench:
             "absolute": partial(self.native, "reg:absoluteerror")
         }
         for loss in LOSSES:
-            methods[f"{loss.name} same"] = partial(self.ours, SameTrees(loss))
+            methods[f"{loss.name} same"] = partial(self.ours, loss, same_trees=True)
             methods[f"{loss.name} real"] = partial(self.ours, loss)
         self.native("reg:squarederror")
         found: dict[str, list[float]] = {name: [] for name in methods}
@@ -223,7 +198,7 @@ def main(tables: int, memory_rows: int) -> None:
     """Measure, and print the tables."""
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, numpy "
-        f"{np.__version__}, xgboost {xgboost.__version__}\n"
+        f"{np.__version__}, xgboost {xgboost.__version__}, {backend()} weights\n"
     )
     print(
         "| rows x features, threads | loss | same trees | real trees | / absolute error | limits |"

@@ -41,6 +41,50 @@ def test_order_statistics_equal_numpy_in_float64_to_the_last_bit(r):
     assert stats.count == len(r)
 
 
+@given(samples, st.lists(st.sampled_from(LEVELS), min_size=1, max_size=9))
+def test_quantiles_do_not_depend_on_what_was_asked_before(r, levels):
+    at_once, one_by_one, in_order = Residuals(r), Residuals(r), Residuals(r)
+    in_order.mad()  # sorts the rows
+    scratch = Residuals(r, scratch=np.empty_like(r))
+    together = at_once.quantile_abs(levels)
+    for stats in (one_by_one, in_order, scratch):
+        np.testing.assert_array_equal([stats.quantile_abs(level) for level in levels], together)
+
+
+@given(samples)
+def test_distances_from_any_centre_have_exact_quantiles(r):
+    stats, wide = Residuals(r), r.astype(np.float64)
+    centre = stats.median()
+    np.testing.assert_array_equal(
+        stats.quantile_abs(LEVELS, centre), np.quantile(np.abs(wide - centre), LEVELS)
+    )
+    assert stats.median_abs() == np.median(np.abs(wide))
+
+
+@given(samples)
+def test_residuals_are_only_read(r):
+    before = r.copy()
+    stats = Residuals(r)
+    stats.quantile_abs(0.5)
+    stats.mad()
+    stats.variance()
+    np.testing.assert_array_equal(r, before)
+
+
+@pytest.mark.parametrize("kind", ["heavy tails", "few values", "in order"])
+def test_ten_million_rows_have_exact_quantiles(kind):
+    r = np.random.default_rng(0).standard_t(2, 10_000_000).astype(np.float32)
+    r = {"heavy tails": r, "few values": np.rint(r), "in order": np.sort(r)}[kind]
+    size = np.sort(np.abs(r)).astype(np.float64)
+    stats = Residuals(r)
+    levels = [0.5, 0.9, 0.25]
+    # numpy interpolates between the same two neighbours; it would sort another ten million.
+    position = np.array(levels) * (len(r) - 1)
+    expected = [np.quantile(size[int(p) : int(p) + 2], p - int(p)) for p in position]
+    assert stats.quantile_abs(levels) == pytest.approx(expected, rel=1e-12)
+    assert stats.mad() == np.median(np.abs(r.astype(np.float64) - stats.median()))
+
+
 @given(samples)
 def test_variance_equals_numpy_in_float64(r):
     wide = r.astype(np.float64)

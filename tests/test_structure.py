@@ -35,7 +35,18 @@ CONDA = yaml.safe_load((ROOT / "conda.yaml").read_text())
 
 # From the ground up; a module may import from its own floor and from those below.
 FLOORS = [
-    {"errors", "losses", "residuals", "metrics", "rounds", "manifest", "names", "interruption"},
+    {
+        "errors",
+        "kernel",
+        "losses",
+        "residuals",
+        "selection",
+        "metrics",
+        "rounds",
+        "manifest",
+        "names",
+        "interruption",
+    },
     {
         "creation",
         "features",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from asrl_mlflow import losses, train
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses.huber import PointwiseHuber
 from asrl_mlflow.losses.loss import Loss, PointwiseLoss
+from asrl_mlflow.losses.segments import Segments
 from asrl_mlflow.metrics import mae, rmse
 from asrl_mlflow.residuals import Residuals
 from asrl_mlflow.training import recorded_loss
@@ -584,18 +586,18 @@ def test_labels_need_one_column(label, shape):
         train(PARAMS, dtrain, 2, loss=losses.Huber())
 
 
+@dataclass(frozen=True)
 class BrokenPoint(PointwiseHuber):
-    """Gives three rows a weight that no tree may see."""
+    """Gives rows beyond its threshold a weight that no tree may see."""
 
-    bad = np.nan
+    bad: float = np.nan
 
-    def relative_weight(self, r):
-        weight = np.ones(len(r))
-        weight[:3] = self.bad
-        return weight, 0
+    @property
+    def segments(self):
+        return Segments(low=self.delta, middle=self.bad)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0, -1.0])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
 @pytest.mark.parametrize("matrix", [xgboost.DMatrix, xgboost.QuantileDMatrix])
 def test_gradients_and_hessians_that_are_not_sound_name_round_and_rows(table, matrix, bad):
     x, y = table
@@ -607,9 +609,8 @@ def test_gradients_and_hessians_that_are_not_sound_name_round_and_rows(table, ma
             self.__dict__["rounds"] = self.__dict__.get("rounds", 0) + 1
             if self.__dict__["rounds"] < 3:
                 return PointwiseHuber(1.0)
-            point = BrokenPoint(1.0)
-            object.__setattr__(point, "bad", bad)
-            return point
+            # Three rows lie beyond.
+            return BrokenPoint(stats.quantile_abs((len(y) - 4) / (len(y) - 1)), bad=bad)
 
     with pytest.raises(InputError, match=r"Round 2: .*; got 3 of 600 rows where they are not"):
         train(PARAMS, matrix(x, label=y), 5, loss=Broken())

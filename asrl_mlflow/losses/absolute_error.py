@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -17,10 +16,9 @@ from asrl_mlflow.losses.loss import (
     Loss,
     PointwiseLoss,
     Statistics,
-    size_of,
     widened,
 )
-from asrl_mlflow.residuals import FloatArray
+from asrl_mlflow.losses.segments import Segments
 
 # Below this share of the median |r| the weight 1/|r| stops growing.
 _SHARE = 0.01
@@ -47,15 +45,17 @@ class PointwiseAbsoluteError(PointwiseLoss):
     def influence(self, r: npt.ArrayLike) -> Array:  # noqa: D102 - PointwiseLoss says it
         return np.sign(np.asarray(r, dtype=np.float64))
 
-    def weight(self, r: npt.ArrayLike) -> FloatArray:
+    @property
+    def segments(self) -> Segments:
         """1 / |r|, which has no limit at 0, so it is held below 100 / `scale`."""
-        return 1 / np.maximum(size_of(r), _SHARE * self.scale)
+        low = _SHARE * self.scale
+        return Segments(low=low, core=1 / low)
 
     @property
     def regions(self) -> Mapping[str, float]:  # noqa: D102 - PointwiseLoss says it
         return {"middle": math.inf}
 
-    @cached_property
+    @property
     def row_weight(self) -> float:
         """1 / `scale`: w(0) is infinite in truth, so the median residual counts as one row."""
         return 1 / self.scale

@@ -20,10 +20,9 @@ from asrl_mlflow.losses.loss import (
     Statistics,
     check_levels,
     check_positive,
-    size_of,
 )
+from asrl_mlflow.losses.segments import Segments
 from asrl_mlflow.losses.space import LEVELS, Point, SearchSpace, levels_at, point_of
-from asrl_mlflow.residuals import FloatArray
 
 
 @dataclass(frozen=True)
@@ -53,19 +52,16 @@ class PointwiseASRL(PointwiseLoss):
         outside = np.where(size <= self.delta_high, self.beta * size, self.gamma * np.log1p(size))
         return np.where(size <= self.delta_low, self.alpha * size**2 / 2, outside)
 
-    def weight(self, r: npt.ArrayLike) -> FloatArray:
+    @property
+    def segments(self) -> Segments:
         """alpha; beta/|r|; gamma/(|r| (1 + |r|)): not a majoriser across the jumps."""
-        size = size_of(r)
-        outside, far = size > self.delta_low, size > self.delta_high
-        # Factors that are 1 where a region does without them: choosing by condition, which the
-        # processor cannot foresee, takes three times as long.
-        regions = np.array([self.alpha, self.beta, self.gamma], size.dtype)
-        weight: FloatArray = regions.take(outside.astype(np.intp) + far)
-        weight /= np.add(size * outside, ~outside)
-        size *= far
-        size += 1
-        weight /= size
-        return weight
+        return Segments(
+            low=self.delta_low,
+            high=self.delta_high,
+            core=self.alpha,
+            middle=self.beta,
+            tail=self.gamma,
+        )
 
     @property
     def regions(self) -> Mapping[str, float]:  # noqa: D102 - PointwiseLoss says it
@@ -139,9 +135,12 @@ class ASRL(Loss):
 
     def adapt(self, stats: Statistics) -> PointwiseASRL:
         """Algorithm 1: thresholds and weights from this round's residuals."""
-        delta_low, delta_high, upper = stats.quantile_abs([self.q_low, self.q_high, 0.75])
-        variance = stats.variance()
-        spreads = [variance, stats.iqr_abs(), stats.mad()]
+        # The MAD first: it needs the rows in order, in which quantiles are looked up.
+        mad, variance = stats.mad(), stats.variance()
+        delta_low, delta_high, lower, upper = map(
+            float, stats.quantile_abs([self.q_low, self.q_high, 0.25, 0.75])
+        )
+        spreads = [variance, upper - lower, mad]
         # The variance has no wider spread to fall back on: zero means that all residuals are equal.
         zero = [variance == 0, *(spread <= NEGLIGIBLE * upper for spread in spreads[1:])]
         wider = math.sqrt(variance)
@@ -149,6 +148,4 @@ class ASRL(Loss):
             1 / ((wider if replaced else spread) + self.eps) if variance else 1.0
             for spread, replaced in zip(spreads, zero, strict=True)
         )
-        return PointwiseASRL(
-            float(delta_low), float(delta_high), alpha, beta, gamma, fallback=int(sum(zero))
-        )
+        return PointwiseASRL(delta_low, delta_high, alpha, beta, gamma, fallback=int(sum(zero)))

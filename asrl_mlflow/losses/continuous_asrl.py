@@ -19,11 +19,10 @@ from asrl_mlflow.losses.loss import (
     Statistics,
     check_levels,
     check_positive,
-    size_of,
     widened,
 )
+from asrl_mlflow.losses.segments import Segments
 from asrl_mlflow.losses.space import LEVELS, Interval, Point, SearchSpace, levels_at, point_of
-from asrl_mlflow.residuals import FloatArray
 
 
 @dataclass(frozen=True)
@@ -53,15 +52,17 @@ class PointwiseContinuousASRL(PointwiseLoss):
         beyond = tau * np.log1p(np.maximum(size - self.delta_high, 0) / tau)
         return core**2 / 2 + self.delta_low * (middle + beyond)
 
-    def weight(self, r: npt.ArrayLike) -> FloatArray:  # noqa: D102 - PointwiseLoss says it
-        beyond, tau = size_of(r), self.tail * self.delta_high
-        # delta_low / |r| / (1 + beyond / tau), with one division.
-        inverse = np.maximum(beyond, self.delta_low)
-        beyond -= self.delta_high
-        np.maximum(beyond, 0, out=beyond)
-        beyond += tau
-        inverse *= beyond
-        return np.divide(self.delta_low * tau, inverse, out=inverse)
+    @property
+    def segments(self) -> Segments:  # noqa: D102 - PointwiseLoss says it
+        tau = self.tail * self.delta_high
+        return Segments(
+            low=self.delta_low,
+            high=self.delta_high,
+            middle=self.delta_low,
+            tail=self.delta_low * tau,
+            shift=self.delta_high,
+            scale=tau,
+        )
 
     @property
     def regions(self) -> Mapping[str, float]:  # noqa: D102 - PointwiseLoss says it

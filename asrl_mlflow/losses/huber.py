@@ -18,11 +18,10 @@ from asrl_mlflow.losses.loss import (
     Statistics,
     check_level,
     check_positive,
-    size_of,
     widened,
 )
+from asrl_mlflow.losses.segments import Segments
 from asrl_mlflow.losses.space import Interval, Point, SearchSpace
-from asrl_mlflow.residuals import FloatArray
 
 
 @dataclass(frozen=True)
@@ -45,10 +44,9 @@ class PointwiseHuber(PointwiseLoss):
         core = np.minimum(size, self.delta)
         return core**2 / 2 + self.delta * (size - core)
 
-    def weight(self, r: npt.ArrayLike) -> FloatArray:  # noqa: D102 - PointwiseLoss says it
-        size = size_of(r)
-        np.maximum(size, self.delta, out=size)
-        return np.divide(self.delta, size, out=size)
+    @property
+    def segments(self) -> Segments:  # noqa: D102 - PointwiseLoss says it
+        return Segments(low=self.delta, middle=self.delta)
 
     @property
     def regions(self) -> Mapping[str, float]:  # noqa: D102 - PointwiseLoss says it

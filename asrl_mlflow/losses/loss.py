@@ -18,13 +18,14 @@ import dataclasses
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from asrl_mlflow import kernel
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.losses.segments import Segments
 from asrl_mlflow.losses.space import Point, SearchSpace
 from asrl_mlflow.residuals import FloatArray, Residuals, blocks, row_counts
 
@@ -42,9 +43,6 @@ WEIGHT: Mapping[str, str] = {"group": "weight"}
 # room down to 2**-29.
 FLOOR = 2.0**-120
 
-_LARGEST = float(np.finfo(np.float32).max)
-# Products and quotients of four such numbers stay inside float32.
-_ORDINARY = 2.0**30
 
 # A threshold or spread this small beside the quantile of |r| it is measured with counts as zero.
 NEGLIGIBLE = 1e-6
@@ -88,14 +86,18 @@ class PointwiseLoss(ABC):
     def value(self, r: npt.ArrayLike) -> Array:
         """rho(r), shape (n,)."""
 
+    @property
     @abstractmethod
-    def weight(self, r: npt.ArrayLike) -> FloatArray:
-        """w(r) = psi(r) / r, shape (n,); at r = 0 the limit. Float32 for float32, else float64."""
+    def segments(self) -> Segments:
+        """w(r) = psi(r) / r, segment by segment; at r = 0 the limit."""
+
+    def weight(self, r: npt.ArrayLike) -> Array:
+        """w(r) = psi(r) / r, shape (n,); at r = 0 the limit."""
+        return self.segments.weight(r)
 
     def influence(self, r: npt.ArrayLike) -> Array:
         """psi(r) = d rho / d r, shape (n,)."""
-        wide = np.asarray(r, dtype=np.float64)
-        return wide * self.weight(wide)
+        return self.weight(r) * np.asarray(r, dtype=np.float64)
 
     @property
     @abstractmethod
@@ -105,31 +107,20 @@ class PointwiseLoss(ABC):
         Quadratic is "core", linear "middle", logarithmic "tail".
         """
 
-    def fits_float32(self, largest: float) -> bool:
-        """Whether weights of residuals up to this size can be computed in float32, in half the time."""
-        numbers = (getattr(self, field.name) for field in dataclasses.fields(self))
-        sizes = (largest, *(number for number in numbers if isinstance(number, float)))
-        return all(1 / _ORDINARY < size < _ORDINARY for size in sizes)
-
-    @cached_property
+    @property
     def row_weight(self) -> float:
         """The weight that counts as one row in XGBoost: w(0)."""
-        return float(self.weight(np.zeros(1))[0])
+        return self.segments.core
 
-    def relative_weight(self, r: npt.ArrayLike) -> tuple[FloatArray, int]:
+    def relative_weight(self, r: npt.ArrayLike) -> tuple[Array, int]:
         """w(r) / w(0), held above 2**-120, and how many rows that floor held up.
 
         XGBoost keeps hessians in float32, where a farther tail would underflow to an illegal 0.
         """
-        weight = self.weight(r)
-        if self.row_weight != 1:
-            weight /= self.row_weight
-        # NaN, which no loss of ours gives, is let through to whoever checks hessians.
-        if not weight.min() < FLOOR:
-            return weight, 0
+        weight = self.weight(r) / self.row_weight
         low = weight < FLOOR
-        weight[low] = FLOOR
-        return weight, int(np.count_nonzero(low))
+        floored = int(np.count_nonzero(low))
+        return (np.where(low, FLOOR, weight) if floored else weight), floored
 
 
 @dataclasses.dataclass(frozen=True)
@@ -279,21 +270,12 @@ def weigh(
         positive: XGBoost would make nonsense of them without a word.
     """
     hessian = np.empty(r.shape, np.float32) if out is None else out
-    largest = max(-float(r.min()), float(r.max()))
-    dtype = r.dtype if pointwise.fits_float32(largest) else np.dtype(np.float64)
-    total, floored = 0.0, 0
-    # Weights beyond float32 are infinite in it, which is found below.
-    with np.errstate(over="ignore"):
-        for rows in blocks(r.size):
-            weight, held_up = pointwise.relative_weight(r[rows].astype(dtype, copy=False))
-            floored += held_up
-            if counts is not None:
-                weight = weight * counts[rows]
-            total += float(weight.sum())
-            # Rounded to float32 before the product with r, as XGBoost does it: the trees are to the
-            # bit those that it builds from weights.
-            hessian[rows] = weight if scale == 1 else weight * scale
-    unsound = _unsound(r, hessian, counts, largest)
+    if kernel.native is not None and r.dtype == np.float32 and r.flags.c_contiguous:
+        total, floored, unsound = kernel.native.weigh(
+            r, pointwise.segments, pointwise.row_weight, FLOOR, counts, scale, hessian
+        )
+    else:
+        total, floored, unsound = _weighed_by_numpy(pointwise, r, counts, scale, hessian)
     if unsound:
         msg = (
             f"Gradients must be finite and hessians positive; got {unsound} of {r.size} rows where "
@@ -304,29 +286,37 @@ def weigh(
     return hessian, Weighed(total / whole, floored)
 
 
+def _weighed_by_numpy(
+    pointwise: PointwiseLoss,
+    r: FloatArray,
+    counts: Array | None,
+    scale: float,
+    out: npt.NDArray[np.float32],
+) -> tuple[float, int, int]:
+    """Fill the hessians; return the sum of the weights, and how many are floored and unsound."""
+    total, floored, unsound = 0.0, 0, 0
+    for rows in blocks(r.size):
+        weight, held_up = pointwise.relative_weight(r[rows])
+        floored += held_up
+        times = None if counts is None else counts[rows]
+        if times is not None:
+            weight *= times
+        total += float(weight.sum())
+        # Rounded to float32 before the product with r, as XGBoost does it: the trees are to the bit
+        # those that it builds from weights. What is beyond float32 becomes infinite.
+        with np.errstate(over="ignore"):
+            out[rows] = weight * scale
+        hessian, slope = out[rows], gradient(r[rows], out[rows])
+        sound = np.isfinite(slope) & np.isfinite(hessian)
+        sound &= hessian > 0 if times is None else (hessian > 0) | (times == 0)
+        unsound += int(np.count_nonzero(~sound))
+    return total, floored, unsound
+
+
 def gradient(r: FloatArray, hessian: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """-w r, the gradient by the prediction, as XGBoost takes it."""
     with np.errstate(over="ignore", invalid="ignore"):
         return (-r * hessian).astype(np.float32, copy=False)
-
-
-def _unsound(
-    r: FloatArray, hessian: npt.NDArray[np.float32], counts: Array | None, largest: float
-) -> int:
-    """How many rows have a gradient that is not finite, or a hessian that is not positive."""
-    # Extremes suffice in most cases. NaN is both least and greatest where there is one.
-    if hessian.min() > 0 and float(hessian.max()) * largest < _LARGEST:
-        return 0
-    slope = gradient(r, hessian)
-    sound = np.isfinite(slope) & np.isfinite(hessian)
-    sound &= hessian > 0 if counts is None else (hessian > 0) | (counts == 0)
-    return int(np.count_nonzero(~sound))
-
-
-def size_of(r: npt.ArrayLike) -> FloatArray:
-    """|r| in a new array, float32 for float32, else float64."""
-    size: FloatArray = np.abs(r)
-    return size if size.dtype == np.float32 else size.astype(np.float64, copy=False)
 
 
 def check_level(loss: Loss, name: str, remedy: str) -> None:

@@ -10,8 +10,8 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from asrl_mlflow.losses.loss import Array, Loss, PointwiseLoss, Statistics, size_of
-from asrl_mlflow.residuals import FloatArray
+from asrl_mlflow.losses.loss import Array, Loss, PointwiseLoss, Statistics
+from asrl_mlflow.losses.segments import Segments
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,9 @@ class PointwiseSquaredError(PointwiseLoss):
     def value(self, r: npt.ArrayLike) -> Array:  # noqa: D102 - PointwiseLoss says it
         return np.asarray(r, dtype=np.float64) ** 2 / 2
 
-    def weight(self, r: npt.ArrayLike) -> FloatArray:  # noqa: D102 - PointwiseLoss says it
-        return np.ones_like(size_of(r))
+    @property
+    def segments(self) -> Segments:  # noqa: D102 - PointwiseLoss says it
+        return Segments(low=math.inf)
 
     @property
     def regions(self) -> Mapping[str, float]:  # noqa: D102 - PointwiseLoss says it

@@ -1,0 +1,33 @@
+"""The weights' pass over the rows in C, where it was compiled; numpy does the same elsewhere.
+
+The extension is a module of its own beside this package, not in it: so it is found also when flows
+run from a clone, whose folder shadows the installed package.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Literal
+
+
+def _compiled() -> Any:  # noqa: ANN401 - the extension's module, which has no types
+    try:
+        module = importlib.import_module("_asrl_mlflow_kernel")
+    except ImportError:
+        return None
+    # A clone may be newer than the extension that is installed.
+    return module if module.VERSION == 1 else None
+
+
+native = _compiled()
+
+
+def backend() -> Literal["native", "numpy"]:
+    """What computes the weights: "native" where the extension was compiled, else "numpy".
+
+    Examples
+    --------
+    >>> backend() in ("native", "numpy")
+    True
+    """
+    return "numpy" if native is None else "native"

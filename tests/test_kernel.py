@@ -1,0 +1,153 @@
+"""The kernel in C: the same numbers as numpy's, whatever it is given."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xgboost
+from hypothesis import example, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from asrl_mlflow import kernel, train
+from asrl_mlflow.errors import InputError
+from asrl_mlflow.losses.loss import FLOOR, weigh
+from asrl_mlflow.losses.segments import Segments
+from asrl_mlflow.residuals import Residuals, row_counts
+from tests.conftest import PARAMS
+from tests.every_loss import EVERY_LOSS
+
+ROOT = Path(__file__).parent.parent
+COMPILED = pytest.mark.skipif(kernel.native is None, reason="no C compiler when this was installed")
+
+# Ties, signed zeros, denormals and the ends of float32 among them.
+size = st.one_of(
+    st.sampled_from([0.0, -0.0, 1e-45, -1e-40, 1.0, -1.0, 3.0, 1e30, -3e38]),
+    st.floats(-(2.0**100), 2.0**100, width=32),
+)
+samples = hnp.arrays(np.float32, st.integers(1, 1100), elements=size, fill=size)
+weights = st.sampled_from(["none", "whole", "fractional"])
+
+
+def sample_weight(kind, rows):
+    whole = np.arange(rows) % 4.0
+    return {"none": None, "whole": whole + (rows < 2), "fractional": whole + 0.3}[kind]
+
+
+def by(native, *arguments, monkeypatch=None):
+    """What is computed with, or without, the kernel; an error as its words."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not native:
+            patch.setattr(kernel, "native", None)
+        try:
+            return weigh(*arguments)
+        except InputError as error:
+            return str(error)
+
+
+@COMPILED
+@pytest.mark.parametrize("loss", EVERY_LOSS, ids=str)
+@given(r=samples, kind=weights, scale=st.sampled_from([1.0, 4.0, 2.0**40]))
+@example(r=np.array([1.0, -1.0], np.float32), kind="none", scale=1.0)
+@example(r=np.zeros(600, np.float32), kind="whole", scale=1.0)
+def test_kernel_and_numpy_give_the_same_bits(loss, r, kind, scale):
+    counts = row_counts(sample_weight(kind, r.size), r.size)
+    pointwise = loss.adapt(Residuals(r, counts))
+    ours, theirs = (by(native, pointwise, r, counts.values, scale) for native in (True, False))
+    if isinstance(ours, str):
+        assert ours == theirs
+        return
+    assert ours[0].tobytes() == theirs[0].tobytes()
+    assert ours[1].floored == theirs[1].floored
+    assert ours[1].mean == pytest.approx(theirs[1].mean, rel=1e-12)
+
+
+@COMPILED
+def test_kernel_and_numpy_give_the_same_bits_on_ten_million_rows():
+    r = np.random.default_rng(0).standard_t(2, 10_000_000).astype(np.float32)
+    pointwise = EVERY_LOSS[2].adapt(Residuals(r))
+    ours, theirs = (by(native, pointwise, r) for native in (True, False))
+    assert ours[0].tobytes() == theirs[0].tobytes()
+    assert ours[1].mean == pytest.approx(theirs[1].mean, rel=1e-12)
+
+
+@COMPILED
+@pytest.mark.parametrize("loss", EVERY_LOSS, ids=str)
+@pytest.mark.parametrize("kind", ["none", "whole", "fractional"])
+def test_without_the_kernel_the_same_trees_are_built(table, loss, kind, monkeypatch):
+    x, y = table
+    models = []
+    for native in (kernel.native, None):
+        monkeypatch.setattr(kernel, "native", native)
+        dtrain = xgboost.QuantileDMatrix(x, label=y, weight=sample_weight(kind, len(y)))
+        models.append(train(PARAMS, dtrain, 15, loss=loss).save_raw("ubj"))
+    assert models[0] == models[1]
+
+
+number = st.floats(allow_nan=True, allow_infinity=True)
+buffers = st.one_of(
+    st.none(),
+    st.integers(),
+    st.binary(max_size=70),
+    st.integers(0, 70).map(bytearray),
+    hnp.arrays(st.sampled_from([np.float32, np.float64, np.int8]), st.integers(0, 9)),
+    hnp.arrays(np.float32, (2, 3)).map(lambda values: values[:, ::2]),
+    hnp.arrays(np.int8, 33).map(lambda values: values[1:]),
+)
+
+
+@COMPILED
+@given(buffers, st.lists(number, min_size=6, max_size=8).map(tuple), number, buffers, buffers)
+def test_no_call_of_the_kernel_crashes_the_process(r, segments, scale, counts, out):
+    try:
+        total, floored, unsound = kernel.native.weigh(r, segments, scale, FLOOR, counts, scale, out)
+    except (TypeError, ValueError, BufferError):
+        return
+    rows = memoryview(r).nbytes // 4
+    assert 0 <= floored <= rows
+    assert 0 <= unsound <= rows
+    assert isinstance(total, float)
+
+
+@COMPILED
+@given(samples, st.tuples(*[number] * 7), number)
+def test_any_numbers_for_segments_end_in_a_count_of_unsound_rows(r, segments, row_weight):
+    out = np.empty_like(r)
+    _, _, unsound = kernel.native.weigh(r, segments, row_weight, FLOOR, None, 1.0, out)
+    with np.errstate(all="ignore"):
+        sound = np.isfinite(out) & (out > 0) & np.isfinite(r * out)
+    assert unsound == np.count_nonzero(~sound)
+
+
+def test_a_segment_ends_where_the_next_begins():
+    segments = Segments(low=1.0, high=2.0, core=3.0, middle=4.0, tail=10.0, shift=2.0, scale=1.0)
+    np.testing.assert_array_equal(
+        segments.weight([0.0, -1.0, 2.0, -4.0]), [3.0, 3.0, 2.0, 10 / (4 * 3)]
+    )
+
+
+def asked_in(folder, code):
+    command = [sys.executable, "-c", code]
+    return subprocess.run(
+        command, cwd=folder, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def test_the_backend_is_the_same_from_a_clone_and_from_elsewhere(tmp_path):
+    code = "import asrl_mlflow.residuals as r; print(r.backend())"
+    assert asked_in(ROOT, code) == asked_in(tmp_path, code) == kernel.backend()
+
+
+@pytest.mark.parametrize(
+    "module", ["None", "types.SimpleNamespace(VERSION=0)"], ids=["missing", "outdated"]
+)
+def test_numpy_does_the_work_where_the_extension_is_missing_or_of_another_version(module):
+    code = (
+        f"import sys, types; sys.modules['_asrl_mlflow_kernel'] = {module}\n"
+        "import asrl_mlflow.residuals as r; print(r.backend())"
+    )
+    assert asked_in(ROOT, code) == "numpy"
