@@ -67,7 +67,7 @@ def read(
             table = delimited.read(path, drop=drop, group=group, time=time)
         else:
             table = _read_parquet(path, drop)
-        table = _usable(table, path, group, time)
+        table = usable(table, path, group, time)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         msg = f"{path}: must be a readable {suffix[1:]} file; got: {str(error).splitlines()[0]}"
         raise InputError(msg) from error
@@ -199,7 +199,7 @@ def _read_parquet(path: Path, drop: Collection[str]) -> pa.Table:
     return table
 
 
-def _usable(table: pa.Table, path: Path, group: str | None, time: str | None) -> pa.Table:
+def usable(table: pa.Table, path: Path, group: str | None, time: str | None) -> pa.Table:
     """Columns that XGBoost can learn from, decimals as floats; others are refused."""
     for place, field in enumerate(table.schema):
         kind = field.type

@@ -55,6 +55,7 @@ FLOORS = [
         "settings",
         "delimited",
         "tables",
+        "batches",
         "columns",
         "catalogue",
         "datasets",

@@ -666,30 +666,3 @@ def test_the_last_evals_entry_selects_also_when_it_is_the_training_matrix(table,
     rounds = []
     train(PARAMS, dtrain, 3, loss=losses.Huber(), evals=[(dtrain, "valid")], on_round=rounds.append)
     assert all(round_.valid == round_.train for round_ in rounds)
-
-
-def test_an_external_memory_matrix_trains_the_same_trees(table, tmp_path):
-    x, y = table
-
-    class Batches(xgboost.DataIter):
-        def __init__(self, cache_prefix=None):
-            super().__init__(cache_prefix=cache_prefix)
-            self.next_batch = 0
-
-        def next(self, input_data):
-            if self.next_batch == 3:
-                return False
-            rows = slice(200 * self.next_batch, 200 * (self.next_batch + 1))
-            input_data(data=x[rows], label=y[rows])
-            self.next_batch += 1
-            return True
-
-        def reset(self):
-            self.next_batch = 0
-
-    on_disk = xgboost.ExtMemQuantileDMatrix(Batches(str(tmp_path / "cache")), max_bin=64)
-    in_memory = xgboost.QuantileDMatrix(Batches(), max_bin=64)
-    loss, params = losses.ContinuousASRL(), PARAMS | {"max_bin": 64}
-    here, there = (train(params, matrix, 10, loss=loss) for matrix in (on_disk, in_memory))
-    np.testing.assert_allclose(here.inplace_predict(x), there.inplace_predict(x), rtol=1e-5)
-    assert on_disk.get_weight().size == 0

@@ -1,0 +1,144 @@
+"""Tables in batches: the same rows as in one piece, on disk instead of in memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import xgboost
+
+from asrl_mlflow import losses, train
+from asrl_mlflow.batches import ParquetBatches
+from asrl_mlflow.errors import InputError
+from tests.conftest import PARAMS
+from tests.every_loss import EVERY_LOSS
+
+BINS = PARAMS | {"max_bin": 64}
+
+
+@pytest.fixture
+def files(table, tmp_path):
+    """The table in three files of unequal length, as a user's job may have left it."""
+    x, y = table
+    frame = pd.DataFrame(x, columns=[f"x{place}" for place in range(x.shape[1])])
+    frame["counts"] = (np.arange(len(y)) % 3).astype(np.int64)
+    frame["y"] = y
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    for number, (start, stop) in enumerate([(0, 250), (250, 251), (251, len(y))]):
+        frame.iloc[start:stop].to_parquet(folder / f"{number}.parquet", row_group_size=100)
+    return folder
+
+
+def batches_of(iterator):
+    """What XGBoost would be handed, all at once."""
+    handed = []
+    iterator.reset()
+    while iterator.next(lambda **batch: handed.append(batch)):
+        pass
+    return handed
+
+
+@pytest.mark.parametrize(
+    ("loss", "weight"),
+    # XGBoost 3.2 refits the weighted leaves of its own absolute error otherwise on disk.
+    [
+        (loss, weight)
+        for loss in EVERY_LOSS
+        for weight in (None, "counts")
+        if not (weight and loss == losses.AbsoluteError())
+    ],
+    ids=str,
+)
+def test_training_on_disk_builds_the_trees_of_training_in_memory(files, tmp_path, loss, weight):
+    def iterator(cache):
+        drop = [] if weight else ["counts"]
+        return ParquetBatches(files, "y", weight=weight, drop=drop, cache=cache, batch_rows=200)
+
+    on_disk = xgboost.ExtMemQuantileDMatrix(iterator(tmp_path / "cache"), max_bin=64)
+    in_memory = xgboost.QuantileDMatrix(iterator(None), max_bin=64)
+    before = on_disk.get_weight()
+    here, there = (train(BINS, matrix, 10, loss=loss) for matrix in (on_disk, in_memory))
+    # Histograms are summed up page by page, in another order.
+    np.testing.assert_allclose(here.predict(on_disk), there.predict(in_memory), rtol=1e-5)
+    assert here.feature_names[0] == "x0"
+    np.testing.assert_array_equal(on_disk.get_weight(), before)
+
+
+def test_a_model_trained_on_disk_stops_early_and_goes_on(files, tmp_path):
+    def batches(name):
+        return ParquetBatches(files, "y", cache=tmp_path / name, batch_rows=200)
+
+    dtrain = xgboost.ExtMemQuantileDMatrix(batches("train"), max_bin=64)
+    dvalid = xgboost.ExtMemQuantileDMatrix(batches("valid"), max_bin=64, ref=dtrain)
+    rounds, loss = [], losses.ContinuousASRL()
+    evals = [(dvalid, "valid")]
+    booster = train(
+        BINS, dtrain, 5, loss=loss, evals=evals, early_stopping_rounds=3, on_round=rounds.append
+    )
+    more = train(BINS, dtrain, 5, loss=loss, xgb_model=booster)
+    assert more.num_boosted_rounds() == 10
+    assert rounds[-1].valid == pytest.approx(rounds[-1].train)
+
+
+@pytest.mark.parametrize("batch_rows", [1, 99, 100, 250, 10_000])
+def test_batches_are_the_rows_of_the_files_in_order(files, table, batch_rows):
+    x, y = table
+    handed = batches_of(ParquetBatches(files, "y", weight="counts", batch_rows=batch_rows))
+    assert {len(batch["label"]) for batch in handed[:-1]} <= {batch_rows}
+    np.testing.assert_array_equal(np.concatenate([batch["label"] for batch in handed]), y)
+    data = np.concatenate([batch["data"] for batch in handed])
+    np.testing.assert_array_equal(data, x.astype(np.float32))
+    weight = np.concatenate([batch["weight"] for batch in handed])
+    np.testing.assert_array_equal(weight, np.arange(len(y)) % 3)
+
+
+def test_missing_cells_truth_values_and_whole_numbers_are_numbers(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "whole": pd.array([1, None, 3], "Int64"),
+            "truth": pd.array([True, None, False], "boolean"),
+            "empty": [None] * 3,
+            "y": [1, 2, 3],
+        }
+    )
+    frame.to_parquet(tmp_path / "a.parquet")
+    (batch,) = batches_of(ParquetBatches(tmp_path / "a.parquet", "y"))
+    nan = np.nan
+    np.testing.assert_array_equal(batch["data"], [[1, 1, nan], [nan, nan, nan], [3, 0, nan]])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"target": "z"}, "target and weight must be columns that are kept; got 'z'; choose from"),
+        ({"target": "y", "weight": "w"}, "must be columns that are kept; got 'w'; choose from"),
+        ({"target": "y", "drop": ["y"]}, "must be columns that are kept; got 'y'; choose from"),
+        ({"target": "y", "drop": ["no"]}, "'no'"),
+        ({"target": "y", "batch_rows": 0}, "at least 1 row; got batch_rows=0; try 100000"),
+        ({"target": "y"}, "got categories in column 'kind'; encode it as numbers, or drop it"),
+        (
+            {"target": "y", "drop": ["kind"]},
+            "column 'text' must hold numbers or categories; got text",
+        ),
+    ],
+    ids=["target", "weight", "dropped", "unknown", "rows", "categories", "text"],
+)
+def test_columns_that_are_no_numbers_are_refused_in_one_line(tmp_path, arguments, message):
+    frame = pd.DataFrame({"x": [1.0, 2.0], "kind": ["a", "b"], "text": ["a", "b"], "y": [0.0, 1.0]})
+    frame["kind"] = frame["kind"].astype("category")
+    if arguments.get("batch_rows") != 0 and arguments == {"target": "y"}:
+        frame = frame.drop(columns="text")
+    frame.to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(InputError) as refused:
+        ParquetBatches(tmp_path / "a.parquet", **arguments)
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_targets_that_are_no_finite_numbers_are_counted(tmp_path, bad):
+    pd.DataFrame({"x": [1.0, 2.0, 3.0], "y": [bad, 1.0, bad]}).to_parquet(tmp_path / "a.parquet")
+    batches = ParquetBatches(tmp_path / "a.parquet", "y", cache=tmp_path / "cache")
+    with pytest.raises(InputError, match="got 2 in column 'y' that are missing or infinite"):
+        xgboost.ExtMemQuantileDMatrix(batches)
