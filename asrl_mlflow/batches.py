@@ -49,7 +49,7 @@ class ParquetBatches(xgboost.DataIter):
 
     Notes
     -----
-    Training on such a matrix takes about 20 bytes of memory a row for residuals, weights and
+    Training on such a matrix takes some 40 bytes of memory a row for targets, residuals, weights and
     gradients, however many features there are. With sample weights, XGBoost 3.2 refits the leaves of
     its own absolute error otherwise on disk than in memory; every other loss gives the same model.
 
