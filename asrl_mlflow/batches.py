@@ -8,12 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.dataset
 import xgboost
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.tables import parquet_source, usable
+from asrl_mlflow.tables import (
+    kept_columns,
+    noted_categories,
+    parquet_source,
+    readable,
+    usable,
+)
 
 
 class ParquetBatches(xgboost.DataIter):
@@ -44,8 +51,9 @@ class ParquetBatches(xgboost.DataIter):
     Raises
     ------
     InputError
-        A file that is not Parquet, unknown columns, or columns that do not hold numbers (categories
-        among them). Later, as batches are read: targets that are missing or infinite.
+        Files that cannot be read, have no rows or a pandas index, unknown columns, or columns that do
+        not hold numbers (categories among them). Later, as batches are read: targets or weights that
+        are missing or not finite as float32.
 
     Notes
     -----
@@ -82,32 +90,40 @@ class ParquetBatches(xgboost.DataIter):
     ) -> None:
         # First: its destructor wants what this sets, also where a column is refused.
         super().__init__(cache_prefix=None if cache is None else str(cache))
-        self._path = Path(path)
-        self._source = parquet_source(self._path, drop)
-        names = self._source.schema.names
+        self._path, self._batch_rows = Path(path), batch_rows
+        with readable(self._path, "parquet"):
+            self._source = parquet_source(self._path, drop)
+            names = kept_columns(self._source, self._path, drop)
+            empty = usable(self._source.schema.empty_table().select(names), self._path, None, None)
+        if batch_rows < 1:
+            msg = f"A batch needs at least 1 row; got batch_rows={batch_rows}; try 100000."
+            raise InputError(msg)
         for name in (target, *([weight] if weight else [])):
-            if name not in names or name in drop:
+            if name not in names:
                 msg = (
                     f"{path}: target and weight must be columns that are kept; got {name!r}; choose "
                     f"from {', '.join(names)}."
                 )
                 raise InputError(msg)
-        if batch_rows < 1:
-            msg = f"A batch needs at least 1 row; got batch_rows={batch_rows}; try 100000."
+        self._target, self._weight = target, weight
+        self.features = tuple(name for name in names if name not in (target, weight))
+        if weight == target or not self.features:
+            msg = (
+                f"{path}: target, weight and at least one feature must be columns of their own; got "
+                f"target {target!r}, weight {weight!r} and {len(self.features)} features."
+            )
             raise InputError(msg)
-        self.features = tuple(
-            name for name in names if name not in (target, weight) and name not in drop
-        )
-        self._columns = [*self.features, target, *([weight] if weight else [])]
-        empty = self._source.schema.empty_table().select(self._columns)
-        for field in usable(empty, self._path, None, None).schema:
-            if pa.types.is_dictionary(field.type):
-                msg = (
-                    f"{path}: batches take numbers only, as categories may differ from file to file; "
-                    f"got categories in column {field.name!r}; encode it as numbers, or drop it."
-                )
-                raise InputError(msg)
-        self._target, self._weight, self._batch_rows = target, weight, batch_rows
+        categories = [field.name for field in empty.schema if pa.types.is_dictionary(field.type)]
+        categories += [name for name in noted_categories(self._source) if name in names]
+        if categories:
+            msg = (
+                f"{path}: batches take numbers only, as categories may differ from file to file; got "
+                f"categories in column {categories[0]!r}; encode it as numbers, or drop it."
+            )
+            raise InputError(msg)
+        if self._source.count_rows() == 0:
+            msg = f"{path}: at least one row is needed; got none."
+            raise InputError(msg)
         self.reset()
 
     def reset(self) -> None:
@@ -116,26 +132,30 @@ class ParquetBatches(xgboost.DataIter):
 
     def next(self, input_data: Callable[..., Any]) -> bool:
         """Hand XGBoost the next batch; False after the last."""
-        batch = next(self._batches, None)
+        with readable(self._path, "parquet"):
+            batch = next(self._batches, None)
         if batch is None:
             return False
-        label = _numbers(batch, [self._target], np.float64)[:, 0]
-        bad = int(np.count_nonzero(~np.isfinite(label)))
-        if bad:
-            msg = (
-                f"{self._path}: targets must be finite numbers; got {bad} in column "
-                f"{self._target!r} that are missing or infinite; leave those rows out."
-            )
-            raise InputError(msg)
+        weight = None if self._weight is None else self._finite(batch, self._weight, "weights")
         input_data(
-            data=_numbers(batch, self.features, np.float32),
-            label=label,
-            weight=None
-            if self._weight is None
-            else _numbers(batch, [self._weight], np.float64)[:, 0],
+            data=_numbers(batch, self.features),
+            label=self._finite(batch, self._target, "targets"),
+            weight=weight,
             feature_names=list(self.features),
         )
         return True
+
+    def _finite(self, batch: pa.Table, name: str, what: str) -> npt.NDArray[np.float32]:
+        """A column of which no cell may be missing or beyond float32, XGBoost's numbers."""
+        values = _numbers(batch, [name])[:, 0]
+        bad = int(np.count_nonzero(~np.isfinite(values)))
+        if bad:
+            msg = (
+                f"{self._path}: {what} must be finite numbers below 3e38; got {bad} in column "
+                f"{name!r} that are missing, infinite or larger; leave those rows out."
+            )
+            raise InputError(msg)
+        return values
 
     def _read(self) -> Iterator[pa.Table]:
         """Tables of `batch_rows` rows, the last of what is left."""
@@ -143,7 +163,7 @@ class ParquetBatches(xgboost.DataIter):
         rows = 0
         # Row groups may be any size: what is read ahead is kept small, and cut here.
         for batch in self._source.to_batches(
-            columns=self._columns,
+            columns=[*self.features, self._target, *([self._weight] if self._weight else [])],
             batch_size=self._batch_rows,
             batch_readahead=1,
             fragment_readahead=1,
@@ -163,10 +183,10 @@ class ParquetBatches(xgboost.DataIter):
             yield pa.Table.from_batches(waiting)
 
 
-def _numbers(table: pa.Table, names: Collection[str], dtype: type) -> Any:  # noqa: ANN401 - an array of that dtype
+def _numbers(table: pa.Table, names: Collection[str]) -> npt.NDArray[np.float32]:
     """Columns as one array of shape (rows, columns), missing cells as NaN."""
-    values = np.empty((table.num_rows, len(names)), dtype)
+    values = np.empty((table.num_rows, len(names)), np.float32)
     for place, name in enumerate(names):
-        column = table.column(name).cast(pa.from_numpy_dtype(dtype), safe=False)
+        column = table.column(name).cast(pa.float32(), safe=False)
         values[:, place] = column.to_numpy(zero_copy_only=False)
     return values

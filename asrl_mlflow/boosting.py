@@ -23,7 +23,7 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import Loss, PointwiseLoss
 from asrl_mlflow.losses.loss import Weighed, gradient, weigh
 from asrl_mlflow.losses.squared_error import PointwiseSquaredError
-from asrl_mlflow.margins import margin
+from asrl_mlflow.margins import residuals
 from asrl_mlflow.metrics import BY_RESIDUALS
 from asrl_mlflow.residuals import Residuals, RowCounts, row_counts
 from asrl_mlflow.rounds import Round
@@ -76,7 +76,7 @@ class Rows:
 
     def residuals(self, model: xgboost.Booster, out: Float32Array | None = None) -> Float32Array:
         """Target minus the prediction of all trees so far, in target units, shape (n,)."""
-        return np.subtract(self.target, margin(model, self.matrix), out=out)
+        return residuals(model, self.matrix, self.target, out)
 
 
 def shares(stats: Residuals, pointwise: PointwiseLoss) -> dict[str, float]:
@@ -130,6 +130,10 @@ class Boosting(xgboost.callback.TrainingCallback):
         self._sets_weights = not by_objective and (
             loss.XGBOOST_OBJECTIVE is None or scale != 1 or rows.counts.rule == "mean 1"
         )
+        # Where the user's own weights serve, their products with residuals must be finite still.
+        self._weighs = self._sets_weights or (
+            loss.XGBOOST_OBJECTIVE == "reg:squarederror" and rows.counts.values is not None
+        )
         self._number = 0
         # One array for a round's sorted residuals and, once the thresholds are known, its hessians.
         self._buffer = np.empty_like(rows.target)
@@ -151,10 +155,12 @@ class Boosting(xgboost.callback.TrainingCallback):
                 stats = self._look(model)
                 if self._sets_weights or self._on_round is not None:
                     self._pointwise = self._loss.adapt(stats)
-                if self._sets_weights:
+                if self._weighs:
                     # Into the buffer of the sorted residuals, which are not asked again.
                     self._stats = None
-                    self._rows.matrix.set_weight(self._weigh(self._r, out=self._buffer))
+                    hessian = self._weigh(self._r, out=self._buffer)
+                    if self._sets_weights:
+                        self._rows.matrix.set_weight(hessian)
         return any(each.before_iteration(model, epoch, evals_log) for each in self._listeners)
 
     def objective(
@@ -193,26 +199,26 @@ class Boosting(xgboost.callback.TrainingCallback):
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ANN401 - XGBoost's signature
         """Measure the new tree and tell the listener."""
-        number, self._number, self._stats = self._number, self._number + 1, None
+        self._stats = None
         train: dict[str, float] = {}
         valid: dict[str, float] = {}
         valid_shares: dict[str, float] = {}
         with self._round_named():
-            if self._on_round is not None:
+            if self._on_round is not None or any(rows is self._rows for _, rows in self._evals):
                 train = self._measure(self._look(model))
             for name, rows in self._evals:
                 own = rows is self._rows
                 stats = self._look(model) if own else Residuals(rows.residuals(model), rows.counts)
-                valid = (own and train) or self._measure(stats)
-                if self._on_round is not None:
-                    valid_shares = shares(stats, self._pointwise)
+                valid = train if own else self._measure(stats)
                 # XGBoost's own road for metrics prints them with six decimals and reads them back.
                 for metric, value in valid.items():
                     evals_log.setdefault(name, {}).setdefault(metric, []).append(value)
+            if self._evals and self._on_round is not None:
+                valid_shares = shares(stats, self._pointwise)
         if self._on_round is not None:
             self._on_round(
                 Round(
-                    number=number,
+                    number=self._number,
                     pointwise=self._pointwise,
                     mean_weight=self._weighed.mean,
                     floored=self._weighed.floored,
@@ -221,6 +227,7 @@ class Boosting(xgboost.callback.TrainingCallback):
                     valid_shares=valid_shares,
                 )
             )
+        self._number += 1
         return any(each.after_iteration(model, epoch, evals_log) for each in self._listeners)
 
     def _measure(self, stats: Residuals) -> dict[str, float]:

@@ -46,9 +46,9 @@ WIDEST static Weighed weigh_rows(const float *r, const double *counts, Py_ssize_
         for (int i = 0; i < n; i++) {
             const double size = fabs((double)residual[i]);
             const int inside = size <= s.low, near = size <= s.high;
-            const double outer = near ? s.middle : s.tail;
-            const double far = near ? 1.0 : (size - s.shift) + s.scale;
-            weight[i] = inside ? s.core : outer / (size * far);
+            const double outer = (near ? s.middle : s.tail) / size;
+            const double beyond = s.scale / ((size - s.shift) + s.scale);
+            weight[i] = inside ? s.core : near ? outer : outer * beyond;
         }
         for (int i = 0; i < n; i++) {
             const double relative = weight[i] / row_weight;

@@ -1,4 +1,4 @@
-"""What a booster predicts for a matrix that it trains on, without a copy.
+"""Targets minus what a booster predicts for a matrix that it trains on, without a copy between.
 
 `Booster.predict` takes a tenth of a millisecond a call, which is a tenth of a round of squared error
 on a thousand rows, and copies what it returns. This asks XGBoost's C interface, which is public, for
@@ -30,8 +30,13 @@ def _library() -> ctypes.CDLL:
     return library
 
 
-def margin(booster: xgboost.Booster, matrix: xgboost.DMatrix) -> npt.NDArray[np.float32]:
-    """Predictions of all trees, in target units, shape (n,).
+def residuals(
+    booster: xgboost.Booster,
+    matrix: xgboost.DMatrix,
+    target: npt.NDArray[np.float32],
+    out: npt.NDArray[np.float32] | None = None,
+) -> npt.NDArray[np.float32]:
+    """Target minus the predictions of all trees, shape (n,), in target units.
 
     Parameters
     ----------
@@ -39,11 +44,10 @@ def margin(booster: xgboost.Booster, matrix: xgboost.DMatrix) -> npt.NDArray[np.
         With one output.
     matrix : DMatrix
         Any that XGBoost predicts for; for those it trains on it keeps the sum of all trees.
-
-    Returns
-    -------
-    float32 array of shape (n,), read-only
-        XGBoost's own memory: it is valid until it predicts again.
+    target : float32 array of shape (n,)
+        Of its rows.
+    out : float32 array of shape (n,), optional
+        Where to put them.
 
     Raises
     ------
@@ -53,9 +57,11 @@ def margin(booster: xgboost.Booster, matrix: xgboost.DMatrix) -> npt.NDArray[np.
     Examples
     --------
     >>> import numpy as np, xgboost
-    >>> matrix = xgboost.DMatrix(np.arange(6.0)[:, None], label=np.arange(6.0))
+    >>> target = np.arange(6, dtype=np.float32)
+    >>> matrix = xgboost.DMatrix(target[:, None], label=target)
     >>> booster = xgboost.train({}, matrix, 3)
-    >>> bool(np.array_equal(margin(booster, matrix), booster.predict(matrix, output_margin=True)))
+    >>> off = target - booster.predict(matrix, output_margin=True)
+    >>> bool(np.array_equal(residuals(booster, matrix, target), off))
     True
     """
     shape = ctypes.POINTER(ctypes.c_uint64)()
@@ -71,6 +77,7 @@ def margin(booster: xgboost.Booster, matrix: xgboost.DMatrix) -> npt.NDArray[np.
     )
     if failed:
         raise xgboost.core.XGBoostError(_library().XGBGetLastError().decode())
-    view = np.ctypeslib.as_array(values, shape=(shape[0],))
-    view.flags.writeable = False
-    return view
+    # XGBoost's own memory, which it writes to or frees when it likes: it does not leave this function.
+    margin = np.ctypeslib.as_array(values, shape=(shape[0],))
+    off: npt.NDArray[np.float32] = np.subtract(target, margin, out=out)
+    return off

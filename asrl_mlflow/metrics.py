@@ -2,7 +2,8 @@
 
 Arrays have shape (n,), n >= 1, in target units; weights count rows as `residuals.row_counts` reads
 them. Metrics must be the same function in every round, which no adaptive loss is: early stopping
-and selection use these, never a loss.
+and selection use these, never a loss. Predictions that are not finite and bad weights are refused, as
+`residuals.Residuals` says.
 """
 
 from __future__ import annotations

@@ -343,7 +343,7 @@ class Residuals:
         # One pass: no median is further from the mean than a standard deviation, so that the
         # difference of the two moments about it loses a bit at most.
         first, second = self._moments(self._median)
-        return max(0.0, second - first**2)
+        return max(0.0, second - first * first) if math.isfinite(second) else math.inf
 
     def variance(self) -> float:
         """Population variance of r (divided by count), in target units squared."""

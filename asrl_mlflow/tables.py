@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -62,19 +63,12 @@ def read(
     if suffix not in SUFFIXES:
         msg = f"Data needs a .csv or .parquet file; got {path}; rename or convert it."
         raise InputError(msg)
-    try:
+    with readable(path, suffix[1:]):
         if suffix == ".csv":
             table = delimited.read(path, drop=drop, group=group, time=time)
         else:
             table = _read_parquet(path, drop)
         table = usable(table, path, group, time)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        msg = f"{path}: must be a readable {suffix[1:]} file; got: {str(error).splitlines()[0]}"
-        raise InputError(msg) from error
-    except OSError as error:
-        reason = error.strerror or str(error).splitlines()[0]
-        msg = f"{path}: must be a readable file; got: {reason}; check its permissions or copy it anew."
-        raise InputError(msg) from error
     # Column by column, each freed once it is converted. A frame's index was a column all the same.
     frame: pd.DataFrame = table.to_pandas(
         ignore_metadata=True, split_blocks=True, self_destruct=True
@@ -86,6 +80,20 @@ def read(
         if name not in (group, time) and frame[name].dtype == object:
             frame[name] = frame[name].astype(np.float64)
     return frame
+
+
+@contextmanager
+def readable(path: Path, kind: str) -> Iterator[None]:
+    """What goes wrong while a file is read, in one line that names it."""
+    try:
+        yield
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        msg = f"{path}: must be a readable {kind} file; got: {str(error).splitlines()[0]}"
+        raise InputError(msg) from error
+    except OSError as error:
+        reason = error.strerror or str(error).splitlines()[0]
+        msg = f"{path}: must be a readable file; got: {reason}; check its permissions or copy it anew."
+        raise InputError(msg) from error
 
 
 def _parquet_files(path: Path) -> list[Path]:
@@ -176,10 +184,9 @@ def parquet_source(path: Path, drop: Collection[str]) -> pa.dataset.Dataset:
     return pa.dataset.dataset(files, schema, format=_FRUGAL, **hive)
 
 
-def _read_parquet(path: Path, drop: Collection[str]) -> pa.Table:
-    source = parquet_source(path, drop)
-    names = source.schema.names
-    kept = [name for name in names if name not in drop]
+def kept_columns(source: pa.dataset.Dataset, path: Path, drop: Collection[str]) -> list[str]:
+    """The columns of a `parquet_source` but for those to leave out; a pandas index is refused."""
+    kept = [name for name in source.schema.names if name not in drop]
     index = [name for name in kept if name.startswith("__index_level_")]
     if index:
         msg = (
@@ -187,12 +194,25 @@ def _read_parquet(path: Path, drop: Collection[str]) -> pa.Table:
             f"along; leave it out with --drop={index[0]}, or give it a name."
         )
         raise InputError(msg)
+    return kept
+
+
+def noted_categories(source: pa.dataset.Dataset) -> list[str]:
+    """The columns of a `parquet_source` that were categories when pandas wrote them.
+
+    Parquet itself has no categories but of text.
+    """
+    names: list[str] = json.loads((source.schema.metadata or {})[_CATEGORIES.encode()])
+    return names
+
+
+def _read_parquet(path: Path, drop: Collection[str]) -> pa.Table:
+    source = parquet_source(path, drop)
+    kept = kept_columns(source, path, drop)
     table = source.to_table(
         columns=kept, use_threads=False, batch_readahead=1, fragment_readahead=1
     )
-    # Parquet itself has no categories but of text: pandas notes which columns were some.
-    categories = json.loads((source.schema.metadata or {})[_CATEGORIES.encode()])
-    for name in categories:
+    for name in noted_categories(source):
         if name in kept and not pa.types.is_dictionary(table.schema.field(name).type):
             place = table.column_names.index(name)
             table = table.set_column(place, name, table.column(place).dictionary_encode())

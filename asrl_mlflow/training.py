@@ -141,6 +141,7 @@ def train(
         _check_continues(xgb_model, loss, change_loss=change_loss)
     natively_measured = _native_metrics(settings.pop("eval_metric", None) or ())
     doublings, given = _doublings(loss, target, settings), {}
+    del target  # and its sorted rows
     if doublings:
         given = _regularisation(xgboost.Booster(settings, [dtrain], model_file=xgb_model))
         aliases = {alias for name in given for alias in _SCALED[name]}

@@ -164,11 +164,10 @@ def spread(ratios: list[float]) -> str:
 def peak_memory(rows: int, method: str) -> int:
     """Bytes at most held by a fresh process that trains, beyond its matrix's own."""
     code = (
-        "import resource, sys; sys.path.insert(0, sys.argv[3])\n"
+        "import sys; sys.path.insert(0, sys.argv[3])\n"
         "from training import Bench, Table, LOSSES\n"
         "table = Table(int(sys.argv[1]), 8, 2, 4, 1, 0)\n"
         "bench = Bench(table, table.matrix())\n"
-        "peak = lambda: 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "loss = {each.name: each for each in LOSSES}.get(sys.argv[2])\n"
         "open('/proc/self/clear_refs', 'w').write('5')\n"
         "bench.ours(loss) if loss else bench.native('reg:squarederror')\n"

@@ -86,7 +86,9 @@ def test_batches_are_the_rows_of_the_files_in_order(files, table, batch_rows):
     x, y = table
     handed = batches_of(ParquetBatches(files, "y", weight="counts", batch_rows=batch_rows))
     assert {len(batch["label"]) for batch in handed[:-1]} <= {batch_rows}
-    np.testing.assert_array_equal(np.concatenate([batch["label"] for batch in handed]), y)
+    np.testing.assert_array_equal(
+        np.concatenate([batch["label"] for batch in handed]), y.astype("f4")
+    )
     data = np.concatenate([batch["data"] for batch in handed])
     np.testing.assert_array_equal(data, x.astype(np.float32))
     weight = np.concatenate([batch["weight"] for batch in handed])
@@ -116,19 +118,23 @@ def test_missing_cells_truth_values_and_whole_numbers_are_numbers(tmp_path):
         ({"target": "y", "drop": ["y"]}, "must be columns that are kept; got 'y'; choose from"),
         ({"target": "y", "drop": ["no"]}, "'no'"),
         ({"target": "y", "batch_rows": 0}, "at least 1 row; got batch_rows=0; try 100000"),
+        ({"target": "y", "weight": "y"}, "columns of their own; got target 'y', weight 'y' and"),
+        ({"target": "y", "drop": ["x", "kind", "text"]}, "weight None and 0 features"),
         ({"target": "y"}, "got categories in column 'kind'; encode it as numbers, or drop it"),
         (
             {"target": "y", "drop": ["kind"]},
             "column 'text' must hold numbers or categories; got text",
         ),
     ],
-    ids=["target", "weight", "dropped", "unknown", "rows", "categories", "text"],
+    ids=["target", "weight", "dropped", "unknown", "rows", "same", "none", "categories", "text"],
 )
 def test_columns_that_are_no_numbers_are_refused_in_one_line(tmp_path, arguments, message):
     frame = pd.DataFrame({"x": [1.0, 2.0], "kind": ["a", "b"], "text": ["a", "b"], "y": [0.0, 1.0]})
     frame["kind"] = frame["kind"].astype("category")
-    if arguments.get("batch_rows") != 0 and arguments == {"target": "y"}:
+    if "text" not in arguments.get("drop", []) and "must hold" not in message:
         frame = frame.drop(columns="text")
+    if "must hold" not in message and "categories" not in message:
+        frame = frame.assign(kind=0.0)
     frame.to_parquet(tmp_path / "a.parquet")
     with pytest.raises(InputError) as refused:
         ParquetBatches(tmp_path / "a.parquet", **arguments)
@@ -136,9 +142,28 @@ def test_columns_that_are_no_numbers_are_refused_in_one_line(tmp_path, arguments
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
 def test_targets_that_are_no_finite_numbers_are_counted(tmp_path, bad):
     pd.DataFrame({"x": [1.0, 2.0, 3.0], "y": [bad, 1.0, bad]}).to_parquet(tmp_path / "a.parquet")
     batches = ParquetBatches(tmp_path / "a.parquet", "y", cache=tmp_path / "cache")
-    with pytest.raises(InputError, match="got 2 in column 'y' that are missing or infinite"):
+    with pytest.raises(InputError, match="got 2 in column 'y' that are missing, infinite"):
         xgboost.ExtMemQuantileDMatrix(batches)
+
+
+def test_what_a_table_refuses_batches_refuse_too(tmp_path):
+    def refused(frame, **how):
+        frame.to_parquet(tmp_path / "a.parquet", **how)
+        with pytest.raises(InputError) as caught:
+            ParquetBatches(tmp_path / "a.parquet", "y")
+        return str(caught.value)
+
+    rows = pd.DataFrame({"x": [1.0, 2.0, 3.0, 4.0], "y": [1.0, 2.0, 3.0, 4.0]})
+    assert "a pandas index" in refused(rows.iloc[[0, 1, 3]])
+    numbered = rows.assign(kind=pd.Categorical([7, 3, 7, 3]))
+    assert "got categories in column 'kind'" in refused(numbered)
+    assert "at least one row is needed; got none" in refused(rows.iloc[:0].reset_index(drop=True))
+    (tmp_path / "b.parquet").write_bytes(b"no table")
+    with pytest.raises(InputError, match=r"b\.parquet: must be a readable parquet file"):
+        ParquetBatches(tmp_path / "b.parquet", "y")
+    with pytest.raises(InputError, match=r"c\.parquet"):
+        ParquetBatches(tmp_path / "c.parquet", "y")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 from asrl_mlflow import kernel, train
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.losses.huber import PointwiseHuber
 from asrl_mlflow.losses.loss import FLOOR, weigh
 from asrl_mlflow.losses.segments import Segments
 from asrl_mlflow.residuals import Residuals, row_counts
@@ -38,7 +40,7 @@ def sample_weight(kind, rows):
     return {"none": None, "whole": whole + (rows < 2), "fractional": whole + 0.3}[kind]
 
 
-def by(native, *arguments, monkeypatch=None):
+def by(native, *arguments):
     """What is computed with, or without, the kernel; an error as its words."""
     with pytest.MonkeyPatch.context() as patch:
         if not native:
@@ -89,6 +91,22 @@ def test_without_the_kernel_the_same_trees_are_built(table, loss, kind, monkeypa
 
 
 number = st.floats(allow_nan=True, allow_infinity=True)
+
+
+@COMPILED
+@given(st.data(), st.integers(0, 1100), st.tuples(*[number] * 7), number, number)
+def test_any_numbers_end_in_a_count_of_unsound_rows(data, rows, segments, row_weight, scale):
+    r = data.draw(hnp.arrays(np.float32, rows, elements=st.floats(width=32)))
+    counts = data.draw(st.none() | hnp.arrays(np.float64, rows, elements=number))
+    out = np.empty_like(r)
+    _, floored, unsound = kernel.native.weigh(r, segments, row_weight, FLOOR, counts, scale, out)
+    with np.errstate(all="ignore"):
+        sound = np.isfinite(out) & np.isfinite(r * out)
+        sound &= (out > 0) if counts is None else (out > 0) | (counts == 0)
+    assert unsound == np.count_nonzero(~sound)
+    assert 0 <= floored <= rows
+
+
 buffers = st.one_of(
     st.none(),
     st.integers(),
@@ -101,33 +119,62 @@ buffers = st.one_of(
 
 
 @COMPILED
-@given(buffers, st.lists(number, min_size=6, max_size=8).map(tuple), number, buffers, buffers)
-def test_no_call_of_the_kernel_crashes_the_process(r, segments, scale, counts, out):
+@given(buffers, st.tuples(*[number] * 7), number, buffers, buffers)
+def test_buffers_that_do_not_fit_are_refused(r, segments, scale, counts, out):
     try:
-        total, floored, unsound = kernel.native.weigh(r, segments, scale, FLOOR, counts, scale, out)
+        fits = memoryview(out).nbytes == memoryview(r).nbytes and memoryview(r).nbytes % 4 == 0
+    except TypeError:
+        fits = False
+    try:
+        kernel.native.weigh(r, segments, scale, FLOOR, counts, scale, out)
     except (TypeError, ValueError, BufferError):
         return
-    rows = memoryview(r).nbytes // 4
-    assert 0 <= floored <= rows
-    assert 0 <= unsound <= rows
-    assert isinstance(total, float)
-
-
-@COMPILED
-@given(samples, st.tuples(*[number] * 7), number)
-def test_any_numbers_for_segments_end_in_a_count_of_unsound_rows(r, segments, row_weight):
-    out = np.empty_like(r)
-    _, _, unsound = kernel.native.weigh(r, segments, row_weight, FLOOR, None, 1.0, out)
-    with np.errstate(all="ignore"):
-        sound = np.isfinite(out) & (out > 0) & np.isfinite(r * out)
-    assert unsound == np.count_nonzero(~sound)
+    assert fits
 
 
 def test_a_segment_ends_where_the_next_begins():
-    segments = Segments(low=1.0, high=2.0, core=3.0, middle=4.0, tail=10.0, shift=2.0, scale=1.0)
+    segments = Segments(low=1.0, high=2.0, core=3.0, middle=4.0, tail=10.0, shift=2.0, scale=0.5)
     np.testing.assert_array_equal(
-        segments.weight([0.0, -1.0, 2.0, -4.0]), [3.0, 3.0, 2.0, 10 / (4 * 3)]
+        segments.weight([0.0, -1.0, 2.0, -4.0, -np.inf]), [3.0, 3.0, 2.0, 10 / 4 * (0.5 / 2.5), 0.0]
     )
+
+
+@pytest.mark.parametrize("loss", EVERY_LOSS, ids=str)
+def test_an_infinite_residual_weighs_nothing_but_in_squared_error(loss):
+    far = loss.adapt(Residuals([1.0, 2.0, 3.0])).weight([np.inf, -np.inf])
+    assert far == pytest.approx([float(loss.name == "squared_error")] * 2, abs=1e-300)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_weights_may_be_every_second_of_an_array_and_whole_numbers(native):
+    target, start = np.arange(6, dtype=np.float32), np.zeros(6, np.float32)
+    weight = np.arange(12.0)[::2]
+    with pytest.MonkeyPatch.context() as patch:
+        if not native:
+            patch.setattr(kernel, "native", None)
+        for loss in EVERY_LOSS:
+            pairs = [
+                loss.sklearn_objective(target, start, given)
+                for given in (weight, weight.copy(), weight.astype(int))
+            ]
+            np.testing.assert_array_equal(pairs[0], pairs[1])
+            np.testing.assert_array_equal(pairs[0], pairs[2])
+
+
+@dataclass(frozen=True)
+class Cauchy(PointwiseHuber):
+    """A loss of a user, whose weight has no segments."""
+
+    segments = None
+
+    def weight(self, r):
+        return 1 / (1 + np.square(np.asarray(r, np.float64)))
+
+
+def test_a_loss_without_segments_is_weighed_by_its_own_weight():
+    r = np.array([0.5, 1.0, 2.0, 4.0], np.float32)
+    hessian, _ = weigh(Cauchy(1.0), r)
+    np.testing.assert_array_equal(hessian, (1 / (1 + np.square(r.astype(float)))).astype("f4"))
 
 
 def asked_in(folder, code):

@@ -15,6 +15,7 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses.huber import PointwiseHuber
 from asrl_mlflow.losses.loss import Loss, PointwiseLoss
 from asrl_mlflow.losses.segments import Segments
+from asrl_mlflow.margins import residuals
 from asrl_mlflow.metrics import mae, rmse
 from asrl_mlflow.residuals import Residuals
 from asrl_mlflow.training import recorded_loss
@@ -614,6 +615,31 @@ def test_gradients_and_hessians_that_are_not_sound_name_round_and_rows(table, ma
 
     with pytest.raises(InputError, match=r"Round 2: .*; got 3 of 600 rows where they are not"):
         train(PARAMS, matrix(x, label=y), 5, loss=Broken())
+
+
+def test_a_product_of_weight_and_residual_beyond_float32_is_refused_for_squared_error_too(table):
+    x, y = table
+    y = y.copy()
+    y[7] = 1e36
+    dtrain = xgboost.QuantileDMatrix(x, label=y, weight=np.full(len(y), 1000))
+    with pytest.raises(InputError, match=r"Round 0: Gradients .*; got 1 of 600 rows where they"):
+        train(PARAMS, dtrain, 1, loss=losses.SquaredError())
+
+
+def test_a_base_margin_is_where_training_starts(table):
+    x, y = table
+    margin = np.where(x[:, 0] > 0, 50.0, 30.0)
+    ours, theirs = (xgboost.QuantileDMatrix(x, label=y, base_margin=margin) for _ in range(2))
+    booster = train(PARAMS, ours, 10, loss=losses.ContinuousASRL())
+    by_hand = xgboost.train(PARAMS, theirs, 10, obj=losses.ContinuousASRL().objective)
+    assert trees(booster) == trees(by_hand)
+
+
+def test_what_xgboost_refuses_to_predict_is_told_in_its_words(dtrain):
+    other = xgboost.DMatrix(np.ones((5, 99)), label=np.ones(5))
+    booster = train(PARAMS, dtrain, 2, loss=losses.SquaredError())
+    with pytest.raises(xgboost.core.XGBoostError, match="columns"):
+        residuals(booster, other, np.ones(5, np.float32))
 
 
 def test_a_row_of_weight_zero_may_have_any_hessian(table):

@@ -59,7 +59,7 @@ class PointwiseContinuousASRL(PointwiseLoss):
             low=self.delta_low,
             high=self.delta_high,
             middle=self.delta_low,
-            tail=self.delta_low * tau,
+            tail=self.delta_low,
             shift=self.delta_high,
             scale=tau,
         )

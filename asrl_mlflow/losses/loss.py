@@ -88,11 +88,14 @@ class PointwiseLoss(ABC):
 
     @property
     @abstractmethod
-    def segments(self) -> Segments:
-        """w(r) = psi(r) / r, segment by segment; at r = 0 the limit."""
+    def segments(self) -> Segments | None:
+        """w(r) = psi(r) / r, segment by segment; None where `weight` says it otherwise."""
 
     def weight(self, r: npt.ArrayLike) -> Array:
         """w(r) = psi(r) / r, shape (n,); at r = 0 the limit."""
+        if self.segments is None:
+            msg = f"{type(self).__name__} has no segments, so it must define weight"
+            raise NotImplementedError(msg)
         return self.segments.weight(r)
 
     def influence(self, r: npt.ArrayLike) -> Array:
@@ -110,7 +113,7 @@ class PointwiseLoss(ABC):
     @property
     def row_weight(self) -> float:
         """The weight that counts as one row in XGBoost: w(0)."""
-        return self.segments.core
+        return float(self.weight(np.zeros(1))[0]) if self.segments is None else self.segments.core
 
     def relative_weight(self, r: npt.ArrayLike) -> tuple[Array, int]:
         """w(r) / w(0), held above 2**-120, and how many rows that floor held up.
@@ -136,7 +139,10 @@ class Loss(ABC):
 
     @abstractmethod
     def adapt(self, stats: Statistics) -> PointwiseLoss:
-        """The pointwise loss for residuals with these statistics."""
+        """The pointwise loss for residuals with these statistics.
+
+        Ask them here and now: after this call their rows may be overwritten.
+        """
 
     @classmethod
     def search_space(cls, target: Statistics) -> SearchSpace:  # noqa: ARG003 - few losses have units
@@ -270,9 +276,16 @@ def weigh(
         positive: XGBoost would make nonsense of them without a word.
     """
     hessian = np.empty(r.shape, np.float32) if out is None else out
-    if kernel.native is not None and r.dtype == np.float32 and r.flags.c_contiguous:
+    segments = pointwise.segments
+    if kernel.native is not None and segments is not None and r.dtype == np.float32:
         total, floored, unsound = kernel.native.weigh(
-            r, pointwise.segments, pointwise.row_weight, FLOOR, counts, scale, hessian
+            np.ascontiguousarray(r),
+            segments,
+            pointwise.row_weight,
+            FLOOR,
+            None if counts is None else np.ascontiguousarray(counts, np.float64),
+            scale,
+            hessian,
         )
     else:
         total, floored, unsound = _weighed_by_numpy(pointwise, r, counts, scale, hessian)

@@ -12,8 +12,9 @@ import numpy.typing as npt
 class Segments(NamedTuple):
     """A weight w(r) = psi(r) / r in up to three segments of |r|.
 
-    core for |r| <= low; middle / |r| for |r| <= high; beyond, with far = |r| - shift + scale,
-    tail / (|r| far). A kernel in C computes the same where it is compiled (`kernel.weigh`).
+    core for |r| <= low; middle / |r| for |r| <= high; beyond tail / |r| scale / far, with
+    far = |r| - shift + scale. A kernel in C computes the same where it is compiled; there a loss that
+    overrides `weight` must say that it has no segments.
 
     Parameters
     ----------
@@ -26,9 +27,7 @@ class Segments(NamedTuple):
 
     Examples
     --------
-    >>> Segments(low=1.0, high=2.0, core=1.0, middle=1.0, tail=2.0, shift=2.0, scale=2.0).weight(
-    ...     [0.5, 2.0, 4.0]
-    ... )
+    >>> Segments(low=1.0, high=2.0, shift=2.0, scale=2.0).weight([0.5, 2.0, 4.0])
     array([1.   , 0.5  , 0.125])
     """
 
@@ -43,17 +42,19 @@ class Segments(NamedTuple):
     def weight(self, r: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """w(r), of the shape of r."""
         size = np.abs(np.asarray(r, dtype=np.float64))
+        infinite = np.isinf(size)
+        if infinite.any():
+            # Infinity times the 0 below would be no number.
+            size = np.where(infinite, np.finfo(np.float64).max, size)
         outside, far = size > self.low, size > self.high
         # Factors of 1 where a segment does without: choosing by a condition that the processor
         # cannot foresee takes three times as long.
         factors = np.array([self.core, self.middle, self.tail])
         weight: npt.NDArray[np.float64] = factors.take(outside.astype(np.intp) + far)
-        divisor = size * outside
-        divisor += ~outside
+        weight /= size * outside + ~outside
         size -= self.shift
         size += self.scale
-        size *= far
-        size += ~far
-        divisor *= size
-        weight /= divisor
+        scale = np.array([1.0, self.scale]).take(far.astype(np.intp))
+        scale /= size * far + ~far
+        weight *= scale
         return weight
