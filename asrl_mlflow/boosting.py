@@ -21,12 +21,13 @@ import xgboost
 
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import Loss, PointwiseLoss
-from asrl_mlflow.losses.loss import Weighed, gradient, weigh
 from asrl_mlflow.losses.squared_error import PointwiseSquaredError
+from asrl_mlflow.losses.weighing import Weighed, gradient, weigh
 from asrl_mlflow.margins import residuals
 from asrl_mlflow.metrics import BY_RESIDUALS
-from asrl_mlflow.residuals import Residuals, RowCounts, row_counts
+from asrl_mlflow.residuals import Residuals
 from asrl_mlflow.rounds import Round
+from asrl_mlflow.row_counts import RowCounts, row_counts
 
 Float32Array = npt.NDArray[np.float32]
 

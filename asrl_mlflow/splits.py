@@ -55,7 +55,7 @@ class Part:
     target : float64 array of shape (n,)
         Finite, in target units.
     weight : float64 array of shape (n,), optional
-        Sample weights in [0, inf), read as `residuals.row_counts` says.
+        Sample weights in [0, inf), read as `row_counts.row_counts` says.
     blocks : Blocks, optional
         Rows that belong together.
     """

@@ -16,10 +16,11 @@ from hypothesis.extra import numpy as hnp
 
 from asrl_mlflow import kernel, train
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses.huber import PointwiseHuber
-from asrl_mlflow.losses.loss import FLOOR, weigh
+from asrl_mlflow.losses.pointwise import FLOOR, PointwiseLoss
 from asrl_mlflow.losses.segments import Segments
-from asrl_mlflow.residuals import Residuals, row_counts
+from asrl_mlflow.losses.weighing import weigh
+from asrl_mlflow.residuals import Residuals
+from asrl_mlflow.row_counts import row_counts
 from tests.conftest import PARAMS
 from tests.every_loss import EVERY_LOSS
 
@@ -162,18 +163,23 @@ def test_weights_may_be_every_second_of_an_array_and_whole_numbers(native):
 
 
 @dataclass(frozen=True)
-class Cauchy(PointwiseHuber):
+class Cauchy(PointwiseLoss):
     """A loss of a user, whose weight has no segments."""
 
-    segments = None
+    def value(self, r):
+        return np.log1p(np.square(np.asarray(r, np.float64))) / 2
 
     def weight(self, r):
         return 1 / (1 + np.square(np.asarray(r, np.float64)))
 
+    @property
+    def regions(self):
+        return {"tail": np.inf}
+
 
 def test_a_loss_without_segments_is_weighed_by_its_own_weight():
     r = np.array([0.5, 1.0, 2.0, 4.0], np.float32)
-    hessian, _ = weigh(Cauchy(1.0), r)
+    hessian, _ = weigh(Cauchy(), r)
     np.testing.assert_array_equal(hessian, (1 / (1 + np.square(r.astype(float)))).astype("f4"))
 
 

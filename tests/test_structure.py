@@ -40,6 +40,7 @@ FLOORS = [
         "kernel",
         "losses",
         "residuals",
+        "row_counts",
         "selection",
         "metrics",
         "rounds",

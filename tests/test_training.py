@@ -13,7 +13,8 @@ import xgboost
 from asrl_mlflow import losses, train
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses.huber import PointwiseHuber
-from asrl_mlflow.losses.loss import Loss, PointwiseLoss
+from asrl_mlflow.losses.loss import Loss
+from asrl_mlflow.losses.pointwise import PointwiseLoss
 from asrl_mlflow.losses.segments import Segments
 from asrl_mlflow.margins import residuals
 from asrl_mlflow.metrics import mae, rmse

@@ -16,7 +16,8 @@ from asrl_mlflow.losses.absolute_error import AbsoluteError
 from asrl_mlflow.losses.asrl import ASRL
 from asrl_mlflow.losses.continuous_asrl import ContinuousASRL
 from asrl_mlflow.losses.huber import AdaptiveHuber, Huber
-from asrl_mlflow.losses.loss import Loss, PointwiseLoss, Statistics
+from asrl_mlflow.losses.loss import Loss, Statistics
+from asrl_mlflow.losses.pointwise import PointwiseLoss
 from asrl_mlflow.losses.squared_error import SquaredError
 
 LOSSES: Mapping[str, type[Loss]] = {

@@ -10,14 +10,8 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from asrl_mlflow.losses.loss import (
-    THRESHOLD,
-    Array,
-    Loss,
-    PointwiseLoss,
-    Statistics,
-    widened,
-)
+from asrl_mlflow.losses.loss import Loss, Statistics, widened
+from asrl_mlflow.losses.pointwise import THRESHOLD, Array, PointwiseLoss
 from asrl_mlflow.losses.segments import Segments
 
 # Below this share of the median |r| the weight 1/|r| stops growing.

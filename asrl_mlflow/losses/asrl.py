@@ -10,17 +10,8 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from asrl_mlflow.losses.loss import (
-    NEGLIGIBLE,
-    THRESHOLD,
-    WEIGHT,
-    Array,
-    Loss,
-    PointwiseLoss,
-    Statistics,
-    check_levels,
-    check_positive,
-)
+from asrl_mlflow.losses.loss import NEGLIGIBLE, Loss, Statistics, check_levels, check_positive
+from asrl_mlflow.losses.pointwise import THRESHOLD, WEIGHT, Array, PointwiseLoss
 from asrl_mlflow.losses.segments import Segments
 from asrl_mlflow.losses.space import LEVELS, Point, SearchSpace, levels_at, point_of
 

@@ -12,15 +12,13 @@ import numpy.typing as npt
 
 from asrl_mlflow.losses.loss import (
     NEGLIGIBLE,
-    THRESHOLD,
-    Array,
     Loss,
-    PointwiseLoss,
     Statistics,
     check_levels,
     check_positive,
     widened,
 )
+from asrl_mlflow.losses.pointwise import THRESHOLD, Array, PointwiseLoss
 from asrl_mlflow.losses.segments import Segments
 from asrl_mlflow.losses.space import LEVELS, Interval, Point, SearchSpace, levels_at, point_of
 

@@ -10,16 +10,8 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from asrl_mlflow.losses.loss import (
-    THRESHOLD,
-    Array,
-    Loss,
-    PointwiseLoss,
-    Statistics,
-    check_level,
-    check_positive,
-    widened,
-)
+from asrl_mlflow.losses.loss import Loss, Statistics, check_level, check_positive, widened
+from asrl_mlflow.losses.pointwise import THRESHOLD, Array, PointwiseLoss
 from asrl_mlflow.losses.segments import Segments
 from asrl_mlflow.losses.space import Interval, Point, SearchSpace
 

@@ -18,31 +18,17 @@ import dataclasses
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, overload
+from typing import Any, ClassVar, Protocol, Self, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from asrl_mlflow import kernel
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses.segments import Segments
+from asrl_mlflow.losses.pointwise import Array, PointwiseLoss
 from asrl_mlflow.losses.space import Point, SearchSpace
-from asrl_mlflow.residuals import FloatArray, Residuals, blocks, row_counts
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-Array = npt.NDArray[np.float64]
-
-# Groups of a pointwise loss's fields: a field that has one is logged each round as <group>.<name>.
-THRESHOLD: Mapping[str, str] = {"group": "threshold"}
-WEIGHT: Mapping[str, str] = {"group": "weight"}
-
-# The least weight, relative to w(0). float32 ends near 2**-149; this far out the floor lets even a
-# residual of 1e36 core widths pull no harder than one inside the core, and leaves sample weights
-# room down to 2**-29.
-FLOOR = 2.0**-120
-
+from asrl_mlflow.losses.weighing import gradient, weigh
+from asrl_mlflow.residuals import FloatArray, Residuals
+from asrl_mlflow.row_counts import row_counts
 
 # A threshold or spread this small beside the quantile of |r| it is measured with counts as zero.
 NEGLIGIBLE = 1e-6
@@ -73,57 +59,6 @@ class Statistics(Protocol):
 
     def mad(self) -> float:
         """Unscaled median absolute deviation of r from its median."""
-
-
-@dataclasses.dataclass(frozen=True)
-class PointwiseLoss(ABC):
-    """One round's loss: thresholds and weights are fixed, what is left is a function of r.
-
-    Fields are this round's numbers; `dataclasses.asdict` gives them for the record.
-    """
-
-    @abstractmethod
-    def value(self, r: npt.ArrayLike) -> Array:
-        """rho(r), shape (n,)."""
-
-    @property
-    @abstractmethod
-    def segments(self) -> Segments | None:
-        """w(r) = psi(r) / r, segment by segment; None where `weight` says it otherwise."""
-
-    def weight(self, r: npt.ArrayLike) -> Array:
-        """w(r) = psi(r) / r, shape (n,); at r = 0 the limit."""
-        if self.segments is None:
-            msg = f"{type(self).__name__} has no segments, so it must define weight"
-            raise NotImplementedError(msg)
-        return self.segments.weight(r)
-
-    def influence(self, r: npt.ArrayLike) -> Array:
-        """psi(r) = d rho / d r, shape (n,)."""
-        return self.weight(r) * np.asarray(r, dtype=np.float64)
-
-    @property
-    @abstractmethod
-    def regions(self) -> Mapping[str, float]:
-        """Region names from the inside out, each with the largest |r| that belongs to it.
-
-        Quadratic is "core", linear "middle", logarithmic "tail".
-        """
-
-    @property
-    def row_weight(self) -> float:
-        """The weight that counts as one row in XGBoost: w(0)."""
-        return float(self.weight(np.zeros(1))[0]) if self.segments is None else self.segments.core
-
-    def relative_weight(self, r: npt.ArrayLike) -> tuple[Array, int]:
-        """w(r) / w(0), held above 2**-120, and how many rows that floor held up.
-
-        XGBoost keeps hessians in float32, where a farther tail would underflow to an illegal 0.
-        """
-        weight = self.weight(r) / self.row_weight
-        low = weight < FLOOR
-        floored = int(np.count_nonzero(low))
-        return (np.where(low, FLOOR, weight) if floored else weight), floored
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,116 +155,13 @@ class Loss(ABC):
         y_true, y_pred : arrays of shape (n,)
             Targets and predictions, in target units.
         sample_weight : array of shape (n,), optional
-            Read as `asrl_mlflow.residuals.row_counts` says.
+            Read as `asrl_mlflow.row_counts.row_counts` says.
 
         Notes
         -----
         `base_score` stays 0.5 unless it is passed: `XGBRegressor(base_score=np.median(y), ...)`.
         """
         return self._gradient_pair(y_true, y_pred, sample_weight)
-
-
-@dataclasses.dataclass(frozen=True)
-class Weighed:
-    """What the rows of one round weigh together.
-
-    Parameters
-    ----------
-    mean : float
-        Mean weight of a row relative to a full one, before scale and sample weights are multiplied
-        in; rows count as often as their sample weight says.
-    floored : int
-        Rows whose weight was held up by the floor of 2**-120.
-    """
-
-    mean: float
-    floored: int
-
-
-def weigh(
-    pointwise: PointwiseLoss,
-    r: FloatArray,
-    counts: Array | None = None,
-    scale: float = 1.0,
-    *,
-    out: npt.NDArray[np.float32] | None = None,
-) -> tuple[npt.NDArray[np.float32], Weighed]:
-    """Hessians as XGBoost takes them: each row's weight relative to a full one.
-
-    Parameters
-    ----------
-    pointwise : PointwiseLoss
-        This round's.
-    r : array of shape (n,), n >= 1
-        Residuals, float32 where bits must be those of `reg:squarederror`.
-    counts : array of shape (n,), optional
-        Sample weights as numbers of rows; where they are 0 the hessian may be 0 too.
-    scale : float
-        Multiplied in.
-    out : float32 array of shape (n,), optional
-        Where to put the hessians.
-
-    Raises
-    ------
-    InputError
-        Rows (the message counts them) whose gradient is not finite or whose hessian is not
-        positive: XGBoost would make nonsense of them without a word.
-    """
-    hessian = np.empty(r.shape, np.float32) if out is None else out
-    segments = pointwise.segments
-    if kernel.native is not None and segments is not None and r.dtype == np.float32:
-        total, floored, unsound = kernel.native.weigh(
-            np.ascontiguousarray(r),
-            segments,
-            pointwise.row_weight,
-            FLOOR,
-            None if counts is None else np.ascontiguousarray(counts, np.float64),
-            scale,
-            hessian,
-        )
-    else:
-        total, floored, unsound = _weighed_by_numpy(pointwise, r, counts, scale, hessian)
-    if unsound:
-        msg = (
-            f"Gradients must be finite and hessians positive; got {unsound} of {r.size} rows where "
-            "they are not; look for sample weights or targets of extreme size."
-        )
-        raise InputError(msg)
-    whole = r.size if counts is None else float(counts.sum())
-    return hessian, Weighed(total / whole, floored)
-
-
-def _weighed_by_numpy(
-    pointwise: PointwiseLoss,
-    r: FloatArray,
-    counts: Array | None,
-    scale: float,
-    out: npt.NDArray[np.float32],
-) -> tuple[float, int, int]:
-    """Fill the hessians; return the sum of the weights, and how many are floored and unsound."""
-    total, floored, unsound = 0.0, 0, 0
-    for rows in blocks(r.size):
-        weight, held_up = pointwise.relative_weight(r[rows])
-        floored += held_up
-        times = None if counts is None else counts[rows]
-        if times is not None:
-            weight *= times
-        total += float(weight.sum())
-        # Rounded to float32 before the product with r, as XGBoost does it: the trees are to the bit
-        # those that it builds from weights. What is beyond float32 becomes infinite.
-        with np.errstate(over="ignore"):
-            out[rows] = weight * scale
-        hessian, slope = out[rows], gradient(r[rows], out[rows])
-        sound = np.isfinite(slope) & np.isfinite(hessian)
-        sound &= hessian > 0 if times is None else (hessian > 0) | (times == 0)
-        unsound += int(np.count_nonzero(~sound))
-    return total, floored, unsound
-
-
-def gradient(r: FloatArray, hessian: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """-w r, the gradient by the prediction, as XGBoost takes it."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return (-r * hessian).astype(np.float32, copy=False)
 
 
 def check_level(loss: Loss, name: str, remedy: str) -> None:

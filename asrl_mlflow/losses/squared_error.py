@@ -10,7 +10,8 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from asrl_mlflow.losses.loss import Array, Loss, PointwiseLoss, Statistics
+from asrl_mlflow.losses.loss import Loss, Statistics
+from asrl_mlflow.losses.pointwise import Array, PointwiseLoss
 from asrl_mlflow.losses.segments import Segments
 
 

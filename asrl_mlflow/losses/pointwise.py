@@ -1,0 +1,75 @@
+"""One round's loss, as a function of the residual alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from asrl_mlflow.losses.segments import Segments
+
+Array = npt.NDArray[np.float64]
+
+# Groups of a pointwise loss's fields: a field that has one is logged each round as <group>.<name>.
+THRESHOLD: Mapping[str, str] = {"group": "threshold"}
+WEIGHT: Mapping[str, str] = {"group": "weight"}
+
+# The least weight, relative to w(0). float32 ends near 2**-149; this far out the floor lets even a
+# residual of 1e36 core widths pull no harder than one inside the core, and leaves sample weights
+# room down to 2**-29.
+FLOOR = 2.0**-120
+
+
+@dataclasses.dataclass(frozen=True)
+class PointwiseLoss(ABC):
+    """One round's loss: thresholds and weights are fixed, what is left is a function of r.
+
+    Fields are this round's numbers; `dataclasses.asdict` gives them for the record. A subclass says
+    what rows weigh by `segments` or, where that form is too narrow, by `weight`, but not by both.
+    """
+
+    @abstractmethod
+    def value(self, r: npt.ArrayLike) -> Array:
+        """rho(r), shape (n,)."""
+
+    @property
+    def segments(self) -> Segments | None:
+        """w(r) = psi(r) / r, segment by segment; None where `weight` says it otherwise."""
+        return None
+
+    def weight(self, r: npt.ArrayLike) -> Array:
+        """w(r) = psi(r) / r, shape (n,); at r = 0 the limit."""
+        if self.segments is None:
+            msg = f"{type(self).__name__} has no segments, so it must define weight"
+            raise NotImplementedError(msg)
+        return self.segments.weight(r)
+
+    def influence(self, r: npt.ArrayLike) -> Array:
+        """psi(r) = d rho / d r, shape (n,)."""
+        return self.weight(r) * np.asarray(r, dtype=np.float64)
+
+    @property
+    @abstractmethod
+    def regions(self) -> Mapping[str, float]:
+        """Region names from the inside out, each with the largest |r| that belongs to it.
+
+        Quadratic is "core", linear "middle", logarithmic "tail".
+        """
+
+    @property
+    def row_weight(self) -> float:
+        """The weight that counts as one row in XGBoost: w(0)."""
+        return float(self.weight(np.zeros(1))[0]) if self.segments is None else self.segments.core
+
+    def relative_weight(self, r: npt.ArrayLike) -> tuple[Array, int]:
+        """w(r) / w(0), held above 2**-120, and how many rows that floor held up.
+
+        XGBoost keeps hessians in float32, where a farther tail would underflow to an illegal 0.
+        """
+        weight = self.weight(r) / self.row_weight
+        low = weight < FLOOR
+        floored = int(np.count_nonzero(low))
+        return (np.where(low, FLOOR, weight) if floored else weight), floored
