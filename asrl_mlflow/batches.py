@@ -29,7 +29,8 @@ class ParquetBatches(xgboost.DataIter):
     Parameters
     ----------
     path : path
-        A Parquet file, or a folder of files with the same columns, read in the order of their names.
+        A Parquet file, or a folder of files with the same columns, read in the order of their names;
+        folders in it are read too, and those named column=value give a column more.
     target : str
         The column to predict.
     weight : str, optional
@@ -37,9 +38,9 @@ class ParquetBatches(xgboost.DataIter):
     drop : collection of str
         Columns to leave out.
     cache : path, optional
-        How the names of XGBoost's cache files begin, on a disk that has room for about a byte a
-        cell: for `ExtMemQuantileDMatrix`, which keeps its pages there. Without it, for
-        `QuantileDMatrix`.
+        How the names of XGBoost's cache files begin, on a disk that has room for two to four bytes a
+        cell: for `ExtMemQuantileDMatrix`, which keeps its pages there. Each matrix needs its own.
+        Without it, for `QuantileDMatrix`.
     batch_rows : int, >= 1
         Rows of a batch: few enough that several batches fit in memory as float32.
 
@@ -51,13 +52,13 @@ class ParquetBatches(xgboost.DataIter):
     Raises
     ------
     InputError
-        Files that cannot be read, have no rows or a pandas index, unknown columns, or columns that do
-        not hold numbers (categories among them). Later, as batches are read: targets or weights that
-        are missing or not finite as float32.
+        Files that cannot be read, have no rows or a pandas index without a name, unknown columns, or
+        columns that do not hold numbers (categories among them). Later, as batches are read: targets or
+        weights that are missing or not finite as float32, negative weights, infinite features.
 
     Notes
     -----
-    Training on such a matrix takes some 40 bytes of memory a row for targets, residuals, weights and
+    Training on such a matrix takes some 60 bytes of memory a row for targets, residuals, weights and
     gradients, however many features there are. With sample weights, XGBoost 3.2 refits the leaves of
     its own absolute error otherwise on disk than in memory; every other loss gives the same model.
 
@@ -91,10 +92,16 @@ class ParquetBatches(xgboost.DataIter):
         # First: its destructor wants what this sets, also where a column is refused.
         super().__init__(cache_prefix=None if cache is None else str(cache))
         self._path, self._batch_rows = Path(path), batch_rows
+        if isinstance(drop, str):
+            msg = f"drop needs a collection of names; got {drop!r}; pass [{drop!r}]."
+            raise InputError(msg)
         with readable(self._path, "parquet"):
             self._source = parquet_source(self._path, drop)
             names = kept_columns(self._source, self._path, drop)
             empty = usable(self._source.schema.empty_table().select(names), self._path, None, None)
+        if cache is not None and not Path(cache).parent.is_dir():
+            msg = f"A cache needs a folder that exists; got {cache}; make {Path(cache).parent}."
+            raise InputError(msg)
         if batch_rows < 1:
             msg = f"A batch needs at least 1 row; got batch_rows={batch_rows}; try 100000."
             raise InputError(msg)
@@ -136,9 +143,24 @@ class ParquetBatches(xgboost.DataIter):
             batch = next(self._batches, None)
         if batch is None:
             return False
+        data = _numbers(batch, self.features)
+        infinite = np.isinf(data).any(axis=0)
+        if infinite.any():
+            name = self.features[int(infinite.argmax())]
+            msg = (
+                f"{self._path}: features must be numbers below 3e38, or missing; got infinite or larger "
+                f"ones in column {name!r}; leave those rows or that column out."
+            )
+            raise InputError(msg)
         weight = None if self._weight is None else self._finite(batch, self._weight, "weights")
+        if weight is not None and weight.min() < 0:
+            msg = (
+                f"{self._path}: weights must not be negative; got {weight.min():g} in column "
+                f"{self._weight!r}; weight 0 leaves a row out."
+            )
+            raise InputError(msg)
         input_data(
-            data=_numbers(batch, self.features),
+            data=data,
             label=self._finite(batch, self._target, "targets"),
             weight=weight,
             feature_names=list(self.features),

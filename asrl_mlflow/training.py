@@ -13,7 +13,7 @@ import xgboost.training
 
 from asrl_mlflow.boosting import Boosting, Rows
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses import Loss, from_config, to_config
+from asrl_mlflow.losses import LOSSES, Loss, from_config, to_config
 from asrl_mlflow.losses.loss import NEGLIGIBLE
 from asrl_mlflow.metrics import SELECTING
 from asrl_mlflow.residuals import Residuals
@@ -270,8 +270,12 @@ def _check_continues(
     if change_loss:
         return
     model = xgb_model if isinstance(xgb_model, xgboost.Booster) else None
-    recorded = recorded_loss(model or xgboost.Booster(model_file=xgb_model))
-    if recorded != loss:
+    attribute = (model or xgboost.Booster(model_file=xgb_model)).attr(LOSS_ATTRIBUTE)
+    recorded = None if attribute is None else json.loads(attribute)
+    # By config, as a user's own loss is in no catalogue.
+    if recorded != to_config(loss):
+        if recorded is not None and recorded["name"] in LOSSES:
+            recorded = from_config(recorded)
         msg = (
             f"A model goes on with the loss that it recorded; it records {recorded}, got {loss}; "
             "pass that loss, or change_loss=True."

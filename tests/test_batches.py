@@ -167,3 +167,30 @@ def test_what_a_table_refuses_batches_refuse_too(tmp_path):
         ParquetBatches(tmp_path / "b.parquet", "y")
     with pytest.raises(InputError, match=r"c\.parquet"):
         ParquetBatches(tmp_path / "c.parquet", "y")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("x", np.inf, "infinite or larger ones in column 'x'"),
+        ("x", 1e300, "infinite or larger ones in column 'x'"),
+        ("w", -1.0, "weights must not be negative; got -1 in column 'w'"),
+        ("w", np.nan, "weights must be finite numbers below 3e38; got 1 in column 'w'"),
+    ],
+)
+def test_cells_that_xgboost_would_refuse_at_length_are_refused_in_one_line(
+    tmp_path, column, value, message
+):
+    frame = pd.DataFrame({"x": [1.0, np.nan], "w": [1.0, 2.0], "y": [1.0, 2.0]})
+    frame.loc[0, column] = value
+    frame.to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(InputError) as refused:
+        xgboost.QuantileDMatrix(ParquetBatches(tmp_path / "a.parquet", "y", weight="w"))
+    assert message in str(refused.value)
+
+
+def test_a_name_alone_is_no_collection_and_a_cache_needs_a_folder(files, tmp_path):
+    with pytest.raises(InputError, match=r"pass \['counts'\]"):
+        ParquetBatches(files, "y", drop="counts")
+    with pytest.raises(InputError, match="folder that exists"):
+        ParquetBatches(files, "y", cache=tmp_path / "no" / "cache")

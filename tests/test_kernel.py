@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 from asrl_mlflow import kernel, train
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.losses.huber import PointwiseHuber
 from asrl_mlflow.losses.pointwise import FLOOR, PointwiseLoss
 from asrl_mlflow.losses.segments import Segments
 from asrl_mlflow.losses.weighing import weigh
@@ -175,6 +176,32 @@ class Cauchy(PointwiseLoss):
     @property
     def regions(self):
         return {"tail": np.inf}
+
+
+class Downward(Cauchy):
+    """No weight can be negative."""
+
+    def weight(self, r):
+        return -super().weight(r)
+
+
+@dataclass(frozen=True)
+class Steeper(PointwiseHuber):
+    """Another weight than the one it inherits."""
+
+    def weight(self, r):
+        return np.exp(-np.abs(r))
+
+
+def test_a_weight_of_ones_own_is_not_passed_over_for_inherited_segments():
+    r = np.array([0.5, 1.0, 2.0, 4.0], np.float32)
+    hessian, _ = weigh(Steeper(1.0), r)
+    np.testing.assert_allclose(hessian, np.exp(-r))
+
+
+def test_a_loss_that_weighs_nothing_at_zero_is_refused():
+    with pytest.raises(InputError, match="positive weight at r = 0, by which all others"):
+        weigh(Downward(), np.ones(3, np.float32))
 
 
 def test_a_loss_without_segments_is_weighed_by_its_own_weight():

@@ -510,6 +510,18 @@ def test_a_model_goes_on_with_another_loss_only_when_asked(dtrain):
     assert recorded_loss(second) == losses.AdaptiveHuber()
 
 
+def test_a_loss_of_a_users_own_goes_on_with_itself(dtrain):
+    @dataclass(frozen=True)
+    class Mine(losses.Huber):
+        name = "mine"
+
+    booster = train(PARAMS, dtrain, 2, loss=Mine(2.0))
+    more = train(PARAMS, dtrain, 2, loss=Mine(2.0), xgb_model=booster)
+    assert more.num_boosted_rounds() == 4
+    with pytest.raises(InputError, match="goes on with the loss that it recorded"):
+        train(PARAMS, dtrain, 2, loss=Mine(3.0), xgb_model=booster)
+
+
 def test_a_model_that_records_no_loss_goes_on_only_when_asked(dtrain):
     foreign = xgboost.train(PARAMS, dtrain, 2)
     with pytest.raises(InputError, match="it records None"):

@@ -65,8 +65,9 @@ class Statistics(Protocol):
 class Loss(ABC):
     """A loss and its parameters: frozen, comparable, hashable, the same in every round.
 
-    Subclasses are frozen dataclasses whose fields are the parameters. `XGBOOST_OBJECTIVE` names
-    XGBoost's own objective for the two losses that have one; `asrl_mlflow.train` uses it.
+    Subclasses are frozen dataclasses whose fields, all numbers, are the parameters, with a `name` of
+    their own. `XGBOOST_OBJECTIVE` names XGBoost's own objective for the two losses that have one;
+    `asrl_mlflow.train` uses it.
     """
 
     name: ClassVar[str]

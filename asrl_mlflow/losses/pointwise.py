@@ -28,8 +28,16 @@ class PointwiseLoss(ABC):
     """One round's loss: thresholds and weights are fixed, what is left is a function of r.
 
     Fields are this round's numbers; `dataclasses.asdict` gives them for the record. A subclass says
-    what rows weigh by `segments` or, where that form is too narrow, by `weight`, but not by both.
+    what rows weigh by `segments` or, where that form is too narrow, by `weight`; and names its
+    `regions`, by any names, for the shares that are logged each round ({} for none).
+
+    XGBoost is given w(r) / w(0), so that a full row counts as one: w(0) must be above 0.
     """
+
+    def __init_subclass__(cls) -> None:
+        """A weight of one's own is not passed over for inherited segments."""
+        if "weight" in vars(cls) and "segments" not in vars(cls):
+            cls.segments = PointwiseLoss.segments  # type: ignore[method-assign]  # a property as well
 
     @abstractmethod
     def value(self, r: npt.ArrayLike) -> Array:

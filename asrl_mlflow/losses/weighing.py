@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -57,8 +58,15 @@ def weigh(
     ------
     InputError
         Rows (the message counts them) whose gradient is not finite or whose hessian is not
-        positive: XGBoost would make nonsense of them without a word.
+        positive: XGBoost would make nonsense of them without a word. A loss whose weight at 0 is not
+        positive.
     """
+    if not 0 < pointwise.row_weight < math.inf:
+        msg = (
+            f"A loss needs a positive weight at r = 0, by which all others are divided; got "
+            f"{pointwise.row_weight} of {pointwise}; define its row_weight."
+        )
+        raise InputError(msg)
     hessian = np.empty(r.shape, np.float32) if out is None else out
     segments = pointwise.segments
     if kernel.native is not None and segments is not None and r.dtype == np.float32:
@@ -76,7 +84,7 @@ def weigh(
     if unsound:
         msg = (
             f"Gradients must be finite and hessians positive; got {unsound} of {r.size} rows where "
-            "they are not; look for sample weights or targets of extreme size."
+            "they are not; look for sample weights, targets or a loss's weights of extreme size."
         )
         raise InputError(msg)
     whole = r.size if counts is None else float(counts.sum())
