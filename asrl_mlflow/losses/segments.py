@@ -13,8 +13,7 @@ class Segments(NamedTuple):
     """A weight w(r) = psi(r) / r in up to three segments of |r|.
 
     core for |r| <= low; middle / |r| for |r| <= high; beyond tail / |r| scale / far, with
-    far = |r| - shift + scale. A kernel in C computes the same where it is compiled; there a loss that
-    overrides `weight` must say that it has no segments.
+    far = |r| - shift + scale. A kernel in C computes the same where it is compiled.
 
     Parameters
     ----------
