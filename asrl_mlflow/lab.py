@@ -13,6 +13,7 @@ import numpy.typing as npt
 import xgboost
 
 from asrl_mlflow import tracking
+from asrl_mlflow.artifacts import BOOSTER, FEATURES, LOSS, UNSEEN
 from asrl_mlflow.datasets import Dataset
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.features import described, example
@@ -27,9 +28,6 @@ from asrl_mlflow.settings import Contamination, Settings
 from asrl_mlflow.splits import Part, Split, contaminate, joined, split
 from asrl_mlflow.training import train
 from asrl_mlflow.unseen import Unseen, held_out, out_of_fold, unseen
-
-# What a run keeps of its booster; a registered model is made of these.
-BOOSTER, LOSS, FEATURES, UNSEEN = "booster.ubj", "loss.json", "features.json", "unseen.npz"
 
 
 @dataclass(frozen=True)

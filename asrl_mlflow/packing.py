@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import io
 import json
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
 import pandas as pd
-from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
-from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
-from asrl_mlflow.errors import InputError
-from asrl_mlflow.lab import BOOSTER, FEATURES, LOSS, UNSEEN
-from asrl_mlflow.record import PACKAGES, Record
+from asrl_mlflow.artifacts import ARTIFACTS, FEATURES, Parts, quiet
+from asrl_mlflow.record import PACKAGES
 
 _SCORER = Path(__file__).with_name("scorer.py")
-# As the scorer knows them.
-_ARTIFACTS = {"booster": BOOSTER, "features": FEATURES, "errors": UNSEEN, "loss": LOSS}
 
 # Of inputs nothing. MLflow's double refuses integers, its long missing values, and its "any" looks at
 # every cell by itself: 60 times as long for a million rows as the prediction itself. What columns a
@@ -37,56 +27,6 @@ _SIGNATURE = ModelSignature(
     outputs=Schema([ColSpec(DataType.double, "prediction")]),
     params=ParamSchema([ParamSpec("interval", DataType.double, None)]),
 )
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a run keeps of its booster.
-
-    Parameters
-    ----------
-    run_id : str
-        The run.
-    files : mapping of name to bytes
-        Booster, loss, features and residuals.
-    record : Record
-        What trained it.
-    """
-
-    run_id: str
-    files: Mapping[str, bytes]
-    record: Record
-
-    @property
-    def digest(self) -> str:
-        """Equal for equal boosters: a study's run may get another one when it goes on."""
-        return hashlib.sha256(self.files[BOOSTER]).hexdigest()[:16]
-
-
-def parts_of(run_id: str) -> Parts:
-    """Fetch them from the tracking store.
-
-    Raises
-    ------
-    InputError
-        There is no such run, or it has none.
-    """
-    client, files = mlflow.MlflowClient(), {}
-    try:
-        client.get_run(run_id)
-        with TemporaryDirectory() as folder, quiet():
-            for name in _ARTIFACTS.values():
-                path = client.download_artifacts(run_id, name, folder)
-                files[name] = Path(path).read_bytes()
-    except (MlflowException, OSError) as error:
-        kept = ", ".join(_ARTIFACTS.values())
-        msg = (
-            f"A model is made of a run that trained one booster; got run {run_id!r}, without all of "
-            f"{kept} in this tracking store; give the id of a run of train or tune, or of a child run "
-            "of compare."
-        )
-        raise InputError(msg) from error
-    return Parts(run_id, files, Record.from_json(files[LOSS].decode(), f"run {run_id}"))
 
 
 def pack(parts: Parts, folder: Path, *, model_id: str) -> None:
@@ -108,7 +48,7 @@ def pack(parts: Parts, folder: Path, *, model_id: str) -> None:
         mlflow.pyfunc.save_model(
             folder,
             python_model=str(_SCORER),
-            artifacts={key: str(Path(aside) / name) for key, name in _ARTIFACTS.items()},
+            artifacts={key: str(Path(aside) / name) for key, name in ARTIFACTS.items()},
             signature=_SIGNATURE,
             input_example=pd.read_json(
                 io.StringIO(columns["example"]), orient="split", dtype=False
@@ -132,21 +72,3 @@ def _forget_paths(file: Path) -> None:
     for artifact in flavor["artifacts"].values():
         artifact["uri"] = artifact["path"]
     model.save(file)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without what MLflow says of each file on the way."""
-    logger = logging.getLogger("mlflow")
-    level, bar = logger.level, MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.get_raw()
-    # Not its warnings either: that an environment made by uv has no pip, for one.
-    logger.setLevel(logging.ERROR)
-    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        if bar is None:
-            MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.unset()
-        else:
-            MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(bar)

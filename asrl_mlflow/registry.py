@@ -15,9 +15,10 @@ from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 from mlflow.utils.validation import _validate_model_name
 
 from asrl_mlflow import manifest
+from asrl_mlflow.artifacts import Parts, parts_of, quiet
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.owners import Owner
-from asrl_mlflow.packing import Parts, pack, parts_of, quiet
+from asrl_mlflow.packing import pack
 from asrl_mlflow.record import Record
 from asrl_mlflow.versions import (
     MANIFEST_TAG,

@@ -20,9 +20,8 @@ from mlflow.pyfunc import PyFuncModel
 from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 
 from asrl_mlflow import manifest
+from asrl_mlflow.artifacts import BOOSTER, FEATURES, LOSS, UNSEEN, quiet
 from asrl_mlflow.errors import InputError, StoreError
-from asrl_mlflow.lab import BOOSTER, FEATURES, LOSS, UNSEEN
-from asrl_mlflow.packing import quiet
 from asrl_mlflow.record import Record
 from asrl_mlflow.run_log import one_line
 from asrl_mlflow.unseen import Unseen

@@ -57,6 +57,19 @@ def files_of(store, version="1", name=NAME):
     return Path(store.get_logged_model(source.removeprefix("models:/")).artifact_location)
 
 
+@pytest.mark.parametrize("module", ["asrl_mlflow.registry", "flows.serve", "flows.predict"])
+def test_whoever_only_uses_a_model_loads_neither_pictures_nor_tuning(module):
+    check = f"import sys, {module}; print({{'matplotlib', 'optuna'}} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", check],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(registry.__file__).parent.parent,
+    )
+    assert done.stdout.strip() == "set()"
+
+
 @pytest.mark.parametrize("loss", EVERY_LOSS[::2], ids=str)
 def test_every_place_has_the_same_record(train, store, loss):
     params = ",".join(f"{key}={value}" for key, value in vars(loss).items())

@@ -72,6 +72,7 @@ FLOORS = [
         "sampler",
         "studies",
         "record",
+        "artifacts",
     },
     {
         "judging",
