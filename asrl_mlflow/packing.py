@@ -59,6 +59,8 @@ def pack(parts: Parts, folder: Path, *, model_id: str) -> None:
                 "asrl": dataclasses.asdict(parts.record),
                 "asrl.columns": columns["features"],
             },
+            # Not the working folder, whose uv.lock MLflow would copy: no model needs where it was made.
+            uv_project_path=aside,
             mlflow_model=Model(run_id=parts.run_id, model_id=model_id),
         )
     _forget_paths(folder / MLMODEL_FILE_NAME)

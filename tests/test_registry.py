@@ -125,6 +125,29 @@ def test_a_model_has_no_pickle_and_no_path_of_where_it_was_made(train, store, mo
     assert plain.metadata.metadata["asrl"]["loss"]["name"] == "asrl_c"
 
 
+def test_no_file_of_the_working_folder_gets_into_a_model(train, store):
+    run_id = train()
+    mine = (
+        "uv.lock",
+        "pyproject.toml",
+        ".python-version",
+        "requirements.txt",
+        "conda.yaml",
+        "scorer.py",
+    )
+    for name in (*mine, ".env", "code/mine.py", "artifacts/mine.txt"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text("# of the working folder")
+    registry.register(run_id)
+    files = [path for path in files_of(store).rglob("*") if path.is_file()]
+    assert {path.name for path in files} == {
+        *("MLmodel", "scorer.py", "conda.yaml", "python_env.yaml", "requirements.txt"),
+        *("input_example.json", "serving_input_example.json"),
+        *("booster.ubj", "loss.json", "features.json", "unseen.npz"),
+    }
+    assert not [path for path in files if b"of the working folder" in path.read_bytes()]
+
+
 def test_the_same_run_has_one_version(train, store):
     run_id = train()
     first, second = (registry.register(run_id) for _ in range(2))
