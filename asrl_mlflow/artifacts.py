@@ -12,9 +12,10 @@ from tempfile import TemporaryDirectory
 
 import mlflow
 from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
-from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from asrl_mlflow.errors import InputError
+from asrl_mlflow.disk import insisting_on_space
+from asrl_mlflow.errors import InputError, StorageError
 from asrl_mlflow.record import Record
 
 BOOSTER, LOSS, FEATURES, UNSEEN = "booster.ubj", "loss.json", "features.json", "unseen.npz"
@@ -53,22 +54,27 @@ def parts_of(run_id: str) -> Parts:
     ------
     InputError
         There is no such run, or it has none.
+    StorageError
+        There is no room for them on the way.
     """
-    client, files = mlflow.MlflowClient(), {}
-    try:
-        client.get_run(run_id)
-        with TemporaryDirectory() as folder, quiet():
-            for name in ARTIFACTS.values():
-                path = client.download_artifacts(run_id, name, folder)
-                files[name] = Path(path).read_bytes()
-    except (MlflowException, OSError) as error:
-        kept = ", ".join(ARTIFACTS.values())
-        msg = (
-            f"A model is made of a run that trained one booster; got run {run_id!r}, without all of "
-            f"{kept} in this tracking store; give the id of a run of train or tune, or of a child run "
-            "of compare."
-        )
-        raise InputError(msg) from error
+    files = {}
+    with TemporaryDirectory() as folder:
+        try:
+            with insisting_on_space(), quiet():
+                # Not by its runs:/ URI, for which MLflow swallows why a file did not come.
+                kept = get_artifact_repository(mlflow.get_run(run_id).info.artifact_uri)
+                for name in ARTIFACTS.values():
+                    files[name] = Path(kept.download_artifacts(name, folder)).read_bytes()
+        except StorageError:
+            raise
+        except Exception as error:
+            names = ", ".join(ARTIFACTS.values())
+            msg = (
+                f"A model is made of a run that trained one booster; got run {run_id!r}, without all of "
+                f"{names} in this tracking store; give the id of a run of train or tune, or of a child run "
+                "of compare."
+            )
+            raise InputError(msg) from error
     return Parts(run_id, files, Record.from_json(files[LOSS].decode(), f"run {run_id}"))
 
 

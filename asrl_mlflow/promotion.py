@@ -15,6 +15,7 @@ from mlflow.utils.validation import (
 )
 
 from asrl_mlflow.datasets import Dataset
+from asrl_mlflow.disk import insisting_on_space
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.splits import FloatArray
 from asrl_mlflow.versions import Registered, found, holder, insist, load, unseen
@@ -151,6 +152,7 @@ def check_alias(alias: str) -> None:
         raise InputError(" ".join(msg.split())) from error
 
 
+@insisting_on_space()
 def promote(
     version: Registered, alias: str, *, force: bool = False, test: Dataset | None = None
 ) -> Promotion:
@@ -174,6 +176,8 @@ def promote(
         The alias is none, a version cannot be loaded, or the two were judged on different rows.
     StoreError
         The store does not tell who has the alias.
+    StorageError
+        A disk is full: this one, or the store's.
 
     Notes
     -----

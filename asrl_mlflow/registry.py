@@ -11,11 +11,13 @@ import mlflow
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 from mlflow.utils.validation import _validate_model_name
 
 from asrl_mlflow import manifest
 from asrl_mlflow.artifacts import Parts, parts_of, quiet
+from asrl_mlflow.disk import insisting_on_space
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.owners import Owner
 from asrl_mlflow.packing import pack
@@ -54,6 +56,7 @@ _OWNER = "asrl.owner"
 _MODEL_TYPE = "asrl"
 
 
+@insisting_on_space()
 def register(run_id: str, name: str | None = None) -> Registered:
     """The version that a run's booster has, made where there is none; it gets alias `challenger`.
 
@@ -69,6 +72,8 @@ def register(run_id: str, name: str | None = None) -> Registered:
     ------
     InputError
         The run has no booster, or MLflow refuses the name.
+    StorageError
+        A disk is full: this one, or the store's. What was made until then is discarded.
 
     Notes
     -----
@@ -150,7 +155,7 @@ def _logged(client: mlflow.MlflowClient, parts: Parts) -> LoggedModel:
             owner = Owner.from_json(json.loads(model.tags.get(_OWNER, "null")))
             if owner is not None and owner.is_alive() is False:
                 # A kill left it half.
-                client.delete_logged_model(model.model_id)
+                _discard(client, model)
     tags = _tags(parts)
     made = client.create_logged_model(
         experiment,
@@ -160,22 +165,37 @@ def _logged(client: mlflow.MlflowClient, parts: Parts) -> LoggedModel:
         params=tags,
         model_type=_MODEL_TYPE,
     )
-    with TemporaryDirectory() as aside:
-        folder = Path(aside) / "model"
-        pack(parts, folder, model_id=made.model_id)
-        recorded = manifest.manifest(folder)
-        with quiet():
-            client.log_model_artifacts(made.model_id, str(folder))
-    client.set_logged_model_tags(made.model_id, {MANIFEST_TAG: recorded})
-    client.log_outputs(parts.run_id, [LoggedModelOutput(made.model_id, 0)])
-    return client.finalize_logged_model(made.model_id, LoggedModelStatus.READY)
+    try:
+        with TemporaryDirectory() as aside:
+            folder = Path(aside) / "model"
+            pack(parts, folder, model_id=made.model_id)
+            recorded = manifest.manifest(folder)
+            with quiet():
+                client.log_model_artifacts(made.model_id, str(folder))
+        client.set_logged_model_tags(made.model_id, {MANIFEST_TAG: recorded})
+        client.log_outputs(parts.run_id, [LoggedModelOutput(made.model_id, 0)])
+        return client.finalize_logged_model(made.model_id, LoggedModelStatus.READY)
+    except Exception:
+        _discard(client, made)
+        raise
+
+
+def _discard(client: mlflow.MlflowClient, model: LoggedModel) -> None:
+    """Delete a model that is half, as far as the store lets us; its files first, as they take room."""
+    for delete, what in (
+        (lambda uri: get_artifact_repository(uri).delete_artifacts(), model.artifact_location),
+        (client.delete_logged_model, model.model_id),
+    ):
+        with suppress(Exception):
+            delete(what)
 
 
 def _is_intact(model: LoggedModel) -> bool:
-    with TemporaryDirectory() as folder, suppress(InputError, MlflowException, OSError), quiet():
-        copy = mlflow.artifacts.download_artifacts(
-            artifact_uri=model.artifact_location, dst_path=folder
-        )
+    with TemporaryDirectory() as folder, suppress(InputError, MlflowException, OSError):
+        with insisting_on_space(), quiet():
+            copy = mlflow.artifacts.download_artifacts(
+                artifact_uri=model.artifact_location, dst_path=folder
+            )
         check_folder(Path(copy), model.tags[MANIFEST_TAG], model.model_id)
         return True
     return False

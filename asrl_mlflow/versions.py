@@ -21,6 +21,7 @@ from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FIL
 
 from asrl_mlflow import manifest
 from asrl_mlflow.artifacts import BOOSTER, FEATURES, LOSS, UNSEEN, quiet
+from asrl_mlflow.disk import insisting_on_space
 from asrl_mlflow.errors import InputError, StoreError
 from asrl_mlflow.record import Record
 from asrl_mlflow.run_log import one_line
@@ -106,12 +107,14 @@ def verified(uri: str) -> Iterator[Path]:
     ------
     InputError
         As `found`; or the files cannot be fetched, or are not those that were registered.
+    StorageError
+        There is no room for the copy.
     """
     registered, client = found(uri), mlflow.MlflowClient()
     recorded = client.get_model_version(registered.name, registered.version).tags[MANIFEST_TAG]
     with TemporaryDirectory() as folder:
         try:
-            with quiet():
+            with insisting_on_space(), quiet():
                 # Not by its models:/ URI, for which MLflow reads MLmodel on the way.
                 source = client.get_model_version_download_uri(registered.name, registered.version)
                 if source.startswith("models:/"):
@@ -161,7 +164,7 @@ def load(uri: str) -> PyFuncModel:
     InputError
         As `verified`.
     """
-    with verified(uri) as folder, quiet():
+    with verified(uri) as folder, insisting_on_space(), quiet():
         model: PyFuncModel = mlflow.pyfunc.load_model(str(folder))
     return model
 
@@ -211,10 +214,13 @@ def insist(write: Callable[..., object], *arguments: str) -> None:
     ------
     StoreError
         It fails time and again.
+    StorageError
+        The store's disk is full.
     """
     for attempt in range(_ATTEMPTS):
         try:
-            write(*arguments)
+            with insisting_on_space():
+                write(*arguments)
         except MlflowException as error:
             if attempt + 1 == _ATTEMPTS:
                 raise unreachable(error) from error

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pickletools
+import shutil
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -481,6 +483,73 @@ def test_a_killed_command_leaves_no_half_model_once_it_is_called_again(train, fl
     assert [str(each.status) for each in store.search_logged_models([experiment])] == ["PENDING"]
     assert flow("register", f"--run-id={run_id}")[0] == 0
     assert [str(each.status) for each in store.search_logged_models([experiment])] == ["READY"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder with six megabytes of its own."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount, unmount = shutil.which("mount"), shutil.which("umount")
+    if mount is None or unmount is None:
+        pytest.skip("a full disk needs a small one, and there is no mount")
+    mounted = subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(disk)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"a full disk needs a small one, which may not be mounted: {mounted.stderr}")
+    yield disk
+    os.chdir(tmp_path)
+    subprocess.run([unmount, "--lazy", str(disk)], check=True)
+
+
+def fill(disk, left):
+    """Leave so many kilobytes of it."""
+    free = os.statvfs(disk)
+    (disk / "other").write_bytes(b"x" * (free.f_bavail * free.f_frsize - left * 1024))
+
+
+# Of a booster of 137 KB; at the last there is room enough.
+LEFT = (0, 1, 8, 12, 28, 36, 48, 128, 160, 200, 240, 320, 1000)
+
+
+@pytest.mark.parametrize("full", ["where files are copied to", "where the store is"])
+def test_wherever_a_disk_fills_up_register_says_so_and_goes_on_once_there_is_room(
+    flow, store, small_disk, monkeypatch, full
+):
+    if full == "where the store is":
+        shutil.copy("mlflow.db", small_disk)
+        monkeypatch.chdir(small_disk)
+        mlflow.set_tracking_uri(f"sqlite:///{small_disk}/mlflow.db")
+        store = mlflow.MlflowClient()
+    assert flow("train", *QUICK, "--rounds=1")[0] == 0
+    assert flow("register", f"--run-id={newest(store)}")[0] == 0
+    assert flow("train", *QUICK, "--rounds=40", "--loss=squared_error")[0] == 0
+    second, ended = newest(store), []
+    experiment = store.get_run(second).info.experiment_id
+    for left in LEFT:
+        with monkeypatch.context() as patch:
+            if full == "where files are copied to":
+                patch.setattr(tempfile, "tempdir", str(small_disk))
+            fill(small_disk, left)
+            code, _, err = flow("register", f"--run-id={second}")
+        (small_disk / "other").unlink()
+        ended.append(code)
+        if not code:
+            break
+        assert (code, len(err.splitlines()), err.count("Traceback")) == (5, 1, 0), (left, err)
+        assert "register: Storage must take what is written; got: " in err
+        assert holder(store) == "1"
+        assert [each.status for each in store.search_logged_models([experiment])] == ["READY"]
+    assert len(ended) > 8
+    assert ended[-1] == 0
+    assert holder(store) == "2"
+    assert len(store.search_model_versions(f"name = '{NAME}'")) == 2
+    assert len(list(Path("mlruns").glob("*/models/*/artifacts"))) == 2, "no half model takes room"
+    assert len(registry.load(CHAMPION).predict(load().rows.features)) == 442
 
 
 def test_training_goes_on_with_the_loss_that_the_model_recorded(train, flow, store):

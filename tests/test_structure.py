@@ -37,6 +37,7 @@ CONDA = yaml.safe_load((ROOT / "conda.yaml").read_text())
 FLOORS = [
     {
         "errors",
+        "disk",
         "kernel",
         "losses",
         "residuals",
