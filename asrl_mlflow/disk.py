@@ -33,8 +33,8 @@ def insisting_on_space() -> Iterator[None]:
     ...     raise OSError(errno.ENOSPC, "No space left on device", "booster.ubj")
     Traceback (most recent call last):
         ...
-    asrl_mlflow.errors.StorageError: Storage must take what is written; got: No space left on device; \
-free some room (of the store, or in TMPDIR) and run the same again: what was there before is whole.
+    asrl_mlflow.errors.StorageError: Storage must take what is written; got: No space left on device;
+    free some room (of the store, or in TMPDIR) and run the same again: what was there before is whole.
     """
     try:
         yield

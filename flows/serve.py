@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from typing import Any
 
@@ -9,6 +10,7 @@ import click
 import uvicorn
 
 from asrl_mlflow import registry, tracking
+from asrl_mlflow.connections import Connection
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.guard import App, guarded
 from asrl_mlflow.registry import Registered
@@ -16,7 +18,7 @@ from flows.options import DONE, option, options, run
 from flows.predict import MODEL_URI
 
 _MEGABYTE = 1 << 20
-_MOST_AT_ONCE, _SECONDS_TO_END = 64, 10
+_MOST_AT_ONCE, _SECONDS_TO_END = 512, 5
 
 
 @click.command("serve")
@@ -62,10 +64,14 @@ def _serve(app: App, listening: socket.socket, values: dict[str, Any], version: 
     # of a body then has this long.
     config = uvicorn.Config(
         app,
+        http=Connection,
         log_level="warning",
         limit_concurrency=_MOST_AT_ONCE,
         timeout_graceful_shutdown=_SECONDS_TO_END,
     )
+    # What is there by now stays: there is no need to look through it for garbage again and again.
+    gc.collect()
+    gc.freeze()
     uvicorn.Server(config).run(sockets=[listening])
 
 

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
@@ -22,12 +23,14 @@ import numpy as np
 import pandas as pd
 import pyarrow.csv
 import pytest
+import uvicorn
 import xgboost
 from mlflow.exceptions import MlflowException
 
 import flows.train
-from asrl_mlflow import registry, train
+from asrl_mlflow import bodies, connections, guard, registry, train
 from asrl_mlflow.datasets import load
+from asrl_mlflow.errors import InputError
 from asrl_mlflow.lab import divide
 from asrl_mlflow.losses import ContinuousASRL
 from asrl_mlflow.settings import Contamination
@@ -525,6 +528,181 @@ def test_the_server_answers_well_or_in_one_short_line(server, model, features):
     assert server.score(row())[0] == 200, "and goes on"
 
 
+def wide(count, form):
+    """A body of one row with very many columns."""
+    names = [f"c{each}" for each in range(count)]
+    if form == "csv":
+        return ",".join(names) + "\n" + ",".join("1" for _ in names), "text/csv"
+    if form == "csv, one name":
+        return "a," * count + "\n" + "1," * count, "text/csv"
+    if form == "csv, broken names":
+        return '"\n",' * count + "\n1", "text/csv"
+    if form == "csv, no names":
+        return "\n \na\n" + "1," * count, "text/csv"
+    if form == "csv, cells left out":
+        return ",".join(names[:900]) + "\n" + "1\n" * count, "text/csv"
+    row = dict.fromkeys(names, 1)
+    bodies = {
+        "records": {"dataframe_records": [row]},
+        "records, each another": {"dataframe_records": [{name: 1} for name in names]},
+        "records, cells left out": {
+            "dataframe_records": [dict.fromkeys(names[:900]), *[{}] * count]
+        },
+        "split": {"dataframe_split": {"columns": names, "data": [[1] * count]}},
+        "split, rows without cells": {
+            "dataframe_split": {"columns": names[:900], "index": names, "data": []}
+        },
+        "inputs": {"inputs": {name: [1] for name in names}},
+        "instances": {"instances": [[1] * count]},
+        "a prompt": {"prompt": 1, **row},
+    }
+    return json.dumps(bodies[form]), "application/json"
+
+
+WIDE = (
+    *("csv", "csv, one name", "csv, broken names", "csv, no names", "csv, cells left out"),
+    *("records", "records, each another", "records, cells left out"),
+    *("split", "split, rows without cells", "inputs", "instances", "a prompt"),
+)
+
+
+def hostile_bodies(good):
+    """Thirty bodies that are no table, or one that takes far more room than its bytes."""
+    odd = json.dumps({"dataframe_records": [{**good, "size": 0}]})
+    cell = json.dumps({"dataframe_records": [{**good, "size": "x" * 10_000_000}]})
+    fine = [wide(1_000_000 if "csv" in form else 300_000, form) for form in WIDE]
+    plain = [
+        *('{"dataframe_records": [{', "", "[1, 2]", "[" * 100_000, cell, "x" * 15_000_000),
+        *(odd.replace('"size": 0', f'"size": {each}') for each in ("1e999", "9" * 5000, "[[]]")),
+        *(
+            json.dumps({"dataframe_records": [{**good, "town": "x"}], "params": each})
+            for each in ([1], 2)
+        ),
+        *("{" * 1_000_000, '{"a":' * 1_000_000, json.dumps({"instances": [[]] * 1_000_000}), cell),
+    ]
+    return [
+        *fine,
+        *((each, "application/json") for each in plain),
+        ("size,rooms", "text/csv"),
+        fine[0],
+    ]
+
+
+def memory(process):
+    """Resident kilobytes."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0])
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_hostile_bodies_are_refused_soon_leave_no_memory_and_fail_no_good_client(server, features):
+    good = json.loads(features.head(1).to_json(orient="records"))[0]
+    rows = json.dumps({"dataframe_records": [good] * 100})
+    for _ in range(30):
+        assert server.score(rows)[0] == 200
+    before, seconds, statuses, ended = memory(server.process), [], [], threading.Event()
+
+    def ask_well():
+        while not ended.is_set():
+            statuses.append(server.score(rows)[0])
+
+    with ThreadPoolExecutor(3) as pool, contextlib.ExitStack() as idle:
+        for _ in range(100):
+            idle.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        clients = [pool.submit(ask_well) for _ in range(3)]
+        for body, kind in hostile_bodies(good):
+            began = time.monotonic()
+            status, text = server.score(body, kind)
+            seconds.append(time.monotonic() - began)
+            assert 400 <= status < 500, (status, text[:200], body[:40])
+            assert len(text) < 1000
+        ended.set()
+        for client in clients:
+            client.result()
+    assert set(statuses) == {200}
+    assert len(seconds) == 30
+    # It is given back a second later.
+    deadline = time.monotonic() + 10
+    while memory(server.process) > 1.3 * before and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert memory(server.process) <= 1.3 * before
+
+
+@pytest.mark.parametrize("form", WIDE)
+def test_a_table_far_larger_than_its_body_is_refused_before_it_is_made(form):
+    body, kind = wide(20_000, form)
+    began = time.process_time()
+    with pytest.raises(InputError, match=r"^Body: ") as refused:
+        bodies.check(body.encode(), is_csv=kind == "text/csv", known=5)
+    assert time.process_time() - began < 2
+    assert "c1" not in str(refused.value)
+
+
+@contextlib.contextmanager
+def listening(app, port):
+    """uvicorn in this process, with our connections."""
+    config = uvicorn.Config(app, port=port, http=connections.Connection, log_level="warning")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield
+    server.should_exit = True
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+async def no_app(*_):
+    raise AssertionError
+
+
+def test_who_sends_a_byte_now_and_then_is_answered_and_who_sends_nothing_is_cut_off(
+    free_port, monkeypatch
+):
+    monkeypatch.setattr(guard, "_SECONDS_TO_WAIT", 0.5)
+    monkeypatch.setattr(connections, "_SECONDS_TO_ASK", 0.5)
+    head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
+    with (
+        listening(guard.Guard(no_app, 1 << 20, 5), free_port),
+        contextlib.ExitStack() as clients,
+    ):
+        slow, mute, unfinished = (
+            clients.enter_context(socket.create_connection(("127.0.0.1", free_port), 30))
+            for _ in range(3)
+        )
+        slow.sendall(head + b"\r\n")
+        unfinished.sendall(head)
+        slow.settimeout(0.1)
+        answer, deadline = b"", time.monotonic() + 20
+        while b"long pauses" not in answer and time.monotonic() < deadline:
+            with contextlib.suppress(TimeoutError, OSError):
+                slow.sendall(b"x")
+                answer += slow.recv(10_000)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert mute.recv(1) == b""
+        with contextlib.suppress(ConnectionResetError):
+            assert unfinished.recv(1) == b""
+
+
+def test_large_tables_that_the_model_knows_are_answered(server, features):
+    row = json.loads(features.head(1).to_json(orient="records"))[0]
+    wide_row = {**row, **{f"more{each}": 1 for each in range(900)}}
+    for body, kind, count in (
+        ({"dataframe_records": [wide_row] * 20}, "application/json", 20),
+        ({"dataframe_records": [row] * 50_000}, "application/json", 50_000),
+        (pd.concat([features] * 500).to_csv(index=False), "text/csv", 200_000),
+        (
+            {"inputs": {name: [value] * 50_000 for name, value in row.items()}},
+            "application/json",
+            50_000,
+        ),
+    ):
+        status, text = server.score(body, kind)
+        assert status == 200, text[:200]
+        assert len(json.loads(text)["predictions"]) == count
+
+
 def test_what_was_accepted_is_answered_when_a_signal_ends_the_server(server, features):
     records = json.loads(features.to_json(orient="records")) * 20
     body = json.dumps({"dataframe_records": records})
@@ -554,9 +732,12 @@ def test_a_client_that_stops_in_the_middle_does_not_keep_the_server(model, free_
     connection.putheader("Content-Length", "1000")
     connection.endheaders(b"x")
     time.sleep(0.5)
-    server.end()
+    began = time.monotonic()
+    err = server.end()
     connection.close()
     assert server.process.returncode == 143
+    assert time.monotonic() - began < 10
+    assert "Traceback" not in err
 
 
 def test_a_port_in_use_is_one_line(model, flow):

@@ -38,6 +38,7 @@ FLOORS = [
     {
         "errors",
         "disk",
+        "bodies",
         "kernel",
         "losses",
         "residuals",
@@ -101,6 +102,7 @@ FLOORS = [
         "scorer",
         "scoring",
         "guard",
+        "connections",
     },
     {"flows"},
 ]

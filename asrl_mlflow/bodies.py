@@ -1,0 +1,147 @@
+"""How large a table the body of a request holds, found out before anybody makes it.
+
+A few bytes of a body can mean a column, or a row of a thousand cells: to make such tables takes
+minutes, or all memory.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from asrl_mlflow.errors import InputError
+
+# Whoever sends all the columns of a table, of which the model knows some.
+MORE_COLUMNS = 1_000
+# Shorter bodies cannot do harm.
+_SMALL = 4_096
+_FEW_CELLS = 1_000_000
+_FORMS = {"dataframe_split", "dataframe_records", "instances", "inputs"}
+# Where one of these stands MLflow takes the whole body for one table.
+_PROMPTS = {"messages", "prompt", "input"}
+_BREAK = re.compile(rb"\r\n?|\n")
+_RULE = (
+    "Body: needs JSON with one of dataframe_split, dataframe_records, instances and inputs, or CSV with "
+    "a header; got something else."
+)
+
+
+def check(body: bytes, *, is_csv: bool, known: int) -> None:
+    r"""Refuse a body whose table would be far larger than the body itself.
+
+    Parameters
+    ----------
+    body : bytes
+        Of a request.
+    is_csv : bool
+        Whether it is CSV; else JSON.
+    known : int
+        So many columns the model knows.
+
+    Raises
+    ------
+    InputError
+        The table has more than 1,000 columns more than the model, or most of its cells are not
+        there; or the body is no JSON, or holds no table.
+
+    Examples
+    --------
+    >>> check(b"a,b\n1,2\n" * 1000, is_csv=True, known=2)
+    >>> check(b"a," * 3000, is_csv=True, known=2)
+    Traceback (most recent call last):
+        ...
+    asrl_mlflow.errors.InputError: Body: a table may have 1002 columns; got more; leave out those
+    that the model does not know.
+    """
+    if len(body) <= _SMALL:
+        return
+    most = known + MORE_COLUMNS
+    try:
+        rows, columns = _shape_of_csv(body, most) if is_csv else _shape_of_json(body)
+    except InputError:
+        raise
+    except (ValueError, RecursionError, csv.Error) as error:
+        raise InputError(_RULE) from error
+    if columns > most:
+        raise _too_wide(most)
+    if not columns:
+        raise InputError(_RULE)
+    # No cell takes less than a byte, unless it is left out.
+    if rows * columns > max(len(body), _FEW_CELLS):
+        msg = "Body: rows need their cells; got most of them missing; send fewer rows at a time."
+        raise InputError(msg)
+
+
+def _too_wide(most: int) -> InputError:
+    msg = f"Body: a table may have {most} columns; got more; leave out those that the model does not know."
+    return InputError(msg)
+
+
+def _shape_of_csv(body: bytes, most: int) -> tuple[int, int]:
+    """Rows, and the columns of header or first row, whichever has more; both not too small."""
+    rows = max(body.count(b"\n"), body.count(b"\r")) + 1
+    return rows, max(_widths(body, most), default=0)
+
+
+def _widths(body: bytes, most: int) -> Iterator[int]:
+    """How many fields the first two records have; one that has too many is not read."""
+    commas = 0
+
+    def counted(line: bytes) -> str:
+        nonlocal commas
+        commas += line.count(b",")
+        if commas > most:
+            raise _too_wide(most)
+        return line.decode("latin-1")
+
+    def lines() -> Iterator[str]:
+        start = 0
+        for found in _BREAK.finditer(body):
+            yield counted(body[start : found.end()])
+            start = found.end()
+        yield counted(body[start:])
+
+    left = 2
+    for record in csv.reader(lines()):
+        # pandas passes over lines without anything, too.
+        if len(record) > 1 or "".join(record).strip():
+            yield len(record)
+            left -= 1
+        if not left:
+            return
+        commas = 0
+
+
+def _shape_of_json(body: bytes) -> tuple[int, int]:
+    content = json.loads(body)
+    if not isinstance(content, dict) or _PROMPTS & content.keys():
+        raise InputError(_RULE)
+    (form,) = _FORMS & content.keys()
+    table = content[form]
+    if isinstance(table, list):
+        names: set[str] = set()
+        for row in table:
+            if isinstance(row, dict):
+                names.update(row)
+        return len(table), max([len(names), *map(_length, table)])
+    if not isinstance(table, dict):
+        raise InputError(_RULE)
+    if form == "inputs":
+        return max(map(_length, table.values()), default=0), len(table)
+    data = table.get("data")
+    if form != "dataframe_split" or not isinstance(data, list):
+        raise InputError(_RULE)
+    width = max(map(_length, data), default=0)
+    return max(len(data), _size(table.get("index"))), max(width, _size(table.get("columns")))
+
+
+def _length(value: Any) -> int:  # noqa: ANN401 - whatever JSON has
+    return len(value) if isinstance(value, list | dict) else 1
+
+
+def _size(labels: Any) -> int:  # noqa: ANN401 - whatever JSON has
+    """Of labels of rows or columns, which may have levels."""
+    return sum(map(_length, labels)) if isinstance(labels, list | dict) else 0
