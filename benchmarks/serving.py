@@ -1,4 +1,4 @@
-"""What a prediction costs: in this process beside MLflow's own flavor, and behind HTTP under load.
+"""What a prediction costs: in this process beside MLflow's own flavor, behind HTTP under load, and under attack.
 
 pip install psutil
 ASRL_DATA_DIR=... python benchmarks/serving.py --seconds=60
@@ -159,6 +159,59 @@ def behind_http(table: Dataset, seconds: float) -> None:
             server.wait()
 
 
+def beside_hostile(table: Dataset, seconds: float) -> None:
+    """Good clients of our server, while others send what is no table, or one that is far too large."""
+    names = ",".join(f"c{each}" for each in range(1_500_000))
+    row = table.rows.features.head(1).to_dict(orient="records")[0]
+    cell = json.dumps({"dataframe_records": [{**row, next(iter(row)): "x" * 10_000_000}]})
+    hostile = [
+        (names + "\n" + "1," * 1_500_000, "text/csv"),
+        ("a," * 4_000_000 + "\n1", "text/csv"),
+        (json.dumps({"dataframe_records": [dict.fromkeys(names[:4_000_000].split(","), 1)]}), ""),
+        (json.dumps({"dataframe_records": [{f"c{each}": 1} for each in range(300_000)]}), ""),
+        *((each, "") for each in ("", "[" * 100_000, "x" * 15_000_000, cell, "9" * 5000, "1e999")),
+        ("x" * 100_000_000, ""),
+    ]
+    port, body = _free_port(), json.dumps({"dataframe_records": [row]}).encode()
+    server = subprocess.Popen(  # noqa: S603 - this project's own commands
+        [sys.executable, "-m", "flows.serve", f"--model-uri=models:/{NAME}/1", f"--port={port}"],
+        stdout=subprocess.DEVNULL,
+    )
+    slowest, sent, refused, end = 0.0, 0, 0, threading.Event()
+
+    def send() -> None:
+        nonlocal slowest, sent, refused
+        while not end.is_set():
+            for content, kind in hostile:
+                connection = HTTPConnection("127.0.0.1", port, timeout=60)
+                started = time.perf_counter()
+                headers = {"Content-Type": kind or "application/json"}
+                connection.request("POST", "/invocations", content.encode(), headers)
+                refused += connection.getresponse().status // 100 == 4  # noqa: PLR2004 - HTTP's own
+                connection.close()
+                slowest, sent = max(slowest, time.perf_counter() - started), sent + 1
+
+    try:
+        _wait_for(port)
+        Load(port, body, 1, 3)
+        before, sender = _megabytes(server.pid), threading.Thread(target=send)
+        idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(100)]
+        sender.start()
+        load_ = Load(port, body, 1, seconds)
+        end.set()
+        sender.join()
+        time.sleep(3)
+        after = _megabytes(server.pid)
+        print(
+            f"\nbeside {sent} hostile bodies ({refused} refused) and {len(idle)} mute connections: "
+            f"{len(load_.latencies)} requests, {load_.failed} failed; slowest refusal {slowest:.1f} s; "
+            f"{before:.0f} MB before, {after:.0f} MB after"
+        )
+    finally:
+        server.terminate()
+        server.wait()
+
+
 def _free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -210,6 +263,7 @@ def main(data: str, seconds: float) -> None:
     registry.register(log.run_id, NAME)
     in_process(table)
     behind_http(table, seconds)
+    beside_hostile(table, seconds)
     shutil.rmtree(folder)
 
 

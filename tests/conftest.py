@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import signal
+import subprocess
 import sys
 
 import mlflow
@@ -97,3 +99,24 @@ def flow(store, monkeypatch, capsys):
     yield call
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder with six megabytes of its own."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount, unmount = shutil.which("mount"), shutil.which("umount")
+    if mount is None or unmount is None:
+        pytest.skip("a full disk needs a small one, and there is no mount")
+    mounted = subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(disk)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"a full disk needs a small one, which may not be mounted: {mounted.stderr}")
+    yield disk
+    os.chdir(tmp_path)
+    subprocess.run([unmount, "--lazy", str(disk)], check=True)

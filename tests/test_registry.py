@@ -485,27 +485,6 @@ def test_a_killed_command_leaves_no_half_model_once_it_is_called_again(train, fl
     assert [str(each.status) for each in store.search_logged_models([experiment])] == ["READY"]
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A folder with six megabytes of its own."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount, unmount = shutil.which("mount"), shutil.which("umount")
-    if mount is None or unmount is None:
-        pytest.skip("a full disk needs a small one, and there is no mount")
-    mounted = subprocess.run(
-        [mount, "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(disk)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip(f"a full disk needs a small one, which may not be mounted: {mounted.stderr}")
-    yield disk
-    os.chdir(tmp_path)
-    subprocess.run([unmount, "--lazy", str(disk)], check=True)
-
-
 def fill(disk, left):
     """Leave so many kilobytes of it."""
     free = os.statvfs(disk)
