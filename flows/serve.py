@@ -18,7 +18,7 @@ from flows.options import DONE, option, options, run
 from flows.predict import MODEL_URI
 
 _MEGABYTE = 1 << 20
-_MOST_AT_ONCE, _SECONDS_TO_END = 512, 5
+_MOST_AT_ONCE, _SECONDS_TO_END = 512, 3
 
 
 @click.command("serve")
