@@ -11,22 +11,25 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import mlflow
+import mlflow.tracking.fluent
 import numpy as np
 import pandas as pd
-from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
+from mlflow.environment_variables import MLFLOW_RUN_ID
 from mlflow.utils.validation import MAX_DATASET_SCHEMA_SIZE
 
 from asrl_mlflow.datasets import Dataset
+from asrl_mlflow.patience import ask, ask_once, is_silence, long_enough_for
 from asrl_mlflow.rounds import Round
-from asrl_mlflow.spool import WRITERS
+from asrl_mlflow.spool import WRITERS, kept_at, one_line
 
 _logger = logging.getLogger(__name__)
 
@@ -34,7 +37,8 @@ SPOOL = Path("asrl-spool")
 
 # Short at first, so that a short run does not have to send everything after its end.
 _SECONDS_TO_FIRST_BATCH, _SECONDS_BETWEEN_BATCHES = 0.125, 1.0
-_SECONDS_BEFORE_RETRY = 0.5
+# As long as MLflow itself would ask: nobody waits for the rounds of a training that goes on.
+_SECONDS_TO_WAIT_FOR_THE_STORE = 240.0
 # MLflow refuses larger batches of metrics and of params.
 _METRICS_A_BATCH, _PARAMS_A_BATCH = 1000, 100
 
@@ -73,6 +77,8 @@ class RunLog:
         self._closing = threading.Event()
         self._sender: threading.Thread | None = None
         self._sender_error: OSError | None = None
+        self._silent_since: float | None = None
+        self._is_lost = False
 
     def params(self, params: Mapping[str, object]) -> None:
         """Log params; None is left out."""
@@ -148,7 +154,7 @@ class RunLog:
             self._send_waiting()
 
     def close(self, status: str) -> None:
-        """Send what is left and end the run."""
+        """Send what is left and end the run; as FAILED where something could not even be kept."""
         self._closing.set()
         try:
             if self._sender is not None:
@@ -156,32 +162,78 @@ class RunLog:
             if self._sender_error is not None:
                 raise self._sender_error
             self.flush()
-            self._send("status", status)
+            if self._is_lost:
+                self._end_as_it_can()
+            else:
+                self._send("status", [status, _now()])
+        except OSError:
+            self._end_as_it_can()
+            raise
         finally:
-            # MLflow's notion of the active run ends too, also where the store no longer answers.
-            active = mlflow.active_run()
-            if active is not None and active.info.run_id == self.run_id:
-                with suppress(Exception):
-                    mlflow.end_run(status)
+            self._leave()
+
+    def _end_as_it_can(self) -> None:
+        """Tell the store at least that the run has failed, or the spool file, which may have room for that."""
+        ended = ["FAILED", _now()]
+        try:
+            self._write("status", ended)
+        except Exception:  # noqa: BLE001 - every store fails in its own way
+            with suppress(OSError):
+                self.spool("status", ended)
+
+    def _leave(self) -> None:
+        """End MLflow's notion of the active run, as `mlflow.end_run` does but for asking the store."""
+        fluent = mlflow.tracking.fluent
+        active = mlflow.active_run()
+        if active is None or active.info.run_id != self.run_id:
+            return
+        MLFLOW_RUN_ID.unset()
+        fluent._active_run_stack.get().pop()  # noqa: SLF001 - there is no other way
+        if monitor := fluent.run_id_to_system_metrics_monitor.pop(self.run_id, None):
+            monitor.finish()
 
     def _keep_sending(self) -> None:
         pause = _SECONDS_TO_FIRST_BATCH
         try:
             while not self._closing.wait(pause):
-                self.flush()
+                with self._sending:
+                    self._send_waiting(patiently=True)
                 pause = min(2 * pause, _SECONDS_BETWEEN_BATCHES)
         except OSError as error:
             # A thread cannot raise where it would be heard: `close` does.
             self._sender_error = error
 
-    def _send_waiting(self) -> None:
+    def _send_waiting(self, *, patiently: bool = False) -> None:
         with self._lock:
             waiting, self._waiting = self._waiting, []
-        for chunk in _chunks(waiting, _METRICS_A_BATCH):
-            self._send("metrics", chunk)
+        for start in range(0, len(waiting), _METRICS_A_BATCH):
+            chunk = waiting[start : start + _METRICS_A_BATCH]
+            if patiently and self._must_wait(chunk):
+                with self._lock:
+                    self._waiting = waiting[start:] + self._waiting
+                return
+            if not patiently:
+                self._send("metrics", chunk)
+
+    def _must_wait(self, metrics: list[list[Any]]) -> bool:
+        """Send, unless the store is silent, which may pass: then the rounds wait for it."""
+        if self.complete:
+            try:
+                ask_once(lambda: self._call("metrics", metrics))
+            except Exception as error:  # noqa: BLE001 - every store fails in its own way
+                now = time.monotonic()
+                self._silent_since = self._silent_since or now
+                waited = now - self._silent_since
+                if is_silence(error) and waited < _SECONDS_TO_WAIT_FOR_THE_STORE:
+                    return True
+            else:
+                self._silent_since = None
+                return False
+        self._send("metrics", metrics)
+        return False
 
     def _send(self, kind: str, content: Any) -> None:  # noqa: ANN401 - whatever JSON the kind takes
-        # After the first failure all goes to the spool: each try can cost minutes of retries.
+        # After the first failure all goes to the spool, in its order.
         if self.complete:
             try:
                 self._write(kind, content)
@@ -192,19 +244,19 @@ class RunLog:
         self.spool(kind, content)
 
     def _write(self, kind: str, content: Any) -> None:  # noqa: ANN401 - whatever JSON the kind takes
-        write = WRITERS[kind]
-        try:
-            write(self._client, self.run_id, content)
-        except Exception:  # noqa: BLE001 - every store fails in its own way
-            # Once more: two processes that log the same data set at the same moment trip over each
-            # other in MLflow, and a second write of the same changes nothing.
-            time.sleep(_SECONDS_BEFORE_RETRY)
-            with few_retries():
-                write(self._client, self.run_id, content)
+        size = len(content["base64"]) if kind == "artifact" else 0
+        with long_enough_for(size):
+            ask(lambda: self._call(kind, content))
+
+    def _call(self, kind: str, content: Any) -> None:  # noqa: ANN401 - whatever JSON the kind takes
+        WRITERS[kind](self._client, self.run_id, content)
 
     def give_up(self, error: Exception) -> None:
         """From here on, spool: the store has failed with this error."""
-        self.complete = False
+        with self._lock:
+            if not self.complete:
+                return
+            self.complete = False
         _logger.warning(
             "The tracking store stopped taking run %s: %s; what is missing is kept in %s.",
             self.run_id,
@@ -213,31 +265,38 @@ class RunLog:
         )
 
     def spool(self, kind: str, content: Any) -> None:  # noqa: ANN401 - whatever JSON the kind takes
-        """Keep an entry for `asrl_mlflow.spool.resend`."""
-        self.file.parent.mkdir(exist_ok=True)
+        """Keep an entry for `asrl_mlflow.spool.resend`: the whole of it, or nothing.
+
+        Raises
+        ------
+        OSError
+            It cannot be kept. What was kept before stays as it was.
+        """
         entry = {
-            "store": mlflow.get_tracking_uri(),
+            "store": kept_at(mlflow.get_tracking_uri()),
             "run_id": self.run_id,
             "kind": kind,
             "content": content,
         }
-        with self._lock, self.file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        try:
+            self._append(f"{json.dumps(entry)}\n".encode())
+        except OSError as error:
+            self._is_lost = True
+            kept = self.file.is_file()
+            msg = f"{error.strerror}; what was kept is in {self.file}" if kept else error.strerror
+            raise OSError(error.errno, msg, None if kept else str(self.file)) from error
 
-
-@contextmanager
-def few_retries() -> Iterator[None]:
-    """A store that is not there shall be found out in seconds, not in MLflow's four minutes."""
-    variable = MLFLOW_HTTP_REQUEST_MAX_RETRIES
-    before = variable.get_raw()
-    variable.set(min(variable.get(), 1))
-    try:
-        yield
-    finally:
-        if before is None:
-            variable.unset()
-        else:
-            variable.set(before)
+    def _append(self, line: bytes) -> None:
+        self.file.parent.mkdir(exist_ok=True)
+        with self._lock, self.file.open("ab", buffering=0) as file:
+            whole = file.seek(0, os.SEEK_END)
+            try:
+                while line:
+                    line = line[file.write(line) :]
+            except BaseException:
+                # So that a full disk has room again for what must still be said.
+                file.truncate(whole)
+                raise
 
 
 def _mlflow_type(kind: object) -> str:
@@ -253,8 +312,3 @@ def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:
 
 def _now() -> int:
     return int(time.time() * 1000)
-
-
-def one_line(error: Exception) -> str:
-    """An error of any library as a part of one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

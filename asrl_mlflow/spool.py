@@ -1,54 +1,220 @@
 """What a run is told, as entries that can be written to the store now, or kept and sent again.
 
-An entry is a kind and JSON content; `WRITERS` knows how each kind reaches an MLflow run.
+An entry is a kind and JSON content; `WRITERS` knows how each kind reaches an MLflow run. Whatever is
+sent twice is there once.
+
+    python -m asrl_mlflow.spool asrl-spool/*.jsonl
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import logging
+import os
+import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import mlflow
 import mlflow.entities
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_PARENT_RUN_ID
+
+from asrl_mlflow.creation import locked
+from asrl_mlflow.errors import InputError
+from asrl_mlflow.patience import ask, short
+from asrl_mlflow.uris import HIDDEN, redacted
+
+_logger = logging.getLogger(__name__)
+
+# Of every run that we open, by ourselves and not by the store: by it a run is found whose creation
+# the store did not confirm.
+KEY_TAG = "asrl.key"
+
+_FIELDS = {"store", "run_id", "kind", "content"}
+_SQLITE = "sqlite:///"
 
 
 def resend(file: str | Path) -> int:
     """Deliver a spool file to the store that its entries were meant for, and delete it.
 
+    It may be called again after it was interrupted, with a copy of the file, or at the same moment
+    as another: what has arrived is not doubled.
+
     Parameters
     ----------
     file : path
-        What `RunLog.file` named. It stays whole if the store fails again, and delivering an entry
-        twice does no harm, except that a run which had not even been created is created anew.
+        What `RunLog.file` named. It stays whole if the store fails again; where there is none, there
+        is nothing to send.
 
     Returns
     -------
     int
         How many entries were delivered.
+
+    Raises
+    ------
+    InputError
+        The file is damaged, or MLflow is configured for another store than one whose address has a
+        secret, which no spool file holds.
     """
-    lines = Path(file).read_text(encoding="utf-8").splitlines()
-    created: dict[str, str] = {}
-    for line in lines:
-        entry = json.loads(line)
-        client = mlflow.MlflowClient(tracking_uri=entry["store"])
-        if entry["kind"] == "run":
-            created[entry["run_id"]] = _create_run(client, entry["content"])
+    file = Path(file)
+    with _alone(), short():
+        try:
+            entries = list(_entries(file))
+        except FileNotFoundError:
+            _logger.warning(
+                "%s: nothing to send, there is no such file (any more): it was sent before, or has "
+                "another name.",
+                file,
+            )
+            return 0
+        run_ids: dict[str, str] = {}
+        for entry in entries:
+            client, key = mlflow.MlflowClient(tracking_uri=_store(entry["store"])), entry["run_id"]
+            if entry["kind"] == "run":
+                run_ids[key] = _created(client, key, entry["content"], file.parent)
+            else:
+                _write(client, run_ids.get(key, key), entry)
+        file.unlink(missing_ok=True)
+    return len(entries)
+
+
+def send(*files: str) -> None:
+    """Deliver spool files, with a line about each; what cannot be delivered ends the process.
+
+    Exits with 2 for a file that is damaged or meant for another store, 3 where a store does not take
+    it, as flows do.
+    """
+    # What matters of a store that fails is said by us.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    worst = 0
+    for file in files:
+        try:
+            count = resend(file)
+        except (InputError, OSError) as error:
+            line, code = str(error), 2
+        except Exception as error:  # noqa: BLE001 - every store fails in its own way
+            line, code = f"{file}: not all was taken, the file stays: {one_line(error)}", 3
         else:
-            run_id = created.get(entry["run_id"], entry["run_id"])
-            WRITERS[entry["kind"]](client, run_id, entry["content"])
-    Path(file).unlink()
-    return len(lines)
+            line, code = f"{file}: sent, {count} entries" if count else "", 0
+        if line:
+            print(line, file=sys.stderr if code else sys.stdout)
+        worst = max(worst, code)
+    if worst:
+        sys.exit(worst)
 
 
-def _create_run(client: mlflow.MlflowClient, content: dict[str, Any]) -> str:
-    run = client.create_run(
-        content["experiment_id"] or "0", tags=content["tags"], run_name=content["name"]
-    )
-    return str(run.info.run_id)
+def kept_at(uri: str) -> str:
+    """The address of a store as it may be kept: without secrets, and valid in any folder."""
+    if uri.startswith(_SQLITE):
+        return f"{_SQLITE}{Path(uri.removeprefix(_SQLITE)).absolute()}"
+    return redacted(uri)
+
+
+def find(client: mlflow.MlflowClient, experiments: Sequence[str], key: str) -> str | None:
+    """The id of the run that was opened with a key; None where there is none."""
+    found = client.search_runs(list(experiments), f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
+    return str(found[0].info.run_id) if found else None
+
+
+def one_line(error: Exception) -> str:
+    """An error of any library as a part of one line, without secrets."""
+    return " ".join(redacted(f"{type(error).__name__}: {error}").split())[:200]
+
+
+def _entries(file: Path) -> Iterator[dict[str, Any]]:
+    """The entries of a file; what a full disk or a kill has left of a last one is skipped."""
+    lines = file.read_bytes().splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        entry = _entry(line)
+        if entry is None:
+            if number == len(lines):
+                _logger.warning(
+                    "%s: its last entry was not finished; skipped these %d bytes.", file, len(line)
+                )
+                return
+            msg = (
+                f"{file}: a spool file needs an entry in every line; got something else in line "
+                f"{number}; remove that line, and send the rest."
+            )
+            raise InputError(msg)
+        yield entry
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) and set(entry) >= _FIELDS else None
+
+
+def _store(kept: str) -> str:
+    """The address of the store that an entry was kept for."""
+    if HIDDEN not in kept:
+        return kept
+    here = mlflow.get_tracking_uri()
+    if redacted(here) != kept:
+        msg = (
+            f"The entries are for the store {kept}, whose secret is not kept; got {redacted(here)}; "
+            "set MLFLOW_TRACKING_URI to the former, with its secret."
+        )
+        raise InputError(msg)
+    return here
+
+
+def _created(
+    client: mlflow.MlflowClient, key: str, content: Mapping[str, Any], folder: Path
+) -> str:
+    """The run of a key, created unless it is there."""
+    experiment = content["experiment_id"] or "0"
+    tags = {**content["tags"], KEY_TAG: key}
+    parent = tags.get(MLFLOW_PARENT_RUN_ID)
+    if parent is not None:
+        tags[MLFLOW_PARENT_RUN_ID] = _parent(client, parent, folder)
+
+    def create() -> str:
+        there = find(client, [experiment], key)
+        if there is not None:
+            return there
+        made = client.create_run(
+            experiment, content.get("start_time"), tags=tags, run_name=content["name"]
+        )
+        return str(made.info.run_id)
+
+    return ask(create)
+
+
+def _parent(client: mlflow.MlflowClient, run_id: str, folder: Path) -> str:
+    """The run that a run belongs to; one that waits in a spool file beside it is created before."""
+    with suppress(FileNotFoundError):
+        for entry in _entries(folder / f"{run_id}.jsonl"):
+            if entry["kind"] == "run":
+                return _created(client, run_id, entry["content"], folder)
+            break
+    with suppress(MlflowException):
+        client.get_run(run_id)
+        return run_id
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    return find(client, experiments, run_id) or run_id
+
+
+def _write(client: mlflow.MlflowClient, run_id: str, entry: Mapping[str, Any]) -> None:
+    ask(lambda: WRITERS[entry["kind"]](client, run_id, entry["content"]))
+
+
+def _alone() -> AbstractContextManager[None]:
+    """One process of this user on this host at a time: two copies of a file are sent in turn."""
+    return locked(Path(tempfile.gettempdir(), f"asrl-spool-{os.getuid()}"))
 
 
 def _write_params(client: mlflow.MlflowClient, run_id: str, content: dict[str, str]) -> None:
@@ -65,17 +231,39 @@ def _write_tags(client: mlflow.MlflowClient, run_id: str, content: dict[str, str
 
 
 def _write_artifact(client: mlflow.MlflowClient, run_id: str, content: dict[str, str]) -> None:
-    place = PurePosixPath(content["path"])
+    _write_file(client, run_id, content["path"], base64.b64decode(content["base64"]))
+
+
+def _write_file(client: mlflow.MlflowClient, run_id: str, path: str, content: bytes) -> None:
+    place = PurePosixPath(path)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, place.name)
-        file.write_bytes(base64.b64decode(content["base64"]))
-        client.log_artifact(
-            run_id, str(file), None if place.parent.name == "" else str(place.parent)
-        )
+        file.write_bytes(content)
+        try:
+            client.log_artifact(
+                run_id, str(file), None if place.parent.name == "" else str(place.parent)
+            )
+        except OSError:
+            _take_back(client, run_id, path)
+            raise
+
+
+def _take_back(client: mlflow.MlflowClient, run_id: str, path: str) -> None:
+    """Remove what a full disk has of a file: half of one must not count, and takes room."""
+    place = get_artifact_repository(client.get_run(run_id).info.artifact_uri)
+    if isinstance(place, LocalArtifactRepository):
+        place.delete_artifacts(path)
 
 
 def _write_table(client: mlflow.MlflowClient, run_id: str, content: dict[str, Any]) -> None:
-    client.log_table(run_id, content["columns"], content["path"])
+    # As `log_table` does, which would add the rows once more to a table that is there.
+    table = pd.DataFrame(content["columns"])
+    text = table.to_json(orient="split", index=False, date_format="iso")
+    _write_file(client, run_id, content["path"], text.encode())
+    known = json.loads(client.get_run(run_id).data.tags.get(MLFLOW_LOGGED_ARTIFACTS, "[]"))
+    told = {"path": content["path"], "type": "table"}
+    if told not in known:
+        client.set_tag(run_id, MLFLOW_LOGGED_ARTIFACTS, json.dumps([*known, told]))
 
 
 def _write_dataset(client: mlflow.MlflowClient, run_id: str, content: dict[str, str]) -> None:
@@ -84,8 +272,10 @@ def _write_dataset(client: mlflow.MlflowClient, run_id: str, content: dict[str, 
     client.log_inputs(run_id, [mlflow.entities.DatasetInput(dataset, [context])])
 
 
-def _write_status(client: mlflow.MlflowClient, run_id: str, content: str) -> None:
-    client.set_terminated(run_id, content)
+def _write_status(client: mlflow.MlflowClient, run_id: str, content: list[Any] | str) -> None:
+    # A word alone is what older files have.
+    status, ended = (content, None) if isinstance(content, str) else content
+    client.set_terminated(run_id, status, ended)
 
 
 WRITERS: Mapping[str, Callable[[mlflow.MlflowClient, str, Any], None]] = {
@@ -97,3 +287,7 @@ WRITERS: Mapping[str, Callable[[mlflow.MlflowClient, str, Any], None]] = {
     "dataset": _write_dataset,
     "status": _write_status,
 }
+
+
+if __name__ == "__main__":
+    send(*sys.argv[1:])

@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from optuna.trial import FrozenTrial, TrialState
 
 from asrl_mlflow import tracking
-from asrl_mlflow.errors import StoreError
 from asrl_mlflow.losses.space import Point
 from asrl_mlflow.owners import Owner, Watch
 from asrl_mlflow.run_log import RunLog
@@ -113,11 +112,6 @@ def parent_run(study: Study, starts: Sequence[Point], *, flow: str) -> Iterator[
         parent = study.parent()
         if parent is None:
             proposed = stack.enter_context(tracking.run(name, flow=flow, tags=run_tags(study)))
-            if not proposed.complete:
-                msg = (
-                    f"A study needs its run in the tracking store; see {proposed.file}; try again."
-                )
-                raise StoreError(msg)
             parent = study.begin(proposed.run_id, starts)
             if parent == proposed.run_id:
                 yield proposed

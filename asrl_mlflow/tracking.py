@@ -12,20 +12,21 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from types import FrameType, MappingProxyType
 from typing import Any
 
 import mlflow
+import mlflow.tracking.fluent
 from mlflow.entities import Run, RunData
 from mlflow.environment_variables import (
     MLFLOW_EXPERIMENT_ID,
     MLFLOW_EXPERIMENT_NAME,
-    MLFLOW_HTTP_REQUEST_MAX_RETRIES,
-    MLFLOW_HTTP_REQUEST_TIMEOUT,
     MLFLOW_RUN_ID,
     MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT,
 )
+from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import (
     MLFLOW_PARENT_RUN_ID,
@@ -38,12 +39,17 @@ from asrl_mlflow.creation import created_whole
 from asrl_mlflow.errors import StoreError
 from asrl_mlflow.interruption import heard
 from asrl_mlflow.losses import Loss
-from asrl_mlflow.run_log import RunLog, few_retries, one_line
+from asrl_mlflow.patience import ask, hurry, short
+from asrl_mlflow.run_log import RunLog
+from asrl_mlflow.spool import KEY_TAG, find, one_line
+from asrl_mlflow.uris import is_secret, redacted
 
 _logger = logging.getLogger(__name__)
 
 EXPERIMENT = "asrl-mlflow"
 DEFAULT_STORE = "sqlite:///mlflow.db"
+
+STORAGE_VARIABLE = "ASRL_STORAGE"
 
 _SQLITE = "sqlite:///"
 # More than can have been left by workers that died.
@@ -55,6 +61,11 @@ _HELD = [
     for name in ("SIGINT", "SIGTERM", "SIGHUP")
     if name in signal.Signals.__members__
 ]
+# Of the runs that were opened here: where the store does not answer it cannot tell.
+_experiments: dict[str, str] = {}
+# Those that only a spool file knows, and so are their children's.
+_unmade_runs: set[str] = set()
+_innermost: ContextVar[str | None] = ContextVar("run", default=None)
 
 
 def connect(*, to_log: bool = True) -> None:
@@ -83,7 +94,7 @@ def connect(*, to_log: bool = True) -> None:
         mlflow.set_tracking_uri(DEFAULT_STORE)
     for attempt in range(_ATTEMPTS):
         try:
-            with few_retries():
+            with short():
                 _reach_store()
                 if to_log:
                     _choose_experiment()
@@ -94,7 +105,7 @@ def connect(*, to_log: bool = True) -> None:
                 continue
             msg = (
                 f"The tracking store must answer before anything is trained; got "
-                f"{one_line(error)} from {mlflow.get_tracking_uri()}; start it, or set "
+                f"{one_line(error)} from {redacted(mlflow.get_tracking_uri())}; start it, or set "
                 "MLFLOW_TRACKING_URI."
             )
             raise StoreError(msg) from error
@@ -111,16 +122,28 @@ def _reach_store() -> None:
 
 def _choose_experiment() -> None:
     if MLFLOW_RUN_ID.is_set():
-        mlflow.get_run(MLFLOW_RUN_ID.get())
+        _warn_of_secrets(mlflow.get_run(MLFLOW_RUN_ID.get()).data.params)
     elif MLFLOW_EXPERIMENT_ID.is_set():
         mlflow.get_experiment(MLFLOW_EXPERIMENT_ID.get())
-    elif not MLFLOW_EXPERIMENT_NAME.is_set():
+    else:
         # Twice: where another process creates it at the same moment, MLflow finds the experiment by
         # name but forgets to make it the active one.
-        found = mlflow.set_experiment(EXPERIMENT)
+        found = mlflow.set_experiment(MLFLOW_EXPERIMENT_NAME.get() or EXPERIMENT)
         mlflow.set_experiment(experiment_id=found.experiment_id)
         # MLflow writes its choice there too, where the next store would take it for the user's.
         MLFLOW_EXPERIMENT_ID.unset()
+
+
+def _warn_of_secrets(params: Mapping[str, str]) -> None:
+    for name, value in params.items():
+        if is_secret(value):
+            _logger.warning(
+                "The tracking store shows the secret in the param %s, which `mlflow run -P` has logged "
+                "and nobody can change: delete that run, change the secret, and give the address in "
+                "the environment variable %s.",
+                name,
+                STORAGE_VARIABLE,
+            )
 
 
 def _create_database(path: Path) -> None:
@@ -129,7 +152,7 @@ def _create_database(path: Path) -> None:
 
 def ui_command() -> str:
     """The line that opens this store's user interface."""
-    uri = mlflow.get_tracking_uri()
+    uri = redacted(mlflow.get_tracking_uri())
     if uri.startswith(("http://", "https://")):
         return uri
     # Under `uv run` and `uvx` the shell that the line will be typed into does not know mlflow.
@@ -177,42 +200,103 @@ def run(
     ('FINISHED', {'test.mae': 1.5})
     """
     log, status = None, "FAILED"
-    try:
-        with signals_held():
-            log = _open(name, _tags(flow, tags)) if run_id is None else _reopen(run_id, tags or {})
-        yield log
-        status = "FINISHED"
-    except (KeyboardInterrupt, SystemExit) as end:
-        heard()
-        # Signal handlers exit with 128 + n; any other exit from within a run is a failure.
-        code = 130 if isinstance(end, KeyboardInterrupt) else end.code
-        status = "KILLED" if isinstance(code, int) and code > 128 else "FAILED"  # noqa: PLR2004 - see above
-        raise
-    finally:
-        if log is not None:
+    with short():
+        try:
             with signals_held():
-                log.close(status)
+                log = (
+                    _open(name, _tags(flow, tags))
+                    if run_id is None
+                    else _reopen(run_id, tags or {})
+                )
+            token = _innermost.set(log.run_id)
+            try:
+                yield log
+            finally:
+                _innermost.reset(token)
+            status = "FINISHED"
+        except (KeyboardInterrupt, SystemExit) as end:
+            heard()
+            # Signal handlers exit with 128 + n; any other exit from within a run is a failure.
+            code = 130 if isinstance(end, KeyboardInterrupt) else end.code
+            status = "KILLED" if isinstance(code, int) and code > 128 else "FAILED"  # noqa: PLR2004 - see above
+            raise
+        finally:
+            if log is not None:
+                with signals_held():
+                    log.close(status)
 
 
 def _open(name: str, tags: dict[str, str]) -> RunLog:
-    parent = mlflow.active_run()
-    adopted = parent is None and MLFLOW_RUN_ID.is_set()
-    try:
-        active = mlflow.start_run(
-            run_name=None if adopted else name, nested=parent is not None, tags=tags
+    active, outer = mlflow.active_run(), _innermost.get()
+    if active is None and outer is None and MLFLOW_RUN_ID.is_set():
+        return _adopt(MLFLOW_RUN_ID.get(), tags)
+    key, client = uuid.uuid4().hex, mlflow.MlflowClient()
+    if outer in _unmade_runs:
+        return _unmade(key, name, {**tags, MLFLOW_PARENT_RUN_ID: outer}, _experiments.get(outer))
+    tags[KEY_TAG] = key
+    experiment: str | None = None
+
+    def start() -> mlflow.ActiveRun:
+        nonlocal experiment
+        # At another try the store may have done what it did not confirm.
+        there = find(client, [experiment], key) if experiment else None
+        experiment = experiment or (active.info.experiment_id if active else _experiment_id())
+        return mlflow.start_run(
+            there, experiment_id=experiment, run_name=name, nested=active is not None, tags=tags
         )
+
+    try:
+        started = ask(start)
     except Exception as error:  # noqa: BLE001 - every store fails in its own way
-        if parent is not None:
-            tags[MLFLOW_PARENT_RUN_ID] = parent.info.run_id
-        return _unmade(error, name, tags, parent.info.experiment_id if parent else None)
-    return RunLog(active.info.run_id, taken=active.data.params if adopted else {})
+        if active is not None:
+            tags[MLFLOW_PARENT_RUN_ID] = active.info.run_id
+        return _unmade(key, name, tags, experiment, error)
+    return _made(started)
 
 
-def _unmade(error: Exception, name: str, tags: Mapping[str, str], experiment: str | None) -> RunLog:
-    # The store answered a moment ago: what this run has to say is kept, its creation included.
-    log = RunLog(uuid.uuid4().hex)
-    log.give_up(error)
-    log.spool("run", {"name": name, "tags": dict(tags), "experiment_id": experiment})
+def _experiment_id() -> str:
+    return str(mlflow.tracking.fluent._get_experiment_id())  # noqa: SLF001 - there is no other way
+
+
+def _adopt(run_id: str, tags: dict[str, str]) -> RunLog:
+    try:
+        started = ask(lambda: mlflow.start_run(run_id, tags=tags))
+    except Exception as error:  # noqa: BLE001 - every store fails in its own way
+        log = RunLog(run_id)
+        log.give_up(error)
+        log.tags(tags)
+        return log
+    finally:
+        # Its children must not adopt it too.
+        MLFLOW_RUN_ID.unset()
+    return _made(started, taken=started.data.params)
+
+
+def _made(run: Run, taken: Mapping[str, str] = MappingProxyType({})) -> RunLog:
+    _experiments[run.info.run_id] = run.info.experiment_id
+    return RunLog(run.info.run_id, taken=taken)
+
+
+def _unmade(
+    key: str,
+    name: str,
+    tags: Mapping[str, str],
+    experiment: str | None,
+    error: Exception | None = None,
+) -> RunLog:
+    """A log whose run is created when its spool file is sent: the store answered a moment ago."""
+    log = RunLog(key)
+    log.give_up(error or ConnectionError("the run that it belongs to could not be created"))
+    _unmade_runs.add(key)
+    if experiment is not None:
+        _experiments[key] = experiment
+    content = {
+        "name": name,
+        "tags": resolve_tags(dict(tags)),
+        "experiment_id": experiment,
+        "start_time": int(time.time() * 1000),
+    }
+    log.spool("run", content)
     return log
 
 
@@ -222,18 +306,33 @@ def _tags(flow: str, more: Mapping[str, str] | None) -> dict[str, str]:
 
 def _reopen(run_id: str, tags: Mapping[str, str]) -> RunLog:
     client = mlflow.MlflowClient()
+
+    def reopen() -> Run:
+        there = _sent(client, run_id)
+        client.update_run(there, status="RUNNING")
+        return client.get_run(there)
+
     try:
-        client.update_run(run_id, status="RUNNING")
-        found = client.get_run(run_id)
+        found = ask(reopen)
     except Exception as error:
         msg = (
             f"The tracking store must have the run {run_id}; got {one_line(error)} from "
-            f"{mlflow.get_tracking_uri()}; set MLFLOW_TRACKING_URI to its store, or begin another study."
+            f"{redacted(mlflow.get_tracking_uri())}; set MLFLOW_TRACKING_URI to its store, or begin "
+            "another study."
         )
         raise StoreError(msg) from error
     if MLFLOW_RUN_ID.is_set():
-        _link(MLFLOW_RUN_ID.get(), run_id, tags)
-    return RunLog(run_id, taken=found.data.params)
+        _link(MLFLOW_RUN_ID.get(), found.info.run_id, tags)
+    return _made(found, taken=found.data.params)
+
+
+def _sent(client: mlflow.MlflowClient, run_id: str) -> str:
+    """The id that the store gave to a run which was opened when it did not answer, and sent later."""
+    try:
+        return str(client.get_run(run_id).info.run_id)
+    except MlflowException:
+        experiments = [each.experiment_id for each in client.search_experiments()]
+        return find(client, experiments, run_id) or run_id
 
 
 def begin(name: str, *, flow: str, parent: str, tags: Mapping[str, str]) -> RunLog:
@@ -250,23 +349,32 @@ def begin(name: str, *, flow: str, parent: str, tags: Mapping[str, str]) -> RunL
     tags : mapping
         More tags.
     """
+    key, experiment = uuid.uuid4().hex, _experiments.get(parent)
     every = _tags(flow, {**tags, MLFLOW_PARENT_RUN_ID: parent})
-    client = mlflow.MlflowClient()
+    if parent in _unmade_runs:
+        return _unmade(key, name, every, experiment)
+    every[KEY_TAG] = key
+    client, tried = mlflow.MlflowClient(), False
+
+    def create() -> Run:
+        nonlocal experiment, tried
+        experiment = experiment or client.get_run(parent).info.experiment_id
+        there = find(client, [experiment], key) if tried else None
+        tried = True
+        if there is not None:
+            return client.get_run(there)
+        return client.create_run(experiment, tags=resolve_tags(every), run_name=name)
+
     try:
-        # There may be hundreds of them: a store that has gone shall not cost minutes each time.
-        with few_retries():
-            experiment = client.get_run(parent).info.experiment_id
-            made = client.create_run(experiment, tags=resolve_tags(every), run_name=name)
+        return _made(ask(create))
     except Exception as error:  # noqa: BLE001 - every store fails in its own way
-        return _unmade(error, name, every, None)
-    return RunLog(made.info.run_id)
+        return _unmade(key, name, every, experiment, error)
 
 
 def recorded(run_id: str) -> RunData | None:
     """What the store has of a run; None where it does not tell."""
     try:
-        with few_retries():
-            return mlflow.get_run(run_id).data
+        return ask(lambda: mlflow.get_run(run_id)).data
     except Exception:  # noqa: BLE001 - every store fails in its own way
         return None
 
@@ -274,14 +382,14 @@ def recorded(run_id: str) -> RunData | None:
 def running(beside: str) -> list[Run]:
     """The runs of another run's experiment that have not ended; none where the store is silent."""
     client = mlflow.MlflowClient()
+
+    def search() -> list[Run]:
+        experiment = _experiments.get(beside) or client.get_run(beside).info.experiment_id
+        open_ = "attributes.status = 'RUNNING'"
+        return list(client.search_runs([experiment], open_, max_results=_MOST_RUNS))
+
     try:
-        with few_retries():
-            experiment = client.get_run(beside).info.experiment_id
-            return list(
-                client.search_runs(
-                    [experiment], "attributes.status = 'RUNNING'", max_results=_MOST_RUNS
-                )
-            )
+        return ask(search)
     except Exception as error:  # noqa: BLE001 - every store fails in its own way
         _logger.warning("The tracking store does not tell which runs are open: %s", one_line(error))
         return []
@@ -289,6 +397,9 @@ def running(beside: str) -> list[Run]:
 
 def discard(run_id: str, instead: str) -> None:
     """Delete a run that turned out to be one too many; link it where it is not ours to delete."""
+    if run_id in _unmade_runs:
+        RunLog(run_id).file.unlink()
+        return
     client = mlflow.MlflowClient()
     if MLFLOW_PROJECT_ENTRY_POINT in client.get_run(run_id).data.tags:
         _link(run_id, instead)
@@ -307,14 +418,6 @@ def loss_params(loss: Loss) -> dict[str, object]:
     """A loss under the keys that MLflow shows."""
     fields = dataclasses.asdict(loss).items()
     return {"loss.name": loss.name, **{f"loss.{key}": value for key, value in fields}}
-
-
-def hurry() -> None:
-    """From here on ask an unreachable store no longer than seconds: somebody wants to leave."""
-    MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(0)
-    MLFLOW_HTTP_REQUEST_TIMEOUT.set(2)
-    # It reports a cursor that was left in the middle of its rows, with a traceback.
-    logging.getLogger("sqlalchemy").setLevel(logging.CRITICAL)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from asrl_mlflow.interruption import heard
 from asrl_mlflow.judging import Contest, Verdict
 from asrl_mlflow.losses import Loss, to_config
 from asrl_mlflow.losses.space import Point
-from asrl_mlflow.run_log import RunLog, few_retries
+from asrl_mlflow.run_log import RunLog
 from asrl_mlflow.studies import (
     ERROR,
     LOSS,
@@ -92,8 +92,6 @@ class Tuner:
     _failed_in_a_row: int = 0
     _died_in_a_row: int = 0
 
-    # There are many runs: a store that has gone shall not cost minutes each time.
-    @few_retries()
     def run(
         self,
         *,

@@ -24,7 +24,7 @@ from asrl_mlflow.artifacts import BOOSTER, FEATURES, LOSS, UNSEEN, quiet
 from asrl_mlflow.disk import insisting_on_space
 from asrl_mlflow.errors import InputError, StoreError
 from asrl_mlflow.record import Record
-from asrl_mlflow.run_log import one_line
+from asrl_mlflow.spool import one_line
 from asrl_mlflow.unseen import Unseen
 
 MANIFEST_TAG, RECORD_TAG = "asrl.manifest", "asrl.record"

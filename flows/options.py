@@ -17,10 +17,11 @@ from asrl_mlflow.datasets import EMBEDDED, Dataset, load
 from asrl_mlflow.errors import InputError, StorageError, StoreError
 from asrl_mlflow.interruption import heard, interrupt
 from asrl_mlflow.losses import LOSSES, Loss, from_config
+from asrl_mlflow.patience import hurry
 from asrl_mlflow.run_log import RunLog
 from asrl_mlflow.settings import Contamination, Settings
 from asrl_mlflow.splits import CONTAMINATIONS, ContaminationKind
-from asrl_mlflow.tracking import hurry, ui_command
+from asrl_mlflow.tracking import ui_command
 
 Function = TypeVar("Function", bound=Callable[..., object])
 

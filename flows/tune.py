@@ -16,7 +16,8 @@ from asrl_mlflow import report, tracking
 from asrl_mlflow.errors import StorageError
 from asrl_mlflow.losses import LOSSES, class_named
 from asrl_mlflow.metrics import SELECTING
-from asrl_mlflow.run_log import RunLog, one_line
+from asrl_mlflow.run_log import RunLog
+from asrl_mlflow.spool import one_line
 from asrl_mlflow.storages import default_storage, opened, told
 from asrl_mlflow.studies import Study
 from asrl_mlflow.tuning import Outcome, Plan, tune

@@ -49,6 +49,7 @@ FLOORS = [
         "manifest",
         "names",
         "interruption",
+        "uris",
     },
     {
         "creation",
@@ -68,6 +69,7 @@ FLOORS = [
         "boosting",
         "margins",
         "tracking",
+        "patience",
         "run_log",
         "spool",
         "storages",
@@ -106,7 +108,7 @@ FLOORS = [
     },
     {"flows"},
 ]
-STRANGERS = [{"training", "boosting"}, {"tracking", "run_log", "spool"}]
+STRANGERS = [{"training", "boosting"}, {"tracking", "patience", "run_log", "spool"}]
 GROUND = {"numpy", "asrl_mlflow"} | set(sys.stdlib_module_names)
 
 
