@@ -23,9 +23,9 @@ from mlflow.environment_variables import (
 Answer = TypeVar("Answer")
 
 # An answer that takes longer counts as none, unless MLflow's own variable says otherwise.
-_SECONDS_FOR_AN_ANSWER = 5
+_SECONDS_FOR_AN_ANSWER = 8
 # A store that has been silent for so long has gone, and is asked again so much later.
-_SECONDS_OF_SILENCE, _SECONDS_BETWEEN_LOOKS = 8.0, 20.0
+_SECONDS_OF_SILENCE, _SECONDS_BETWEEN_LOOKS = 6.0, 30.0
 _SECONDS_BEFORE_RETRY = 0.5
 # What is sent is given so much more time.
 _BYTES_A_SECOND = 1_000_000
@@ -70,11 +70,11 @@ _before: list[str | None] = []
 
 
 @contextmanager
-def short() -> Iterator[None]:
+def short(seconds: int = _SECONDS_FOR_AN_ANSWER) -> Iterator[None]:
     """Let MLflow ask once and wait for seconds; how often it is asked is for `ask` to say.
 
     MLflow reads that from its environment variables only, so that it holds for the whole process. A
-    time-out that the user has set stays.
+    time-out that the user has set stays, and so does that of an outer `short`.
     """
     global _inside  # noqa: PLW0603 - as the variables are the process's
     with _lock:
@@ -84,7 +84,7 @@ def short() -> Iterator[None]:
             _before[:] = [variable.get_raw() for variable in _VARIABLES]
             MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(0)
             if not MLFLOW_HTTP_REQUEST_TIMEOUT.is_set():
-                MLFLOW_HTTP_REQUEST_TIMEOUT.set(_SECONDS_FOR_AN_ANSWER)
+                MLFLOW_HTTP_REQUEST_TIMEOUT.set(seconds)
     try:
         yield
     finally:

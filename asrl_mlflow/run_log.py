@@ -283,7 +283,11 @@ class RunLog:
         except OSError as error:
             self._is_lost = True
             kept = self.file.is_file()
-            msg = f"{error.strerror}; what was kept is in {self.file}" if kept else error.strerror
+            msg = error.strerror
+            if kept:
+                msg = (
+                    f"{msg}; what could be kept is in {self.file}, for python -m asrl_mlflow.spool"
+                )
             raise OSError(error.errno, msg, None if kept else str(self.file)) from error
 
     def _append(self, line: bytes) -> None:

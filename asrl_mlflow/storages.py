@@ -19,6 +19,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from asrl_mlflow.creation import created_whole, locked
 from asrl_mlflow.errors import InputError, StorageError
+from asrl_mlflow.uris import is_address, redacted, redacted_address
 
 _logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ def told(storage: str) -> str:
     for kind in (JOURNAL, SQLITE):
         if storage.startswith(kind):
             return f"{kind}{Path(storage.removeprefix(kind)).absolute()}"
-    return _named(storage) if storage.startswith(_SERVERS) and "://" in storage else storage
+    return redacted_address(storage)
 
 
 @contextmanager
@@ -112,7 +113,7 @@ def _opened(storage: str) -> BaseStorage:
         return _sqlite(Path(storage.removeprefix(SQLITE)).absolute())
     if storage.startswith(_SERVERS):
         return _served(storage)
-    msg = f"A storage needs the form {_FORMS}; got {storage!r}; see --help."
+    msg = f"A storage needs the form {_FORMS}; got {told(storage)!r}; see --help."
     raise InputError(msg)
 
 
@@ -245,7 +246,7 @@ def _database(url: str) -> RDBStorage:
         return RDBStorage(url, engine_kwargs={"connect_args": arguments})
     except RuntimeError as error:
         msg = (
-            f"{_named(url)} must have the schema of Optuna {optuna.__version__}; got: "
+            f"{told(url)} must have the schema of Optuna {optuna.__version__}; got: "
             f"{str(error).splitlines()[0]} name another with --storage."
         )
         raise InputError(msg) from error
@@ -260,22 +261,27 @@ def _check_own(url: str, arguments: Mapping[str, object]) -> None:
         engine.dispose()
     if "alembic_version" in tables and "studies" not in tables:
         msg = (
-            f"{_named(url)}: studies need a database of their own; got one that is another "
+            f"{told(url)}: studies need a database of their own; got one that is another "
             "program's, such as MLflow; name another with --storage."
         )
         raise InputError(msg)
 
 
-def _named(url: str) -> str:
-    return sqlalchemy.make_url(url).render_as_string(hide_password=True)
-
-
 def _served(url: str) -> RDBStorage:
+    name = told(url)
     try:
-        name = _named(url)
-    except sqlalchemy.exc.ArgumentError as error:
-        msg = f"A storage needs the form {_FORMS}; got a URL that is none; see --help."
-        raise InputError(msg) from error
+        sqlalchemy.make_url(url)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        is_url = False
+    else:
+        is_url = is_address(url)
+    if not is_url:
+        # Without what was raised: it may have a part of the password.
+        msg = (
+            f"A storage needs the form {_FORMS}, its port a number, an @ in a password written as %40; "
+            f"got {name!r}; see --help."
+        )
+        raise InputError(msg)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             return _database(url)
@@ -290,7 +296,7 @@ def _served(url: str) -> RDBStorage:
         except Exception as error:
             # Processes that create a schema at the same moment trip over each other, once or twice.
             if attempt == _ATTEMPTS:
-                reason = " ".join(str(error).split())[:200]
+                reason = " ".join(redacted(str(error), url).split())[:200]
                 msg = f"The storage {name} must answer; got: {reason}; start it, or name another."
                 raise StorageError(msg) from error
             time.sleep(random.uniform(0.2, 1))  # noqa: S311 - to fall out of step, not to hide

@@ -36,13 +36,13 @@ from mlflow.utils.mlflow_tags import (
 
 import asrl_mlflow
 from asrl_mlflow.creation import created_whole
-from asrl_mlflow.errors import StoreError
+from asrl_mlflow.errors import InputError, StoreError
 from asrl_mlflow.interruption import heard
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.patience import ask, hurry, short
 from asrl_mlflow.run_log import RunLog
 from asrl_mlflow.spool import KEY_TAG, find, one_line
-from asrl_mlflow.uris import is_secret, redacted
+from asrl_mlflow.uris import is_address, is_secret, redacted, redacted_address
 
 _logger = logging.getLogger(__name__)
 
@@ -55,6 +55,8 @@ _SQLITE = "sqlite:///"
 # More than can have been left by workers that died.
 _MOST_RUNS = 5000
 _ATTEMPTS = 4
+# A server that has just been started takes its time.
+_SECONDS_AT_FIRST = 60
 # Those that end a program in good order; on some systems there are fewer.
 _HELD = [
     signal.Signals[name]
@@ -81,6 +83,8 @@ def connect(*, to_log: bool = True) -> None:
 
     Raises
     ------
+    InputError
+        Its address cannot be read.
     StoreError
         The store does not answer, or refuses the experiment.
     """
@@ -92,9 +96,15 @@ def connect(*, to_log: bool = True) -> None:
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     if not mlflow.is_tracking_uri_set():
         mlflow.set_tracking_uri(DEFAULT_STORE)
+    if not is_address(mlflow.get_tracking_uri()):
+        msg = (
+            "MLFLOW_TRACKING_URI must be an address, its port a number, an @ in a password written as "
+            f"%40; got {redacted_address(mlflow.get_tracking_uri())!r}."
+        )
+        raise InputError(msg)
     for attempt in range(_ATTEMPTS):
         try:
-            with short():
+            with short(_SECONDS_AT_FIRST):
                 _reach_store()
                 if to_log:
                     _choose_experiment()

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote, urlsplit
 
 HIDDEN = "***"
 
 # Up to the last @, as whoever forgets to write one in a password as %40 has two.
-_PASSWORD = re.compile(r"(?P<user>://[^\s:/@?]*):[^\s]*@")
+_PASSWORD = re.compile(r"(?P<shown>://[^\s:/@?]*:)(?P<secret>[^\s]*)(?=@)")
 # What stands alone before the @ of a web address is a key, not a user's name.
-_KEY = re.compile(r"(?P<scheme>\bhttps?://)[^\s:/@?]+@", re.IGNORECASE)
+_KEY = re.compile(r"(?P<shown>\bhttps?://)(?P<secret>[^\s:/@?]+)(?=@)", re.IGNORECASE)
 _PARAMETER = re.compile(
-    r"(?P<name>\b[\w.-]*(?:password|passwd|pwd|passphrase|token|secret|credential|api[_-]?key|"
-    r"access[_-]?key|signature|\bsig)[\w.-]*=)[^\s&;'\"]+",
+    r"(?P<shown>\b[\w.-]*(?:password|passwd|pwd|passphrase|token|secret|credential|api[_-]?key|"
+    r"access[_-]?key|signature|\bsig)[\w.-]*=)(?P<secret>[^\s&;'\"]+)",
     re.IGNORECASE,
 )
+_SECRETS = (_PASSWORD, _KEY, _PARAMETER)
+# Shorter ones would be found in any word.
+_FEWEST_LETTERS = 3
+_WITH_HOST = ("http", "postgresql", "mysql", "mssql")
 _WELL_FORMED = re.compile(r"[\w+.-]+://[^/]")
 _BEFORE_HOST = re.compile(r".*@", re.DOTALL)
 
 
-def redacted(text: str) -> str:
+def redacted(text: str, address: str = "") -> str:
     """A text without the secrets of the addresses in it.
 
     Hidden are passwords before an @, keys that stand before the @ of a web address, and parameters
@@ -29,6 +34,8 @@ def redacted(text: str) -> str:
     ----------
     text : str
         An address, or a sentence that has some, such as another library's error.
+    address : str
+        One whose secrets are hidden wherever they stand in the text.
 
     Examples
     --------
@@ -37,9 +44,12 @@ def redacted(text: str) -> str:
     >>> redacted("no answer from https://me:secret@host/api, nor from sqlite:////data/mlflow.db")
     'no answer from https://me:***@host/api, nor from sqlite:////data/mlflow.db'
     """
-    text = _PASSWORD.sub(rf"\g<user>:{HIDDEN}@", text)
-    text = _KEY.sub(rf"\g<scheme>{HIDDEN}@", text)
-    return _PARAMETER.sub(rf"\g<name>{HIDDEN}", text)
+    for pattern in _SECRETS:
+        text = pattern.sub(rf"\g<shown>{HIDDEN}", text)
+    for secret in {found["secret"] for pattern in _SECRETS for found in pattern.finditer(address)}:
+        for form in (secret, unquote(secret)):
+            text = text.replace(form, HIDDEN) if len(form) >= _FEWEST_LETTERS else text
+    return text
 
 
 def redacted_address(text: str) -> str:
@@ -64,3 +74,21 @@ def is_secret(text: str) -> bool:
     (True, False)
     """
     return redacted(text) != text
+
+
+def is_address(text: str) -> bool:
+    """Whether the parts of an address can be told: its port is a number, an @ in a password is %40.
+
+    Examples
+    --------
+    >>> is_address("postgresql://me:p%40ss@host:5432/runs"), is_address("http://host:notaport")
+    (True, False)
+    """
+    try:
+        parts = urlsplit(text)
+        if not parts.scheme.startswith(_WITH_HOST):
+            return True
+        parts.port  # noqa: B018 - it is read to be checked
+    except ValueError:
+        return False
+    return "@" not in parts.netloc or text.partition("?")[0].count("@") == 1

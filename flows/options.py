@@ -218,7 +218,7 @@ def ending(logs: Sequence[RunLog]) -> int:
         click.echo(
             f"Not everything was logged; the rest is in {file}; once the store answers, send it "
             f"with: {shlex.quote(sys.executable)} -c "
-            f'"from asrl_mlflow.spool import resend; resend({str(file)!r})"',
+            f'"from asrl_mlflow.spool import send; send({str(file)!r})"',
             err=True,
         )
     return INCOMPLETE if files else DONE

@@ -47,8 +47,11 @@ STORAGE = (
     ),
     option(
         "--storage",
+        envvar=tracking.STORAGE_VARIABLE,
+        show_envvar=True,
         help="Where studies are kept: journal:PATH, sqlite:///PATH, postgresql+psycopg://... or "
-        "mysql+pymysql://...  [default: a journal beside the tracking store]",
+        "mysql+pymysql://...; one with a password belongs in the variable, which nobody sees.  "
+        "[default: a journal beside the tracking store]",
     ),
 )
 STUDY = (
