@@ -300,6 +300,8 @@ class RunLog:
             except BaseException:
                 # So that a full disk has room again for what must still be said.
                 file.truncate(whole)
+                if whole == 0:
+                    self.file.unlink()
                 raise
 
 

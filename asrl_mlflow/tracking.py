@@ -244,13 +244,14 @@ def _open(name: str, tags: dict[str, str]) -> RunLog:
     if outer in _unmade_runs:
         return _unmade(key, name, {**tags, MLFLOW_PARENT_RUN_ID: outer}, _experiments.get(outer))
     tags[KEY_TAG] = key
-    experiment: str | None = None
+    experiment, tried = (active.info.experiment_id if active else None), False
 
     def start() -> mlflow.ActiveRun:
-        nonlocal experiment
+        nonlocal experiment, tried
+        experiment = experiment or _experiment_id()
         # At another try the store may have done what it did not confirm.
-        there = find(client, [experiment], key) if experiment else None
-        experiment = experiment or (active.info.experiment_id if active else _experiment_id())
+        there = find(client, [experiment], key) if tried else None
+        tried = True
         return mlflow.start_run(
             there, experiment_id=experiment, run_name=name, nested=active is not None, tags=tags
         )

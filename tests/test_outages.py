@@ -1,0 +1,302 @@
+"""Tracking servers that really go: killed, stopped, and back again; and disks that are really full."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.request import urlopen
+
+import mlflow
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from asrl_mlflow.storages import opened
+
+ROOT = Path(__file__).parent.parent
+SECONDS_TO_END = 30
+
+
+class Server:
+    """An `mlflow server` that can be killed and started again at the same address."""
+
+    def __init__(self, folder, database):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.address = f"http://127.0.0.1:{port}"
+        self.client = mlflow.MlflowClient(f"sqlite:///{database}")
+        self.folder = folder
+        self.command = [sys.executable, "-m", "mlflow", "server", "--port", str(port)]
+        self.command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{database}"]
+        self.command += ["--artifacts-destination", str(folder / "artifacts")]
+        self.start()
+
+    def start(self):
+        with (self.folder / "server.log").open("a") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            )
+        deadline = time.monotonic() + 120
+        while True:
+            with contextlib.suppress(OSError):
+                urlopen(f"{self.address}/health", timeout=60).close()  # noqa: S310 - the address is ours
+                return
+            assert time.monotonic() < deadline, (self.folder / "server.log").read_text()
+            time.sleep(0.2)
+
+    def kill(self):
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self):
+        """Connections are taken still, and never answered."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def go_on(self):
+        os.killpg(self.process.pid, signal.SIGCONT)
+
+    def runs(self):
+        experiment = self.client.get_experiment_by_name("asrl-mlflow")
+        return self.client.search_runs([experiment.experiment_id]) if experiment else []
+
+    def is_told_rounds(self):
+        return any("valid.mae" in run.data.metrics for run in self.runs())
+
+
+@pytest.fixture
+def server(store, tmp_path):
+    (tmp_path / "server").mkdir()
+    database = shutil.move("mlflow.db", tmp_path / "server/mlflow.db")
+    server = Server(tmp_path / "server", database)
+    (tmp_path / "work").mkdir()
+    yield server
+    if server.process.poll() is None:
+        server.kill()
+
+
+@pytest.fixture
+def spawn(server, tmp_path):
+    """Start a flow at work with the server; none is left behind."""
+    environment = os.environ | {
+        "MLFLOW_TRACKING_URI": server.address,
+        "PYTHONPATH": str(ROOT),
+        "UV": "",
+    }
+    started = []
+
+    def start(*command):
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            env=environment,
+            cwd=tmp_path / "work",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def wait_until(condition, process):
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+
+
+def commands(err):
+    """What the user is told to type."""
+    lines = [line.partition("send it with: ")[2] for line in err.splitlines()]
+    return [shlex.split(line) for line in lines if line]
+
+
+def sent(command, tmp_path, server=None):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=tmp_path / "work", env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_a_server_that_is_killed_costs_seconds_and_all_can_be_sent_later(server, spawn, tmp_path):
+    process = spawn("flows.train", "--rounds=1500", "--max-depth=3", "--figures=false")
+    wait_until(server.is_told_rounds, process)
+    server.kill()
+    gone = time.monotonic()
+    out, err = process.communicate(timeout=180)
+    took = time.monotonic() - gone
+    (row,) = [line.split() for line in out.splitlines() if line.startswith("asrl_c")]
+    assert (process.returncode, "Traceback" in err) == (4, False)
+    assert took < float(row[-1]) + SECONDS_TO_END
+    (command,) = commands(err)
+    server.start()
+    assert "entries" in sent(command, tmp_path).stdout
+    (run,) = server.runs()
+    assert run.info.status == "FINISHED"
+    assert "test.mae" in run.data.metrics
+    assert len(server.client.get_metric_history(run.info.run_id, "valid.mae")) == 1500
+    again = sent(command, tmp_path)
+    assert "nothing to send" in again.stderr
+    assert len(again.stderr.splitlines()) == 1
+    assert len(server.runs()) == 1
+
+
+def test_a_server_that_takes_connections_and_never_answers_costs_seconds_too(
+    server, spawn, tmp_path
+):
+    losses = ["asrl_c", "huber", "squared_error"]
+    process = spawn(
+        *("flows.compare", "--rounds=400", "--max-depth=3", "--figures=false"),
+        f"--losses={','.join(losses)}",
+    )
+    wait_until(server.is_told_rounds, process)
+    server.stop()
+    gone = time.monotonic()
+    out, err = process.communicate(timeout=180)
+    took = time.monotonic() - gone
+    fits = [float(line.split()[-1]) for line in out.splitlines() if line.startswith(tuple(losses))]
+    assert (process.returncode, "Traceback" in err) == (4, False)
+    assert took < sum(fits) + SECONDS_TO_END
+    server.go_on()
+    for file in (tmp_path / "work/asrl-spool").iterdir():
+        shutil.copy(file, tmp_path / "work" / file.name)
+    for command in commands(err):
+        sent(command, tmp_path)
+    copies = [path.name for path in (tmp_path / "work").glob("*.jsonl")]
+    sent([sys.executable, "-m", "asrl_mlflow.spool", *copies], tmp_path)
+    runs = server.runs()
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert sorted(run.info.run_name for run in runs) == sorted([*losses, "compare diabetes"])
+    parent = next(run for run in runs if run.info.run_name == "compare diabetes")
+    assert {run.data.tags.get("mlflow.parentRunId") for run in runs} == {
+        None,
+        parent.info.run_id,
+    }
+    table = mlflow.artifacts.load_text  # the table is there once, though it was sent twice
+    mlflow.set_tracking_uri(server.address)
+    text = table(f"runs:/{parent.info.run_id}/comparison.txt")
+    assert all(text.count(f"\n{loss} ") == 1 for loss in losses)
+    assert len(mlflow.load_table("comparison.json", run_ids=[parent.info.run_id])) == len(losses)
+
+
+def test_each_trial_has_one_run_in_its_experiment_though_the_server_was_away(
+    server, spawn, tmp_path
+):
+    process = spawn(
+        *("flows.tune", "--trials=10", "--rounds=150", "--max-depth=3", "--jobs=2"),
+        *("--figures=false", "--storage=journal:j", "--early-stopping-rounds=150"),
+    )
+    wait_until(lambda: sum("objective" in run.data.metrics for run in server.runs()) > 1, process)
+    server.kill()
+    time.sleep(8)
+    server.start()
+    _, err = process.communicate(timeout=180)
+    assert (process.returncode, "Traceback" in err) == (4, False)
+    told = commands(err)
+    assert told
+    # A sender is killed in the middle, and started again beside one that sends a copy.
+    shutil.copytree(tmp_path / "work/asrl-spool", tmp_path / "work/copy")
+    copies = sorted(f"copy/{path.name}" for path in (tmp_path / "work/copy").iterdir())
+    sender = [sys.executable, "-m", "asrl_mlflow.spool"]
+    settings = {"cwd": tmp_path / "work", "env": os.environ | {"PYTHONPATH": str(ROOT)}}
+    before = len(server.runs())
+    killed = subprocess.Popen([*sender, *copies], **settings)
+    deadline = time.monotonic() + 60
+    while len(server.runs()) == before and killed.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait()
+    beside = subprocess.Popen([*sender, *copies], **settings)
+    sent([*sender, *(f"asrl-spool/{Path(copy).name}" for copy in copies)], tmp_path)
+    assert beside.wait() == 0
+    with opened(f"journal:{tmp_path}/work/j") as storage:
+        (summary,) = optuna.get_all_study_summaries(storage)
+        trials = optuna.load_study(study_name=summary.study_name, storage=storage).trials
+    complete = {t.number: t.values[0] for t in trials if t.state == TrialState.COMPLETE}
+    ended = [run for run in server.runs() if "asrl.trial" in run.data.tags]
+    finished = [run for run in ended if run.info.status == "FINISHED"]
+    objectives = {
+        int(run.data.tags["asrl.trial"]): run.data.metrics["objective"] for run in finished
+    }
+    assert objectives == complete
+    assert len(finished) == len(complete)
+    assert {run.info.status for run in ended} <= {"FINISHED", "KILLED"}
+    assert not server.client.search_runs(["0"])
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """Mount a file system of so many KB at ./disk, with its work in it."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(size):
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", place]
+        try:
+            subprocess.run(command, check=True, capture_output=True, text=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"a small disk cannot be mounted here: {error}, {error.stderr}")
+        return place
+
+    yield mount
+    subprocess.run([shutil.which("umount"), place], check=False, capture_output=True)
+
+
+@pytest.mark.parametrize("size", [200, 600, 960, 1100])
+def test_a_full_disk_ends_the_run_and_keeps_whole_entries(store, disk, tmp_path, size):
+    place = disk(size)
+    # Of the larger ones the store takes most.
+    database = shutil.move("mlflow.db", (place if size > 900 else tmp_path) / "kept.db")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment |= {"MLFLOW_TRACKING_URI": f"sqlite:///{database}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.train", "--rounds=300", "--figures=false"],
+        cwd=place,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 5, done.stderr
+    assert "Traceback" not in done.stderr
+    client = mlflow.MlflowClient(f"sqlite:///{database}")
+    experiment = client.get_experiment_by_name("asrl-mlflow")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FAILED"
+    assert "booster.ubj" not in {file.path for file in client.list_artifacts(run.info.run_id)}
+    kept = list((place / "asrl-spool").glob("*.jsonl"))
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("train: Storage failed: [Errno 28]")
+    assert all(str(file.relative_to(place)) in last for file in kept)
+    subprocess.run([shutil.which("mount"), "-o", "remount,size=20m", place], check=True)
+    if kept:
+        sent = subprocess.run(
+            [sys.executable, "-m", "asrl_mlflow.spool", *kept],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert sent.returncode == 0, sent.stderr
+    assert client.get_run(run.info.run_id).info.status == "FAILED"
