@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shlex
 import shutil
@@ -130,7 +131,7 @@ def commands(err):
     return [shlex.split(line) for line in lines if line]
 
 
-def sent(command, tmp_path, server=None):
+def sent(command, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         command, cwd=tmp_path / "work", env=environment, capture_output=True, text=True, check=False
@@ -193,11 +194,9 @@ def test_a_server_that_takes_connections_and_never_answers_costs_seconds_too(
         None,
         parent.info.run_id,
     }
-    table = mlflow.artifacts.load_text  # the table is there once, though it was sent twice
     mlflow.set_tracking_uri(server.address)
-    text = table(f"runs:/{parent.info.run_id}/comparison.txt")
-    assert all(text.count(f"\n{loss} ") == 1 for loss in losses)
-    assert len(mlflow.load_table("comparison.json", run_ids=[parent.info.run_id])) == len(losses)
+    table = mlflow.artifacts.load_text(f"runs:/{parent.info.run_id}/comparison.json")
+    assert len(json.loads(table)["data"]) == len(losses)
 
 
 def test_each_trial_has_one_run_in_its_experiment_though_the_server_was_away(
@@ -260,10 +259,11 @@ def disk(tmp_path):
         return place
 
     yield mount
-    subprocess.run([shutil.which("umount"), place], check=False, capture_output=True)
+    # Lazily: this process has the store's file open.
+    subprocess.run([shutil.which("umount"), "-l", place], check=False, capture_output=True)
 
 
-@pytest.mark.parametrize("size", [200, 600, 960, 1100])
+@pytest.mark.parametrize("size", [200, 960])
 def test_a_full_disk_ends_the_run_and_keeps_whole_entries(store, disk, tmp_path, size):
     place = disk(size)
     # Of the larger ones the store takes most.
