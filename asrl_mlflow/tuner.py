@@ -271,7 +271,10 @@ class Tuner:
 
     def _is_ours(self, attempt: _Attempt) -> bool:
         # On some storages two processes may take the same trial from the queue: the last word counts.
-        return bool(self.study.noted(attempt.trial, RUN_ID) == attempt.log.run_id)
+        if self.study.noted(attempt.trial, RUN_ID) == attempt.log.run_id:
+            return True
+        self.study.leave(attempt.trial)
+        return False
 
     @staticmethod
     def _close(
