@@ -101,6 +101,4 @@ def known(
     under_way : int
         How many trials may be under way: none is begun before all that lie so far back have ended.
     """
-    return [
-        each for each in trials if each.number <= number - under_way and each.state in _JUDGED
-    ]
+    return [each for each in trials if each.number <= number - under_way and each.state in _JUDGED]

@@ -25,6 +25,7 @@ from flows.options import (
     CONTAMINATION,
     DATA,
     FIGURES,
+    LONGEST_NAME,
     Share,
     boosting,
     contamination,
@@ -59,6 +60,7 @@ STUDY = (
     ),
     option(
         "--study",
+        longest=LONGEST_NAME,
         help="Its name, under which it goes on.  [default: made from what it is about]",
     ),
     option(

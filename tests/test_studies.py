@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import random
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -239,8 +239,8 @@ def test_equal_studies_are_equal_whichever_trials_end_first(tmp_path):
     first = tried("first", lambda _: 0)
     assert {state for _, state, _ in first} == {TrialState.COMPLETE, TrialState.PRUNED}
     assert tried("last", lambda count: count - 1) == first
-    drawn = random.Random(0)
-    assert tried("drawn", drawn.randrange) == first
+    drawn = np.random.default_rng(0)
+    assert tried("drawn", lambda count: int(drawn.integers(count + 1))) == first
 
 
 def test_the_best_is_the_first_of_equals(join):
