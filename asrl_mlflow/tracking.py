@@ -36,7 +36,8 @@ from mlflow.utils.mlflow_tags import (
 import asrl_mlflow
 from asrl_mlflow.creation import created_whole
 from asrl_mlflow.errors import StoreError
-from asrl_mlflow.interruption import heard
+from asrl_mlflow.interruption import came, heard
+from asrl_mlflow.leftovers import end_leftovers, owner_tag
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.run_log import RunLog, few_retries, one_line
 
@@ -61,7 +62,8 @@ def connect(*, to_log: bool = True) -> None:
     """Choose store and experiment, and make sure that the store answers.
 
     The store is the one that MLflow is configured for, else `sqlite:///mlflow.db`. The experiment is
-    `asrl-mlflow`, unless one is configured or `mlflow run` has already opened a run.
+    `asrl-mlflow`, unless one is configured or `mlflow run` has already opened a run. Runs that a
+    process of this host left RUNNING when it was killed are ended.
 
     Parameters
     ----------
@@ -87,6 +89,7 @@ def connect(*, to_log: bool = True) -> None:
                 _reach_store()
                 if to_log:
                     _choose_experiment()
+                    end_leftovers()
         except Exception as error:
             # Processes that create a database's schema at the same moment trip over each other.
             if attempt + 1 < _ATTEMPTS and mlflow.get_tracking_uri().startswith("sqlite:"):
@@ -189,6 +192,9 @@ def run(
         status = "KILLED" if isinstance(code, int) and code > 128 else "FAILED"  # noqa: PLR2004 - see above
         raise
     finally:
+        if status == "FAILED" and came() is not None:
+            # A signal's exit may have become something else on its way.
+            status = "KILLED"
         if log is not None:
             with signals_held():
                 log.close(status)
@@ -217,13 +223,16 @@ def _unmade(error: Exception, name: str, tags: Mapping[str, str], experiment: st
 
 
 def _tags(flow: str, more: Mapping[str, str] | None) -> dict[str, str]:
-    return {"asrl.version": asrl_mlflow.__version__, "asrl.flow": flow, **(more or {})}
+    own = {"asrl.version": asrl_mlflow.__version__, "asrl.flow": flow, **owner_tag()}
+    return {**own, **(more or {})}
 
 
 def _reopen(run_id: str, tags: Mapping[str, str]) -> RunLog:
     client = mlflow.MlflowClient()
     try:
         client.update_run(run_id, status="RUNNING")
+        for key, value in owner_tag().items():
+            client.set_tag(run_id, key, value)
         found = client.get_run(run_id)
     except Exception as error:
         msg = (

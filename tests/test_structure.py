@@ -66,6 +66,7 @@ FLOORS = [
         "boosting",
         "margins",
         "tracking",
+        "leftovers",
         "run_log",
         "spool",
         "storages",
@@ -102,7 +103,7 @@ FLOORS = [
     },
     {"flows"},
 ]
-STRANGERS = [{"training", "boosting"}, {"tracking", "run_log", "spool"}]
+STRANGERS = [{"training", "boosting"}, {"tracking", "leftovers", "run_log", "spool"}]
 GROUND = {"numpy", "asrl_mlflow"} | set(sys.stdlib_module_names)
 
 
