@@ -47,6 +47,7 @@ FLOORS = [
         "manifest",
         "names",
         "interruption",
+        "threads",
     },
     {
         "creation",
