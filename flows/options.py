@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 import click
 
@@ -244,7 +244,7 @@ def _naming_paths(function: Function) -> Function:
             )
             raise InputError(msg) from error
 
-    return named  # type: ignore[return-value]
+    return cast("Function", named)
 
 
 def _given_as(error: OSError, values: Mapping[str, Any]) -> str | None:

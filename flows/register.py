@@ -16,7 +16,11 @@ from asrl_mlflow.registry import CHALLENGER, Registered
 from flows.options import LONGEST_NAME, ending, option, options, run
 
 REGISTERED_MODEL = (
-    option("--registered-model", help="Its name.  [default: asrl-<name of the data>]"),
+    option(
+        "--registered-model",
+        longest=LONGEST_NAME,
+        help="Its name.  [default: asrl-<name of the data>]",
+    ),
 )
 
 
@@ -34,6 +38,7 @@ REGISTERED_MODEL = (
     (
         option(
             "--alias",
+            longest=LONGEST_NAME,
             default=CHAMPION,
             help=f"To have if the version is better than the one that has it; {CHALLENGER}, which every "
             "version gets, asks for no more.",
