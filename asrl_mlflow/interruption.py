@@ -1,32 +1,70 @@
 """A signal that ends a process, raised again until somebody hears it.
 
 Python raises a handler's exception wherever the program is. Where that is a callback from C, a
-`__del__` or a weak reference's, the exception is printed and forgotten, and the program goes on.
+`__del__` or a weak reference's, the exception is printed and forgotten, and the program goes on. So it
+is raised again, is not printed, and whoever ends the process asks `came` and not what was raised.
 """
 
 from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import NoReturn
 
 _SECONDS_BETWEEN = 1.0
 
+_number: int | None = None
 
-def interrupt(number: int) -> NoReturn:
-    """Exit with 128 + number; what is on the way up has a second until `heard` must be called."""
-    if hasattr(signal, "setitimer"):
 
-        def again(_: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - a handler's signature
-            interrupt(number)
+def listen(numbers: Iterable[int], hurry: Callable[[], object]) -> None:
+    """From here on the first of these signals raises SystemExit(128 + number); others are ignored then.
 
-        signal.signal(signal.SIGALRM, again)
-        signal.setitimer(signal.ITIMER_REAL, _SECONDS_BETWEEN)
-    sys.exit(128 + number)
+    Parameters
+    ----------
+    numbers : iterable of int
+        Signals.
+    hurry : callable
+        Called before the exit is raised.
+    """
+    global _number  # noqa: PLW0603 - a process has one end
+    _number = None
+    every = list(numbers)
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - a handler's signature
+        global _number  # noqa: PLW0603 - a process has one end
+        # The first signal ends the runs as KILLED; a second must not cut that short.
+        for other in every:
+            signal.signal(other, signal.SIG_IGN)
+        _number = number
+        # From now on an exception that goes nowhere is this one, or comes of it.
+        sys.unraisablehook = lambda _: None
+        hurry()
+        _interrupt(number)
+
+    for number in every:
+        signal.signal(number, end)
+
+
+def came() -> int | None:
+    """The signal that came, whatever has become of its exit; None where there was none."""
+    return _number
 
 
 def heard() -> None:
     """Whoever has caught the exit says so, and then has all the time it needs."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _interrupt(number: int) -> NoReturn:
+    """Exit; what is on the way up has a second until `heard` must be called."""
+    if hasattr(signal, "setitimer"):
+
+        def again(_: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - a handler's signature
+            _interrupt(number)
+
+        signal.signal(signal.SIGALRM, again)
+        signal.setitimer(signal.ITIMER_REAL, _SECONDS_BETWEEN)
+    sys.exit(128 + number)

@@ -12,6 +12,7 @@ import xgboost
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.rounds import Round
 from asrl_mlflow.splits import Part
+from asrl_mlflow.threads import threads
 from asrl_mlflow.training import train
 
 # Told of a round: its number, which each fold has anew, and what `Round.metrics` says of it.
@@ -150,5 +151,10 @@ class Judge:
 def matrix(rows: Part, ref: xgboost.DMatrix | None = None) -> xgboost.QuantileDMatrix:
     """Rows as XGBoost learns from them; those to judge by take the bins of `ref`."""
     return xgboost.QuantileDMatrix(
-        rows.features, label=rows.target, weight=rows.weight, ref=ref, enable_categorical=True
+        rows.features,
+        label=rows.target,
+        weight=rows.weight,
+        ref=ref,
+        enable_categorical=True,
+        nthread=threads(*rows.features.shape),
     )

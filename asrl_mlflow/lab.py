@@ -26,6 +26,7 @@ from asrl_mlflow.rounds import Round
 from asrl_mlflow.run_log import RunLog
 from asrl_mlflow.settings import Contamination, Settings
 from asrl_mlflow.splits import Part, Split, contaminate, joined, split
+from asrl_mlflow.threads import threads
 from asrl_mlflow.training import train
 from asrl_mlflow.unseen import Unseen, held_out, out_of_fold, unseen
 
@@ -193,6 +194,7 @@ def refit(
 
     started = time.perf_counter()
     known = joined(parts.train, parts.valid)
+    params = {"nthread": threads(*known.features.shape), **params}
     booster = train(params, matrix(known), rounds, loss=loss, on_round=listen)
     seconds = time.perf_counter() - started
     calibration = out_of_fold(loss, params, rounds, known, seed)
@@ -303,7 +305,7 @@ def fitted(
     dtrain = matrix(parts.train)
     dvalid = matrix(parts.valid, ref=dtrain)
     return train(
-        settings.booster_params(seed),
+        {**settings.booster_params(seed), "nthread": threads(*parts.train.features.shape)},
         dtrain,
         settings.rounds,
         loss=loss,

@@ -1,15 +1,19 @@
-"""What a study tries next: Optuna's TPE, its arguments written down."""
+"""What to try next: TPE, told the same whenever it is asked, so that a study can be repeated.
+
+Which trials have ended when the next one begins is a matter of luck where several are under way. So a
+trial is told only of those that have certainly ended by then, because so many numbers lie between.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, TPESampler
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 SAMPLER: Mapping[str, Any] = {
     "n_startup_trials": 10,
@@ -18,6 +22,10 @@ SAMPLER: Mapping[str, Any] = {
     "group": False,
     "constant_liar": True,
 }
+# How many trials may be under way: studies of up to so many workers are equal.
+UNDER_WAY = 8
+
+_JUDGED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 class SeededTPE(BaseSampler):
@@ -27,29 +35,46 @@ class SeededTPE(BaseSampler):
     ----------
     seed : int, >= 0
         With the number of the trial it makes the trial's own.
+    space : mapping of name to distribution
+        Where to search.
+    under_way : int, >= 1
+        How many trials may be under way; see `known`.
     """
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-        self._tpe = TPESampler(seed=seed, **SAMPLER)
-
-    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Begin a trial, with its own seed."""
-        seeds = np.random.SeedSequence([self._seed, trial.number])
-        self._tpe = TPESampler(seed=int(seeds.generate_state(1)[0]), **SAMPLER)
-        self._tpe.before_trial(study, trial)
+    def __init__(
+        self, seed: int, space: Mapping[str, BaseDistribution], under_way: int = UNDER_WAY
+    ) -> None:
+        self._seed, self._space, self._under_way = seed, dict(space), under_way
 
     def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
+        self,
+        study: optuna.Study,  # noqa: ARG002 - Optuna's signature
+        trial: FrozenTrial,  # noqa: ARG002 - Optuna's signature
     ) -> dict[str, BaseDistribution]:
-        """As TPE does it."""
-        return self._tpe.infer_relative_search_space(study, trial)
+        """All of it."""
+        return self._space
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """As TPE does it."""
-        return self._tpe.sample_relative(study, trial, search_space)
+        """As TPE does it in a study that has only what this trial may know."""
+        before = [each for each in study.get_trials(deepcopy=False) if each.number < trial.number]
+        judged = known(before, trial.number, self._under_way)
+        seeds = np.random.SeedSequence([self._seed, trial.number])
+        same = optuna.create_study(
+            sampler=TPESampler(seed=int(seeds.generate_state(1)[0]), **SAMPLER)
+        )
+        same.add_trials(judged)
+        # Those in between count as under way, whether or not they are: their points, not their ends.
+        same.add_trials(
+            create_trial(
+                state=TrialState.RUNNING, params=each.params, distributions=each.distributions
+            )
+            for each in before
+            if each.params
+            and (each.number > trial.number - self._under_way or each.state == TrialState.RUNNING)
+        )
+        return same.ask(search_space).params
 
     def sample_independent(
         self,
@@ -58,15 +83,22 @@ class SeededTPE(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:  # noqa: ANN401 - Optuna's signature
-        """As TPE does it."""
-        return self._tpe.sample_independent(study, trial, param_name, param_distribution)
+        """Of one parameter, where a queued point lacks it."""
+        return self.sample_relative(study, trial, {param_name: param_distribution})[param_name]
 
-    def after_trial(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
-        """As TPE does it."""
-        self._tpe.after_trial(study, trial, state, values)
+
+def known(
+    trials: Iterable[FrozenTrial], number: int, under_way: int = UNDER_WAY
+) -> Sequence[FrozenTrial]:
+    """The verdicts that a trial may know of, however many workers there are and whoever is faster.
+
+    Parameters
+    ----------
+    trials : iterable of FrozenTrial
+        Of its study.
+    number : int
+        Its own.
+    under_way : int
+        How many trials may be under way: none is begun before all that lie so far back have ended.
+    """
+    return [each for each in trials if each.number <= number - under_way and each.state in _JUDGED]

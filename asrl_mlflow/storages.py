@@ -134,7 +134,7 @@ class _Lock(JournalFileOpenLock):
         holding.__enter__()
         self._holding = holding
         try:
-            _cut_torn_line(self._path)
+            _finish_last_line(self._path)
         except BaseException:
             # Nobody else would release it: this process would wait for itself.
             self.release()
@@ -161,8 +161,8 @@ def _journal(path: Path) -> JournalStorage:
     return JournalStorage(JournalFileBackend(str(path), lock_obj=_Lock(path)))
 
 
-def _cut_torn_line(path: Path) -> None:
-    """Cut what follows the end of the last line."""
+def _finish_last_line(path: Path) -> None:
+    """End the last line where it is a whole record without its end; cut it where it is not whole."""
     try:
         with path.open("rb") as file:
             if not file.seek(0, 2):
@@ -171,14 +171,24 @@ def _cut_torn_line(path: Path) -> None:
             if file.read(1) == b"\n":
                 return
             file.seek(0)
-            _cut(path, file.read().rfind(b"\n") + 1)
+            content = file.read()
     except FileNotFoundError:
         return
+    begin = content.rfind(b"\n") + 1
+    if _is_record(content[begin:]):
+        _end_line(path)
+    else:
+        _cut(path, begin)
+
+
+def _end_line(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"\n")
 
 
 def _check_lines(path: Path) -> None:
-    """Cut the last line where it is no record; refuse a file with others like it."""
-    begin, bad, last = 0, None, b""
+    """Cut the last line where it is no record, end it; refuse a file with others like it."""
+    begin, bad, last = 0, None, b"\n"
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if bad is not None:
@@ -187,10 +197,11 @@ def _check_lines(path: Path) -> None:
                     f"{bad}; restore the file, or name another with --storage."
                 )
                 raise InputError(msg)
+            last = line
             if _is_record(line):
                 begin += len(line)
             else:
-                bad, last = number, line
+                bad = number
     if bad is not None and begin == 0 and not last.startswith(_FIRST_WORD):
         msg = (
             f"{path}: a journal needs JSON records; got another file; name another with --storage."
@@ -198,11 +209,12 @@ def _check_lines(path: Path) -> None:
         raise InputError(msg)
     if bad is not None:
         _cut(path, begin)
+    elif not last.endswith(b"\n"):
+        _end_line(path)
 
 
 def _is_record(line: bytes) -> bool:
-    if not line.endswith(b"\n"):
-        return False
+    # A part of an object is none: what can be read is whole, also where the line's end is missing.
     try:
         record = json.loads(line)
     except ValueError:

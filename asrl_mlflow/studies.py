@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses.space import Interval, Point, SearchSpace
 from asrl_mlflow.owners import Owner, Watch
-from asrl_mlflow.sampler import SeededTPE
+from asrl_mlflow.sampler import UNDER_WAY, SeededTPE, known
 
 # Attributes of trials.
 RUN_ID, LOSS, ROUNDS, ERROR = "asrl.run_id", "asrl.loss", "asrl.rounds", "asrl.error"
@@ -66,20 +66,32 @@ class Study:
         Where to search; not empty.
     seed : int
         Of the sampler, with the number of the trial.
+    under_way : int, >= 1
+        How many trials this process may have at once. A trial knows, to be chosen and to be pruned
+        by, only what those say that lie so far back: with one process at work, equal studies are
+        equal trial by trial, whoever is faster.
     """
 
-    def __init__(self, name: str, storage: BaseStorage, space: SearchSpace, seed: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        storage: BaseStorage,
+        space: SearchSpace,
+        seed: int,
+        under_way: int = UNDER_WAY,
+    ) -> None:
         self.name = name
         self._storage = storage
         self._space = {key: _distribution(interval) for key, interval in space.items()}
         self._study = optuna.create_study(
             study_name=name,
             storage=storage,
-            sampler=SeededTPE(seed),
+            sampler=SeededTPE(seed, self._space, under_way),
             pruner=optuna.pruners.NopPruner(),
             load_if_exists=True,
         )
         self._id = storage.get_study_id_from_name(name)
+        self._under_way = under_way
         self._owner = Owner.here()
         self._mine: dict[int, Trial] = {}
         self._leases = 0
@@ -157,7 +169,7 @@ class Study:
         )
 
     def claim(self, trials: int) -> Trial | None:
-        """A trial to judge, its parameters set; None while all places are taken or used.
+        """A trial to judge, its parameters set; None while it has to wait or all places are used.
 
         Parameters
         ----------
@@ -165,6 +177,9 @@ class Study:
             How many places the study has.
         """
         if len(self.trials(*JUDGED, TrialState.RUNNING)) >= trials:
+            return None
+        if self._next() - min(self._mine, default=self._next()) >= self._under_way:
+            # What that one will say, this one would have to know.
             return None
         trial = None
         try:
@@ -195,8 +210,13 @@ class Study:
             for key, value in attributes.items():
                 trial.set_user_attr(key, value)
         except UpdateFinishedTrialError:
+            self.leave(trial)
             return False
         return True
+
+    def leave(self, trial: Trial) -> None:
+        """A trial is another process's: it is no more this one's to end or to wait for."""
+        self._mine.pop(trial.number, None)
 
     def noted(self, trial: Trial, attribute: str) -> Any:  # noqa: ANN401 - whatever JSON was noted
         """An attribute of a trial as it stands now, whoever wrote it."""
@@ -205,7 +225,8 @@ class Study:
     def is_worth_it(self, trial: Trial, step: int, value: float) -> bool:
         """Record an intermediate value; False where the trial should be pruned.
 
-        It should where it is worse than the median of the judged trials at the same step. (Optuna's
+        It should where it is worse than the median, at the same step, of the judged trials that it
+        may know of. (Optuna's
         median pruner takes a trial's best step so far, but steps after the first fold are means
         over more rows, no later points of one curve.)
         """
@@ -215,7 +236,7 @@ class Study:
             return False
         others = [
             other.intermediate_values[step]
-            for other in self.trials(*JUDGED)
+            for other in known(self.trials(), trial.number, self._under_way)
             if step in other.intermediate_values
         ]
         return len(others) < FEWEST_TO_PRUNE_BY or value <= median(others)
@@ -288,6 +309,11 @@ class Study:
         except RuntimeError:
             # All trials have the same value.
             return {}
+
+    def _next(self) -> int:
+        """The number of the trial that would be begun now."""
+        waiting = self.trials(TrialState.WAITING)
+        return waiting[0].number if waiting else len(self.trials())
 
     def _trial_id(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 from optuna.trial import FrozenTrial, TrialState
 
 from asrl_mlflow import tracking
+from asrl_mlflow.leftovers import REAPED_TAG, STUDY_TAG, owner_of, owner_tag
 from asrl_mlflow.losses.space import Point
 from asrl_mlflow.owners import Owner, Watch
 from asrl_mlflow.run_log import RunLog
 from asrl_mlflow.studies import ERROR, JUDGED, RUN_ID, SECONDS_OF_SILENCE, Study
 
-STUDY_TAG, TRIAL_TAG = "asrl.study", "asrl.trial"
-PRUNED_TAG, REAPED_TAG = "asrl.pruned", "asrl.reaped"
-OWNER_TAG = "asrl.owner"
+TRIAL_TAG, PRUNED_TAG = "asrl.trial", "asrl.pruned"
 OBJECTIVE = "objective"
 
 
 def run_tags(study: Study) -> dict[str, str]:
     """Tags of a run of this process for a study."""
-    return {STUDY_TAG: study.name, OWNER_TAG: json.dumps(vars(Owner.here()))}
+    return {STUDY_TAG: study.name, **owner_tag()}
 
 
 class Runs:
@@ -67,7 +65,7 @@ class Runs:
             self._end(run_id, trials.get(int(tags[TRIAL_TAG])))
 
     def _is_left(self, run_id: str, tags: Mapping[str, str]) -> bool:
-        owner = Owner.from_json(json.loads(tags.get(OWNER_TAG, "null")))
+        owner = owner_of(tags)
         if owner is None or owner == Owner.here():
             return True
         alive = owner.is_alive()

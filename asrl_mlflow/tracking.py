@@ -37,7 +37,8 @@ from mlflow.utils.mlflow_tags import (
 import asrl_mlflow
 from asrl_mlflow.creation import created_whole
 from asrl_mlflow.errors import InputError, StoreError
-from asrl_mlflow.interruption import heard
+from asrl_mlflow.interruption import came, heard
+from asrl_mlflow.leftovers import end_leftovers, owner_tag
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.patience import ask, hurry, short
 from asrl_mlflow.run_log import RunLog
@@ -74,7 +75,8 @@ def connect(*, to_log: bool = True) -> None:
     """Choose store and experiment, and make sure that the store answers.
 
     The store is the one that MLflow is configured for, else `sqlite:///mlflow.db`. The experiment is
-    `asrl-mlflow`, unless one is configured or `mlflow run` has already opened a run.
+    `asrl-mlflow`, unless one is configured or `mlflow run` has already opened a run. Runs that a
+    process of this host left RUNNING when it was killed are ended.
 
     Parameters
     ----------
@@ -108,6 +110,7 @@ def connect(*, to_log: bool = True) -> None:
                 _reach_store()
                 if to_log:
                     _choose_experiment()
+                    end_leftovers()
         except Exception as error:
             # Processes that create a database's schema at the same moment trip over each other.
             if attempt + 1 < _ATTEMPTS and mlflow.get_tracking_uri().startswith("sqlite:"):
@@ -231,6 +234,9 @@ def run(
             status = "KILLED" if isinstance(code, int) and code > 128 else "FAILED"  # noqa: PLR2004 - see above
             raise
         finally:
+            if status == "FAILED" and came() is not None:
+                # A signal's exit may have become something else on its way.
+                status = "KILLED"
             if log is not None:
                 with signals_held():
                     log.close(status)
@@ -312,7 +318,8 @@ def _unmade(
 
 
 def _tags(flow: str, more: Mapping[str, str] | None) -> dict[str, str]:
-    return {"asrl.version": asrl_mlflow.__version__, "asrl.flow": flow, **(more or {})}
+    own = {"asrl.version": asrl_mlflow.__version__, "asrl.flow": flow, **owner_tag()}
+    return {**own, **(more or {})}
 
 
 def _reopen(run_id: str, tags: Mapping[str, str]) -> RunLog:
@@ -321,6 +328,8 @@ def _reopen(run_id: str, tags: Mapping[str, str]) -> RunLog:
     def reopen() -> Run:
         there = _sent(client, run_id)
         client.update_run(there, status="RUNNING")
+        for key, value in owner_tag().items():
+            client.set_tag(there, key, value)
         return client.get_run(there)
 
     try:

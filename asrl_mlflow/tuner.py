@@ -19,6 +19,7 @@ from asrl_mlflow import tracking
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.interruption import heard
 from asrl_mlflow.judging import Contest, Verdict
+from asrl_mlflow.leftovers import REAPED_TAG
 from asrl_mlflow.losses import Loss, to_config
 from asrl_mlflow.losses.space import Point
 from asrl_mlflow.run_log import RunLog
@@ -33,7 +34,6 @@ from asrl_mlflow.studies import (
 from asrl_mlflow.study_runs import (
     OBJECTIVE,
     PRUNED_TAG,
-    REAPED_TAG,
     TRIAL_TAG,
     Runs,
     run_tags,
@@ -269,7 +269,10 @@ class Tuner:
 
     def _is_ours(self, attempt: _Attempt) -> bool:
         # On some storages two processes may take the same trial from the queue: the last word counts.
-        return bool(self.study.noted(attempt.trial, RUN_ID) == attempt.log.run_id)
+        if self.study.noted(attempt.trial, RUN_ID) == attempt.log.run_id:
+            return True
+        self.study.leave(attempt.trial)
+        return False
 
     @staticmethod
     def _close(

@@ -18,7 +18,7 @@ from asrl_mlflow.losses.space import Interval, SearchSpace
 from asrl_mlflow.metrics import METRICS
 from asrl_mlflow.plans import Plan
 from asrl_mlflow.run_log import RunLog
-from asrl_mlflow.sampler import SAMPLER
+from asrl_mlflow.sampler import SAMPLER, UNDER_WAY
 from asrl_mlflow.splits import Split
 from asrl_mlflow.studies import FEWEST_TO_PRUNE_BY, JUDGED, Best, Study
 from asrl_mlflow.study_runs import parent_run
@@ -105,11 +105,12 @@ def tune(
     parts = divide(plan.table, plan.seed, plan.contamination)
     space = plan.space(parts)
     contest = plan.contest(parts)
-    study = Study(name, storage, space, plan.seed)
+    under_way = max(UNDER_WAY, jobs)
+    study = Study(name, storage, space, plan.seed, under_way)
     study.define(plan.definition())
     with parent_run(study, plan.starts(parts), flow="tune") as parent:
         logs.append(parent)
-        parent.params(_parent_params(plan, space, len(contest.folds)))
+        parent.params(_parent_params(plan, space, len(contest.folds), under_way))
         parent.dataset(plan.table)
         tuner = Tuner(
             study,
@@ -189,7 +190,9 @@ def _finished(plan: Plan, study: Study, best: Best, parts: Split, parent: RunLog
     )
 
 
-def _parent_params(plan: Plan, space: SearchSpace, folds_: int) -> Mapping[str, object]:
+def _parent_params(
+    plan: Plan, space: SearchSpace, folds_: int, under_way: int
+) -> Mapping[str, object]:
     return {
         "loss.name": plan.loss.name,
         **_booster(plan),
@@ -197,7 +200,7 @@ def _parent_params(plan: Plan, space: SearchSpace, folds_: int) -> Mapping[str, 
         "seed": plan.seed,
         "tune.metric": plan.metric,
         "tune.folds": folds_,
-        "tune.sampler": f"TPE {_told(SAMPLER)} seed=({plan.seed}, trial)",
+        "tune.sampler": f"TPE {_told(SAMPLER)} seed=({plan.seed}, trial) under_way={under_way}",
         "tune.pruner": f"median of at least {FEWEST_TO_PRUNE_BY} trials",
         **{f"tune.space.{key}": _interval(interval) for key, interval in space.items()},
     }

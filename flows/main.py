@@ -19,6 +19,7 @@ from asrl_mlflow.promotion import CHAMPION, promote
 from asrl_mlflow.registry import check_name
 from asrl_mlflow.run_log import RunLog
 from asrl_mlflow.settings import Contamination, Settings
+from asrl_mlflow.storages import opened
 from flows.compare import Scored, compare
 from flows.options import DATA, FIGURES, dataset, option, options, run
 from flows.register import REGISTERED_MODEL, registered, tell_promotion
@@ -57,6 +58,10 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     """Compare every loss, tune both forms of ASRL, register what was best on validation rows."""
     if values["registered_model"]:
         check_name(values["registered_model"])
+    if values["storage"]:
+        # What is wrong with it is better known before every loss was trained.
+        with opened(values["storage"]):
+            pass
     table = dataset(values)
     chosen: list[str] = []
 

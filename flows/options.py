@@ -3,29 +3,51 @@
 from __future__ import annotations
 
 import csv
+import errno
+import functools
 import math
+import os
 import shlex
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar, cast
 
 import click
 
 from asrl_mlflow.datasets import EMBEDDED, Dataset, load
 from asrl_mlflow.errors import InputError, StorageError, StoreError
-from asrl_mlflow.interruption import heard, interrupt
+from asrl_mlflow.interruption import came, heard, listen
 from asrl_mlflow.losses import LOSSES, Loss, from_config
 from asrl_mlflow.patience import hurry
 from asrl_mlflow.run_log import RunLog
 from asrl_mlflow.settings import Contamination, Settings
 from asrl_mlflow.splits import CONTAMINATIONS, ContaminationKind
+from asrl_mlflow.storages import JOURNAL, SQLITE
 from asrl_mlflow.tracking import ui_command
+from flows import process
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
 DONE, BUG, BAD_INPUT, NO_STORE, INCOMPLETE, NO_SPACE = range(6)
+
+# MLflow and Optuna keep names in columns of about so many characters.
+LONGEST_NAME = 200
+_MOST_TOLD = 60
+# What is wrong with a path itself. Anything else that fails is the disk's.
+_BAD_PATH = {
+    errno.ENAMETOOLONG,
+    errno.EINVAL,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ELOOP,
+    errno.EROFS,
+}
 
 
 class Share(click.FloatRange):
@@ -48,7 +70,26 @@ class Unsettable(click.Option):
     """An option for which an empty value means: as if it had not been given.
 
     MLproject cannot leave an option out of its commands.
+
+    Parameters
+    ----------
+    longest : int, optional
+        How many characters a value may have.
     """
+
+    def __init__(self, *names: Any, longest: int | None = None, **settings: Any) -> None:  # noqa: ANN401 - click's
+        super().__init__(*names, **settings)
+        self._longest = longest
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:  # noqa: ANN401 - click's signature
+        """The value in its type; text that no file or store can have as a name is refused."""
+        if isinstance(value, str):
+            rule = _broken_rule(value, self._longest)
+            if rule:
+                got = f"{value[:_MOST_TOLD]!r}{'...' if len(value) > _MOST_TOLD else ''}"
+                msg = f"it takes {rule}; got {got}."
+                raise click.BadParameter(msg, ctx, self)
+        return super().type_cast_value(ctx, value)
 
     def consume_value(
         self, ctx: click.Context, opts: Mapping[str, Any]
@@ -56,6 +97,19 @@ class Unsettable(click.Option):
         """The value and its source, as click finds them once an empty one is out of the way."""
         given = {name: value for name, value in opts.items() if value != "" or name != self.name}
         return super().consume_value(ctx, given)
+
+
+def _broken_rule(text: str, longest: int | None) -> str:
+    if "\0" in text:
+        return "text without NUL characters"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # Bytes of the command line that are no UTF-8.
+        return "text in UTF-8"
+    if longest is not None and len(text) > longest:
+        return f"at most {longest} characters"
+    return ""
 
 
 def parse_losses(ctx: click.Context, param: click.Parameter, value: str) -> tuple[Loss, ...]:
@@ -165,12 +219,51 @@ def options(*groups: Sequence[Callable[[Function], Function]]) -> Callable[[Func
     """Groups of options as one decorator, in the order that --help shows."""
 
     def decorate(function: Function) -> Function:
+        function = _naming_paths(function)
         for group in reversed(groups):
             for decorator in reversed(group):
                 function = decorator(function)
         return function
 
     return decorate
+
+
+def _naming_paths(function: Function) -> Function:
+    """A command that tells a path of the user's that cannot be used from a disk that fails."""
+
+    @functools.wraps(function)
+    def named(**values: Any) -> object:  # noqa: ANN401 - click's values, typed by their options
+        try:
+            return function(**values)
+        except OSError as error:
+            name = _given_as(error, values) if error.errno in _BAD_PATH else None
+            if name is None:
+                raise
+            msg = (
+                f"--{name} needs a path that can be used; got {values[name][:_MOST_TOLD]!r}, "
+                f"{error.strerror}; name another, or make it."
+            )
+            raise InputError(msg) from error
+
+    return cast("Function", named)
+
+
+def _given_as(error: OSError, values: Mapping[str, Any]) -> str | None:
+    """The option whose path, or a file or folder that follows from it, an error is about."""
+    about = [Path(os.fsdecode(name)).absolute() for name in _files(error)]
+    for name, value in values.items():
+        if not isinstance(value, str):
+            continue
+        path = Path(value.removeprefix(JOURNAL).removeprefix(SQLITE)).absolute()
+        for file in about:
+            beside = file.parent == path.parent and file.name.startswith(path.name)
+            if path == file or beside or path in file.parents or file in path.parents:
+                return name
+    return None
+
+
+def _files(error: OSError) -> list[str | bytes]:
+    return [name for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
 
 
 def boosting(values: dict[str, Any]) -> Settings:
@@ -241,42 +334,39 @@ def run(command: click.Command, *, interrupted: str = "unfinished runs are KILLE
     interrupted : str
         What a signal leaves behind, for the line that says so.
     """
-    for number in _signals():
-        # Under nohup a terminal that closes ends nothing.
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _end)
     try:
-        code = command.main(prog_name=f"python -m flows.{command.name}", standalone_mode=False)
+        listen(process.signals(), hurry)
+        code = _code(command)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        process.end_at_once()
+    except BaseException:
+        # What a signal raised may have become something else on its way.
+        if came() is None:
+            process.end_at_once()
+            raise
+    heard()
+    number = came()
+    if number is not None:
+        line = f"Interrupted by {signal.Signals(number).name}; {interrupted}; {_where()}"
+        code = _fail(command, line, 128 + number)
+    process.leave(code)
+
+
+def _code(command: click.Command) -> int:
+    try:
+        code: int = command.main(prog_name=f"python -m flows.{command.name}", standalone_mode=False)
     except click.ClickException as error:
-        code = _fail(command, error.format_message(), BAD_INPUT)
+        return _fail(command, error.format_message(), BAD_INPUT)
     except InputError as error:
-        code = _fail(command, str(error), BAD_INPUT)
+        return _fail(command, str(error), BAD_INPUT)
     except StoreError as error:
-        code = _fail(command, str(error), NO_STORE)
+        return _fail(command, str(error), NO_STORE)
     except StorageError as error:
-        code = _fail(command, str(error), NO_SPACE)
-    except SystemExit as end:
-        heard()
-        if isinstance(end.code, int) and end.code > 128:  # noqa: PLR2004 - 128 + n is signal n
-            name = signal.Signals(end.code - 128).name
-            _fail(command, f"Interrupted by {name}; {interrupted}; {_where()}", end.code)
-        raise
+        return _fail(command, str(error), NO_SPACE)
     except OSError as error:
-        code = _fail(command, f"Storage failed: {error}; free or mount it and run again.", NO_SPACE)
-    sys.exit(code)
-
-
-def _signals() -> list[signal.Signals]:
-    names = ("SIGINT", "SIGTERM", "SIGHUP")
-    return [signal.Signals[name] for name in names if name in signal.Signals.__members__]
-
-
-def _end(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - a signal handler's signature
-    # The first signal ends the runs as KILLED; a second must not cut that short.
-    for other in _signals():
-        signal.signal(other, signal.SIG_IGN)
-    hurry()
-    interrupt(number)
+        return _fail(command, f"Storage failed: {error}; free or mount it and run again.", NO_SPACE)
+    return code
 
 
 def _fail(command: click.Command, line: str, code: int) -> int:

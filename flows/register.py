@@ -10,13 +10,17 @@ import mlflow
 from asrl_mlflow import registry, tracking
 from asrl_mlflow.datasets import load
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.leftovers import STUDY_TAG
 from asrl_mlflow.promotion import CHAMPION, FORCED_TAG, Promotion, check_alias, promote
 from asrl_mlflow.registry import CHALLENGER, Registered
-from asrl_mlflow.study_runs import STUDY_TAG
-from flows.options import ending, option, options, run
+from flows.options import LONGEST_NAME, ending, option, options, run
 
 REGISTERED_MODEL = (
-    option("--registered-model", help="Its name.  [default: asrl-<name of the data>]"),
+    option(
+        "--registered-model",
+        longest=LONGEST_NAME,
+        help="Its name.  [default: asrl-<name of the data>]",
+    ),
 )
 
 
@@ -24,12 +28,17 @@ REGISTERED_MODEL = (
 @options(
     (
         option("--run-id", help="A run of train or tune, or a child run of compare or main."),
-        option("--study", help="A study, whose best was trained at its end."),
+        option(
+            "--study",
+            longest=LONGEST_NAME,
+            help="A study, whose best was trained at its end.",
+        ),
     ),
     REGISTERED_MODEL,
     (
         option(
             "--alias",
+            longest=LONGEST_NAME,
             default=CHAMPION,
             help=f"To have if the version is better than the one that has it; {CHALLENGER}, which every "
             "version gets, asks for no more.",

@@ -26,6 +26,7 @@ from flows.options import (
     CONTAMINATION,
     DATA,
     FIGURES,
+    LONGEST_NAME,
     Share,
     boosting,
     contamination,
@@ -63,6 +64,7 @@ STUDY = (
     ),
     option(
         "--study",
+        longest=LONGEST_NAME,
         help="Its name, under which it goes on.  [default: made from what it is about]",
     ),
     option(

@@ -23,7 +23,9 @@ import xgboost
 
 from asrl_mlflow import datasets, losses, registry
 from asrl_mlflow.metrics import mae
+from asrl_mlflow.owners import Owner, _started
 from asrl_mlflow.splits import split
+from tests.conftest import FLOWS
 
 ROOT = Path(__file__).parent.parent
 NAMES = list(losses.LOSSES)
@@ -528,6 +530,12 @@ def test_a_spool_that_cannot_be_written_is_exit_code_5(flow, store, failing_stor
     assert "Traceback" not in err
 
 
+def wait_for(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
 def spawn(*options, **settings):
     return subprocess.Popen(
         [sys.executable, "-m", *options],
@@ -536,6 +544,158 @@ def spawn(*options, **settings):
         text=True,
         **settings,
     )
+
+
+def unended(store):
+    return {
+        run.info.run_name for group in runs(store) for run in group if run.info.status == "RUNNING"
+    }
+
+
+@pytest.mark.parametrize(("name", "rounds"), [("compare", ["--rounds=100000"]), ("main", [])])
+def test_what_a_kill_left_running_is_ended_by_the_next_flow(flow, store, caplog, name, rounds):
+    process = spawn(f"flows.{name}", "--figures=false", *rounds, stderr=subprocess.PIPE)
+    wait_for(lambda: training(store))
+    process.kill()
+    process.communicate()
+    left = unended(store)
+    assert f"{name} diabetes" in left
+    assert flow("train", "--rounds=2", "--figures=false")[0] == 0
+    assert unended(store) == set()
+    (line,) = [line for line in caplog.messages if "of a process that is no more" in line]
+    assert all(name in line for name in left)
+    ended = [run for group in runs(store) for run in group if "asrl.reaped" in run.data.tags]
+    assert {run.info.run_name for run in ended} == left
+    assert {run.info.status for run in ended} == {"KILLED"}
+    caplog.clear()
+    assert flow("train", "--rounds=2", "--figures=false")[0] == 0
+    assert "no more" not in caplog.text
+
+
+def test_runs_of_the_living_and_of_others_are_left_alone(flow, store, caplog):
+    (experiment,) = [each.experiment_id for each in store.search_experiments()]
+    living = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    here = Owner.here().host
+    owners = {
+        "living": Owner(here, living.pid, _started(living.pid)),
+        "elsewhere": Owner("elsewhere", 1, "1"),
+    }
+    tags = {name: {"asrl.owner": json.dumps(vars(owner))} for name, owner in owners.items()}
+    tags["nobody's"] = {}
+    tags["nonsense"] = {"asrl.owner": "{"}
+    # Its trials say how it ended, and whoever goes on with it.
+    tags["a study's"] = {
+        "asrl.owner": json.dumps(vars(Owner(here, living.pid, "before"))),
+        "asrl.study": "s",
+    }
+    for name, each in tags.items():
+        store.create_run(experiment, tags=each, run_name=name)
+    assert flow("train", "--rounds=2", "--figures=false")[0] == 0
+    living.communicate(b"\n")
+    assert "no more" not in caplog.text
+    assert unended(store) == set(tags)
+
+
+QUICK = "--rounds=3 --figures=false"
+UNHEARD = [
+    f"train {QUICK} | head -n 1",
+    f"train {QUICK} >&- 2>&-",
+    f"compare {QUICK} --losses=asrl_c,huber 2>&1 | true",
+    f"tune {QUICK} --trials=2 --jobs=1 >&- 2>&-",
+]
+
+
+@pytest.mark.parametrize("command", UNHEARD)
+def test_a_flow_that_nobody_listens_to_ends_in_good_order(store, command):
+    line = f"set -o pipefail; {shlex.quote(sys.executable)} -m flows.{command}"
+    done = subprocess.run(
+        ["bash", "-c", line],  # noqa: S607 - whatever shell there is
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    parents, children = runs(store)
+    assert parents
+    assert {run.info.status for run in parents + children} == {"FINISHED"}
+
+
+TEXTS = {"NUL": "a\0b", "no text": "caf\udce9", "very long": "x" * 5000}
+GIVEN = [
+    (flow, option.opts[0])
+    for flow, module in FLOWS.items()
+    for option in module.command.params
+    if not option.type.name.startswith(("integer", "float", "boolean", "choice"))
+]
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+@pytest.mark.parametrize(("name", "option"), GIVEN)
+def test_text_that_nothing_can_be_named_by_is_one_line_and_exit_code_2(
+    flow, store, name, option, text
+):
+    needed = {"--model-uri": "models:/m/1", "--data": "rows.csv"} if name == "predict" else {}
+    if name in ("train", "compare", "main", "tune"):
+        needed = {"--data": "diabetes", "--figures": "false"}
+    if name == "serve":
+        needed = {"--model-uri": "models:/m/1"}
+    given = needed | {option: f"journal:{text}" if option == "--storage" else text}
+    code, _, err = flow(name, *(f"{key}={value}" for key, value in given.items()))
+    last = err.splitlines()[-1]
+    assert (code, last.startswith(f"{name}: "), "Traceback" in err) == (2, True, False), last[:300]
+    assert runs(store) == ([], [])
+
+
+@pytest.mark.parametrize("out", ["nowhere/x.csv", "rows.csv/x.csv", "."])
+def test_a_path_that_cannot_be_used_is_not_blamed_on_the_disk(flow, store, out):
+    assert flow("train", "--rounds=2", "--figures=false")[0] == 0
+    (run,), _ = runs(store)
+    assert flow("register", f"--run-id={run.info.run_id}")[0] == 0
+    datasets.load().rows.features.to_csv("rows.csv", index=False)
+    code, _, err = flow(
+        "predict", "--model-uri=models:/asrl-diabetes/1", "--data=rows.csv", f"--out={out}"
+    )
+    assert (code, "Traceback" in err) == (2, False), err
+
+
+def test_signals_at_any_moment_are_one_line_and_128_plus_their_number(store):
+    """Twelve moments: over the imports, and around the end of a flow that has said its last word."""
+    drawn = np.random.default_rng(4)
+    found = {}
+
+    def send(number, option, wait):
+        process = spawn("flows.train", option, stderr=subprocess.PIPE)
+        wait(process)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=120)
+        found.setdefault((process.returncode, err.count("\n")), []).append(err)
+
+    def import_for(seconds):
+        return lambda _: time.sleep(seconds)
+
+    def end_after(seconds):
+        def wait(process):
+            process.stdout.readline()
+            time.sleep(seconds)
+
+        return wait
+
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    for index in range(6):
+        number = numbers[index % 3]
+        threads = [
+            threading.Thread(target=send, args=(number, "--help", wait))
+            for wait in (import_for(drawn.uniform(0.3, 1.5)), end_after(drawn.uniform(0, 0.02)))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    # One that came too late for the process to hear has done nothing.
+    expected = {(128 + number, 1) for number in numbers}
+    assert expected <= set(found) <= expected | {(0, 0)}, found
+    assert not any("Traceback" in err for errs in found.values() for err in errs)
 
 
 def importing(store):
@@ -568,9 +728,7 @@ MOMENTS = [
 def test_a_signal_leaves_killed_runs_and_128_plus_its_number(store, name, number, moment):
     rounds = [] if name == "main" or moment is drawing else ["--rounds=100000"]
     process = spawn(f"flows.{name}", *rounds, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 60
-    while not moment(store) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for(lambda: moment(store))
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 128 + number, err

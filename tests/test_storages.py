@@ -102,7 +102,7 @@ def test_the_default_lies_beside_the_tracking_store():
     assert default_storage("file:///data/mlruns") == "journal:/data/mlruns/asrl-studies.journal"
 
 
-TORN = [b'{"op_code": 5, "worker_id": "a', b"\0\0\0\0", b'{"op_code": 5}', b"\xff{}\n"]
+TORN = [b'{"op_code": 5, "worker_id": "a', b"\0\0\0\0", b'{"op_code": 5', b"\xff{}\n"]
 
 
 @pytest.mark.parametrize("torn", TORN)
@@ -130,6 +130,21 @@ def test_a_line_torn_while_others_work_does_not_swallow_the_next_one(study_in):
         file.write(b'{"op_code": 6, "tri')
     judged(other, 1)
     assert len(one.trials) == len(study_in("journal:j").trials) == 2
+
+
+@pytest.mark.parametrize("opened_before", [True, False])
+def test_a_last_record_that_lacks_only_the_end_of_its_line_is_kept(
+    study_in, opened_before, tmp_path
+):
+    judged(study_in("journal:j"), 2)
+    study = study_in("journal:j") if opened_before else None
+    whole = Path("j").read_bytes()
+    Path("j").write_bytes(whole[:-1])
+    study = study or study_in("journal:j")
+    judged(study, 1)
+    assert [trial.state.name for trial in study_in("journal:j").trials] == ["COMPLETE"] * 3
+    assert Path("j").read_bytes().startswith(whole)
+    assert not list(tmp_path.glob("j.torn-*"))
 
 
 def test_a_journal_that_is_broken_in_the_middle_is_refused_by_its_name(study_in):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +19,7 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses.space import LEVELS, Interval, levels_at, point_of
 from asrl_mlflow.owners import Owner, Watch
 from asrl_mlflow.residuals import Residuals
+from asrl_mlflow.sampler import UNDER_WAY
 from asrl_mlflow.storages import opened
 from asrl_mlflow.studies import LOSS, ROUNDS, Study
 
@@ -190,15 +193,54 @@ def test_a_restart_goes_on_as_if_there_had_been_none(join, tmp_path):
 def test_pruning_is_by_the_median_of_the_complete_trials(join):
     study = join()
     study.begin("a", STARTS)
-    for value in range(10):
+    # Those that a trial may not know of yet are no judges either, whatever they say.
+    for value in [*range(10), *[99] * (UNDER_WAY - 1)]:
         trial = study.claim(99)
         assert study.is_worth_it(trial, 25, float(value))
         finish(study, trial, float(value))
-    good, bad = study.claim(99), study.claim(99)
+    good = study.claim(99)
     assert study.is_worth_it(good, 25, 4.0)
-    assert not study.is_worth_it(bad, 25, 5.0)
+    finish(study, good, 4.0)
+    bad = study.claim(99)
+    assert not study.is_worth_it(bad, 25, 6.0)
     assert study.prune(bad)
-    assert study.judged() == 11
+    assert study.judged() == 11 + UNDER_WAY
+
+
+def test_a_trial_waits_for_those_that_it_must_know_of(join):
+    study = join()
+    study.begin("a", STARTS)
+    begun = [study.claim(99) for _ in range(UNDER_WAY)]
+    assert study.claim(99) is None
+    for trial in begun[1:]:
+        finish(study, trial)
+    assert study.claim(99) is None
+    finish(study, begun[0])
+    assert study.claim(99).number == UNDER_WAY
+
+
+def test_equal_studies_are_equal_whichever_trials_end_first(tmp_path):
+    def tried(name, order):
+        with opened(f"journal:{tmp_path}/{name}") as storage:
+            study = Study("s", storage, SPACE, seed=3)
+            study.begin("a", STARTS)
+            begun = []
+            while len(study.trials()) < 40 or begun:
+                while len(begun) < 5 and (trial := study.claim(40)):
+                    begun.append(trial)
+                trial = begun.pop(order(len(begun)))
+                value = math.sin(50 * trial.params["x"]) + trial.params["k"] % 3
+                if study.is_worth_it(trial, 25, value):
+                    finish(study, trial, value)
+                else:
+                    study.prune(trial)
+            return [(each.number, each.state, each.params) for each in study.trials()]
+
+    first = tried("first", lambda _: 0)
+    assert {state for _, state, _ in first} == {TrialState.COMPLETE, TrialState.PRUNED}
+    assert tried("last", lambda count: count - 1) == first
+    drawn = np.random.default_rng(0)
+    assert tried("drawn", lambda count: int(drawn.integers(count + 1))) == first
 
 
 def test_the_best_is_the_first_of_equals(join):

@@ -467,3 +467,17 @@ def test_a_verdict_is_the_mean_over_the_folds_at_the_rounds_that_are_kept(plan):
     shorter = Judge(early).judge(loss, {}, lambda *_: None, lambda *_: True)
     assert shorter.rounds < 300
     assert shorter.value < verdict.value
+
+
+def test_the_same_command_gives_the_same_study_however_many_workers_there_are(flow, store):
+    found = []
+    for jobs in (1, 3):
+        options = ("--study=s", "--trials=24", f"--jobs={jobs}", f"--storage=journal:j{jobs}")
+        assert flow("tune", "--rounds=12", "--figures=false", *options)[0] == 0
+        trials = trials_of(f"journal:j{jobs}")
+        found.append(
+            [(each.number, each.state, each.params, each.value) for each in trials]
+            + [[each.intermediate_values for each in trials]]
+        )
+    assert found[0] == found[1]
+    assert {state for _, state, *_ in found[0][:-1]} == {TrialState.COMPLETE, TrialState.PRUNED}
