@@ -1,246 +1,362 @@
-"""One training seen from inside: what happens before, in and after each round.
+"""One training, round by round: a tree is built, its rows are measured, listeners are told.
 
-Gradient -w r and hessian w are weighted least squares, so in most cases no gradient passes through
-Python: before each round the matrix's weights are set to w times the user's own and
-`reg:squarederror` builds the tree. On a QuantileDMatrix the trees are identical to those of a
-custom objective. On a plain DMatrix they would not be (its histogram cuts are made from the weights
-set at the first round), nor with DART (its gradients are those of a part of the trees): there a
-custom objective does the same work.
+Gradient -w r and hessian w are weighted least squares. A tree is built from them in one of three ways,
+to the same bits: from gradients that are computed here, which serves every loss, every kind of matrix
+and every booster; faster, where the matrix is free and quantised, by handing its weights to XGBoost's
+squared error; or by XGBoost's own objective, for the losses that have one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Protocol, cast
 
-import numpy as np
-import numpy.typing as npt
 import xgboost
 
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import Loss, PointwiseLoss
-from asrl_mlflow.losses.squared_error import PointwiseSquaredError
-from asrl_mlflow.losses.weighing import Weighed, gradient, weigh
-from asrl_mlflow.margins import residuals
+from asrl_mlflow.losses.weighing import Weighed, weigh
 from asrl_mlflow.metrics import BY_RESIDUALS
 from asrl_mlflow.residuals import Residuals
 from asrl_mlflow.rounds import Round
-from asrl_mlflow.row_counts import RowCounts, row_counts
+from asrl_mlflow.rows import Rows, TrainingRows, shares
+from asrl_mlflow.scaling import Regularisation
 
-Float32Array = npt.NDArray[np.float32]
-
-# What XGBoost's own objectives leave to the matrix's weights.
-_UNWEIGHTED = PointwiseSquaredError()
+# By entry of `evals` and metric, one value a round; of XGBoost's type, which allows for more.
+History = dict[str, dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class Rows:
-    """The rows of one matrix: what is asked of it every round and never changes.
+class Built(NamedTuple):
+    """What the newest tree was built from.
 
     Parameters
     ----------
-    matrix : DMatrix
-        The user's.
-    target : float32 array of shape (n,)
-        Its labels, in target units.
-    own_weight : float32 array of shape (n,) or (0,)
-        The sample weights as the user set them.
-    counts : RowCounts
-        The sample weights as numbers of rows.
+    pointwise : PointwiseLoss
+        Of this round.
+    mean_weight : float
+        Mean weight of a row, relative to a full one.
+    floored : int
+        Rows whose weight was held up.
     """
 
-    matrix: xgboost.DMatrix
-    target: Float32Array
-    own_weight: Float32Array
-    counts: RowCounts
-
-    @classmethod
-    def of(cls, matrix: xgboost.DMatrix, name: str) -> Rows:
-        """The rows of a matrix; `name` is what an error calls it.
-
-        Raises
-        ------
-        InputError
-            No labels or several columns of them, or bad sample weights.
-        """
-        target = matrix.get_label()
-        if target.shape != (matrix.num_row(),):
-            msg = (
-                f"train needs one label a row in {name}; got labels of shape {target.shape} for "
-                f"{matrix.num_row()} rows; pass one target column as label=."
-            )
-            raise InputError(msg)
-        own_weight = matrix.get_weight()
-        return cls(matrix, target, own_weight, row_counts(own_weight, target.size))
-
-    def residuals(self, model: xgboost.Booster, out: Float32Array | None = None) -> Float32Array:
-        """Target minus the prediction of all trees so far, in target units, shape (n,)."""
-        return residuals(model, self.matrix, self.target, out)
+    pointwise: PointwiseLoss
+    mean_weight: float = 1.0
+    floored: int = 0
 
 
-def shares(stats: Residuals, pointwise: PointwiseLoss) -> dict[str, float]:
-    """How rows fall into a pointwise loss's regions; sums to 1."""
-    within = [stats.share_within(limit) for limit in pointwise.regions.values()]
-    return dict(zip(pointwise.regions, np.diff(within, prepend=0.0).tolist(), strict=True))
+class Builder(Protocol):
+    """What adds one tree to a model."""
+
+    def build(self, model: xgboost.Booster, epoch: int) -> Built:
+        """Add the tree of this round, which counts from 0 in each training."""
 
 
-class Boosting(xgboost.callback.TrainingCallback):
-    """The callback that weighs the rows before each tree and tells of it after.
+class LossBuilder(ABC):
+    """Build trees from what a loss says that rows weigh.
 
     Parameters
     ----------
     loss : Loss
         What to minimise.
-    rows : Rows
-        To train on.
-    scale : float
-        The power of two by which hessians (and with them gradients) are multiplied.
-    by_objective : bool
-        Whether XGBoost is given `objective`; otherwise the matrix's weights are set.
+    rows : TrainingRows
+        To learn from.
+    factor : float
+        By which gradients and hessians are multiplied.
+    dropout : bool
+        Whether trees are left out to build the next one, as DART does.
+    """
+
+    def __init__(
+        self, loss: Loss, rows: TrainingRows, factor: float, *, dropout: bool = False
+    ) -> None:
+        self._loss, self._rows, self._factor, self._dropout = loss, rows, factor, dropout
+
+    def build(self, model: xgboost.Booster, epoch: int) -> Built:
+        """Look at the residuals, weigh them, add a tree."""
+        rows = self._rows
+        if self._dropout:
+            rows.forget()
+        pointwise = self._loss.adapt(rows.look(model, dropout=self._dropout))
+        rows.forget()
+        weighed = weigh(
+            pointwise,
+            rows.r,
+            rows.rows.counts.values,
+            self._factor,
+            hessian=rows.scratch,
+            gradient=rows.r,
+        )
+        self._add(model, epoch, weighed)
+        return Built(pointwise, weighed.mean, weighed.floored)
+
+    @abstractmethod
+    def _add(self, model: xgboost.Booster, epoch: int, weighed: Weighed) -> None:
+        """Add the tree."""
+
+
+class GradientBuilder(LossBuilder):
+    """Hand gradients and hessians to XGBoost."""
+
+    def _add(self, model: xgboost.Booster, epoch: int, weighed: Weighed) -> None:
+        model.boost(self._rows.rows.matrix, epoch, grad=weighed.gradient, hess=weighed.hessian)
+
+
+class WeightBuilder(LossBuilder):
+    """Hand weights to XGBoost's squared error, of a matrix that is lent.
+
+    Not of a plain DMatrix, whose histogram would be cut by the weights of the first round.
+    """
+
+    def _add(self, model: xgboost.Booster, epoch: int, weighed: Weighed) -> None:
+        matrix = self._rows.rows.matrix
+        matrix.set_weight(weighed.hessian)
+        model.update(matrix, epoch)
+
+
+class ObjectiveBuilder:
+    """Build trees by XGBoost's own objective.
+
+    Parameters
+    ----------
+    loss : Loss
+        Which has one.
+    rows : TrainingRows
+        To learn from.
+    is_heard : bool
+        Whether somebody is told the pointwise loss of each round.
+    """
+
+    def __init__(self, loss: Loss, rows: TrainingRows, *, is_heard: bool) -> None:
+        self._loss, self._rows, self._is_heard = loss, rows, is_heard
+        self._pointwise: PointwiseLoss | None = None
+
+    def build(self, model: xgboost.Booster, epoch: int) -> Built:
+        """Check the first gradients, as XGBoost does not; boost."""
+        rows = self._rows
+        if self._pointwise is None:
+            self._pointwise = self._loss.adapt(rows.look(model))
+            weigh(self._pointwise, rows.r, rows.rows.counts.values)
+        elif self._is_heard:
+            self._pointwise = self._loss.adapt(rows.look(model))
+        rows.forget()
+        model.update(rows.rows.matrix, epoch)
+        return Built(self._pointwise)
+
+
+class Judge:
+    """Measure a model on the rows of `evals` after each round.
+
+    Parameters
+    ----------
+    rows : TrainingRows
+        What trees are built from.
     evals : sequence of (name, Rows)
         Where metrics are computed; the last is the one that is told as `valid`.
     metrics : sequence of str
-        Names of metrics.
-    on_round : callable, optional
-        Told of each round.
-    listeners : sequence of TrainingCallback
-        The user's callbacks, early stopping and printing.
+        Names of ours.
+    selecting : str, optional
+        The one of ours that selects, and so comes last; without it XGBoost's last one does.
+    native : bool
+        Whether XGBoost computes metrics too.
     """
 
     def __init__(
         self,
         *,
-        loss: Loss,
-        rows: Rows,
-        scale: float,
-        by_objective: bool,
+        rows: TrainingRows,
         evals: Sequence[tuple[str, Rows]],
         metrics: Sequence[str],
-        on_round: Callable[[Round], None] | None,
-        listeners: Sequence[xgboost.callback.TrainingCallback],
+        selecting: str | None,
+        native: bool,
     ) -> None:
-        super().__init__()
-        self.by_objective = by_objective
-        self._loss, self._rows, self._scale = loss, rows, scale
-        self._evals, self._metrics, self._on_round = evals, metrics, on_round
-        # Called from here, after the metrics are in: XGBoost 3.1 calls callbacks in any order.
-        self._listeners = listeners
-        # Where XGBoost's own objective does the weighing, the user's weights may serve as they are.
-        self._sets_weights = not by_objective and (
-            loss.XGBOOST_OBJECTIVE is None or scale != 1 or rows.counts.rule == "mean 1"
-        )
-        # Where the user's own weights serve, their products with residuals must be finite still.
-        self._weighs = self._sets_weights or (
-            loss.XGBOOST_OBJECTIVE == "reg:squarederror" and rows.counts.values is not None
-        )
-        self._number = 0
-        # One array for a round's sorted residuals and, once the thresholds are known, its hessians.
-        self._buffer = np.empty_like(rows.target)
-        self._r = np.empty_like(rows.target)
-        self._stats: Residuals | None = None
-        self._weighed = Weighed(mean=1.0, floored=0)
+        self._rows, self._evals, self._metrics = rows, evals, metrics
+        self._selecting, self._native = selecting, native
+        # XGBoost's own container asks for its metrics and files the answers.
+        self._container = xgboost.callback.CallbackContainer([])
+        self.history: History = cast("History", self._container.history)
 
-    def before_training(self, model: Any) -> Any:  # noqa: ANN401 - XGBoost's signature
-        """Where training starts: no tree, or the trees of the model that goes on."""
-        self._number = model.num_boosted_rounds()
-        for listener in self._listeners:
-            model = listener.before_training(model)
-        return model
+    @property
+    def includes_training_rows(self) -> bool:
+        """Whether the training rows are measured for `evals`."""
+        return any(rows is self._rows.rows for _, rows in self._evals)
 
-    def before_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ANN401 - XGBoost's signature
-        """Weigh the rows at the predictions so far."""
-        if not self.by_objective:
-            with self._round_named():
-                stats = self._look(model)
-                if self._sets_weights or self._on_round is not None:
-                    self._pointwise = self._loss.adapt(stats)
-                if self._weighs:
-                    # Into the buffer of the sorted residuals, which are not asked again.
-                    self._stats = None
-                    hessian = self._weigh(self._r, out=self._buffer)
-                    if self._sets_weights:
-                        self._rows.matrix.set_weight(hessian)
-        return any(each.before_iteration(model, epoch, evals_log) for each in self._listeners)
-
-    def objective(
-        self,
-        predt: Float32Array,
-        dtrain: xgboost.DMatrix,  # noqa: ARG002 - XGBoost's signature
-    ) -> tuple[Float32Array, Float32Array]:
-        """Gradient and hessian, for `xgboost.train(obj=...)`."""
-        # Not the residuals at hand: DART asks for the gradient at a part of the trees.
-        r = self._rows.target - predt
-        with self._round_named():
-            self._pointwise = self._loss.adapt(Residuals(r, self._rows.counts))
-            hessian = self._weigh(r)
-        return gradient(r, hessian), hessian
-
-    def _look(self, model: xgboost.Booster) -> Residuals:
-        """The statistics of the training rows at the predictions so far."""
-        if self._stats is None:
-            self._rows.residuals(model, out=self._r)
-            self._stats = Residuals(self._r, self._rows.counts, scratch=self._buffer)
-        return self._stats
-
-    def _weigh(self, r: Float32Array, out: Float32Array | None = None) -> Float32Array:
-        # Where XGBoost's own objective does the weighing, only scale and sample weights are ours.
-        pointwise = _UNWEIGHTED if self._loss.XGBOOST_OBJECTIVE else self._pointwise
-        hessian, self._weighed = weigh(pointwise, r, self._rows.counts.values, self._scale, out=out)
-        return hessian
-
-    @contextmanager
-    def _round_named(self) -> Iterator[None]:
-        try:
-            yield
-        except InputError as error:
-            msg = f"Round {self._number}: {error}"
-            raise InputError(msg) from error
-
-    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ANN401 - XGBoost's signature
-        """Measure the new tree and tell the listener."""
-        self._stats = None
-        train: dict[str, float] = {}
-        valid: dict[str, float] = {}
-        valid_shares: dict[str, float] = {}
-        with self._round_named():
-            if self._on_round is not None or any(rows is self._rows for _, rows in self._evals):
-                train = self._measure(self._look(model))
-            for name, rows in self._evals:
-                own = rows is self._rows
-                stats = self._look(model) if own else Residuals(rows.residuals(model), rows.counts)
-                valid = train if own else self._measure(stats)
-                # XGBoost's own road for metrics prints them with six decimals and reads them back.
-                for metric, value in valid.items():
-                    evals_log.setdefault(name, {}).setdefault(metric, []).append(value)
-            if self._evals and self._on_round is not None:
-                valid_shares = shares(stats, self._pointwise)
-        if self._on_round is not None:
-            self._on_round(
-                Round(
-                    number=self._number,
-                    pointwise=self._pointwise,
-                    mean_weight=self._weighed.mean,
-                    floored=self._weighed.floored,
-                    train=train,
-                    valid=valid,
-                    valid_shares=valid_shares,
-                )
-            )
-        self._number += 1
-        return any(each.after_iteration(model, epoch, evals_log) for each in self._listeners)
-
-    def _measure(self, stats: Residuals) -> dict[str, float]:
+    def measure(self, stats: Residuals) -> dict[str, float]:
+        """Our metrics of some rows."""
         return {name: BY_RESIDUALS[name](stats) for name in self._metrics}
 
-    def after_training(self, model: Any) -> Any:  # noqa: ANN401 - XGBoost's signature
-        """The listeners' last word: early stopping cuts the model here."""
-        for listener in self._listeners:
-            model = listener.after_training(model)
+    def judge(
+        self, model: xgboost.Booster, epoch: int, train: dict[str, float], pointwise: PointwiseLoss
+    ) -> tuple[dict[str, float], Mapping[str, float]]:
+        """File the metrics of a round; give those of the last entry, and its shares of regions."""
+        if self._native:
+            matrices = [(rows.matrix, name) for name, rows in self._evals]
+            self._container.after_iteration(model, epoch, self._rows.rows.matrix, matrices)
+        valid: dict[str, float] = {}
+        found: Mapping[str, float] = {}
+        for name, rows in self._evals:
+            own = rows is self._rows.rows
+            stats = self._rows.look(model) if own else rows.look(model)
+            valid = train if own else self.measure(stats)
+            log = self.history.setdefault(name, {})
+            natives = [metric for metric in log if metric not in valid]
+            for metric, value in valid.items():
+                log.setdefault(metric, []).append(value)
+            # The last metric selects, as XGBoost has it: XGBoost's behind ours, in front of `metric`.
+            for metric in [*natives, *filter(None, [self._selecting])]:
+                log[metric] = log.pop(metric)
+            if rows is self._evals[-1][1]:
+                found = shares(stats, pointwise)
+        return valid, found
+
+
+class Boosting:
+    """A training: builds trees, judges them, tells of them.
+
+    Parameters
+    ----------
+    builder : Builder
+        What adds a tree.
+    rows : TrainingRows
+        What trees are built from.
+    judge : Judge
+        What measures the model.
+    regularisation : Regularisation
+        In whose unit trees are built, while listeners are shown the user's.
+    listeners : sequence of TrainingCallback
+        Called in this order, all of them, after the metrics of a round are known.
+    on_round : callable, optional
+        Told of each round before them.
+    """
+
+    def __init__(
+        self,
+        *,
+        builder: Builder,
+        rows: TrainingRows,
+        judge: Judge,
+        regularisation: Regularisation,
+        listeners: Sequence[xgboost.callback.TrainingCallback],
+        on_round: Callable[[Round], None] | None,
+    ) -> None:
+        self._builder, self._rows, self._judge = builder, rows, judge
+        self._regularisation, self._listeners, self._on_round = regularisation, listeners, on_round
+
+    def run(self, model: xgboost.Booster, rounds: int) -> xgboost.Booster:
+        """Add so many trees, or fewer where a listener stops."""
+        regularisation, listeners, log = self._regularisation, self._listeners, self._judge.history
+        first = model.num_boosted_rounds()
+        for listener in listeners:
+            model = listener.before_training(model)
+        regularisation.scale(model)
+        for epoch in range(rounds):
+            with regularisation.as_given(model):
+                # All of them are called, also after one has stopped: they may count rounds.
+                stops = [each.before_iteration(model, epoch, log) for each in listeners]
+            if any(stops):
+                break
+            with _named(first + epoch):
+                built = self._builder.build(model, epoch)
+                told = self._judged(model, epoch, first + epoch, built)
+            with regularisation.as_given(model):
+                if self._on_round is not None and told is not None:
+                    self._on_round(told)
+                stops = [each.after_iteration(model, epoch, log) for each in listeners]
+            if any(stops):
+                break
+        regularisation.restore(model)
+        for listener in listeners:
+            whole, model = model, listener.after_training(model)
+            model = with_categories(model, whole)
         return model
 
-    def restore_weights(self) -> None:
-        """Give the user's matrix back as it was: with no weights where there were none."""
-        if self._sets_weights:
-            self._rows.matrix.set_weight(self._rows.own_weight)
+    def _judged(
+        self, model: xgboost.Booster, epoch: int, number: int, built: Built
+    ) -> Round | None:
+        self._rows.forget()
+        train: dict[str, float] = {}
+        if self._on_round is not None or self._judge.includes_training_rows:
+            train = self._judge.measure(self._rows.look(model))
+        valid, valid_shares = self._judge.judge(model, epoch, train, built.pointwise)
+        if self._on_round is None:
+            return None
+        return Round(
+            number=number,
+            pointwise=built.pointwise,
+            mean_weight=built.mean_weight,
+            floored=built.floored,
+            train=train,
+            valid=valid,
+            valid_shares=valid_shares,
+        )
+
+
+class CutAtBest(xgboost.callback.TrainingCallback):
+    """Stop when nothing improves, and return the model of the best round.
+
+    Parameters
+    ----------
+    rounds : int
+        Patience.
+    data_name : str
+        The entry of `evals` that decides, by its last metric.
+    """
+
+    def __init__(self, rounds: int, data_name: str) -> None:
+        super().__init__()
+        self._stopping = xgboost.callback.EarlyStopping(
+            rounds=rounds, data_name=data_name, maximize=False, save_best=False
+        )
+
+    def before_training(self, model: Any) -> Any:  # noqa: ANN401 - XGBoost's signature
+        """Hand on to XGBoost's own callback."""
+        return self._stopping.before_training(model)
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ANN401 - XGBoost's signature
+        """Hand on to XGBoost's own callback."""
+        return bool(self._stopping.after_iteration(model, epoch, evals_log))
+
+    def after_training(self, model: Any) -> Any:  # noqa: ANN401 - XGBoost's signature
+        """Cut behind the best round, if any was judged."""
+        if not self._stopping.stopping_history:
+            return model
+        cut = model[: model.best_iteration + 1]
+        cut.set_attr(
+            best_iteration=model.attr("best_iteration"), best_score=model.attr("best_score")
+        )
+        return cut
+
+
+def with_categories(model: xgboost.Booster, whole: xgboost.Booster) -> xgboost.Booster:
+    """A part of a booster, with the categories that the whole one knows.
+
+    XGBoost before 3.4 drops them from slices, which then take categories in another order for others.
+    """
+    if model is whole or "c" not in (whole.feature_types or ()):
+        return model
+    part, known = (json.loads(bytes(each.save_raw("json"))) for each in (model, whole))
+    inside, outside = (_trees(each) for each in (part, known))
+    if inside["cats"] != outside["cats"]:
+        inside["cats"] = outside["cats"]
+        config = model.save_config()
+        model.load_model(bytearray(json.dumps(part).encode()))
+        model.load_config(config)
+    return model
+
+
+def _trees(model: dict[str, Any]) -> dict[str, Any]:
+    booster = model["learner"]["gradient_booster"]
+    trees: dict[str, Any] = booster.get("gbtree", booster)["model"]  # DART's are in a gbtree
+    return trees
+
+
+@contextmanager
+def _named(number: int) -> Iterator[None]:
+    """Say in an error which round it is about."""
+    try:
+        yield
+    except InputError as error:
+        msg = f"Round {number}: {error}"
+        raise InputError(msg) from error

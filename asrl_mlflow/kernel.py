@@ -1,4 +1,4 @@
-"""The weights' pass over the rows in C, where it was compiled; numpy does the same elsewhere.
+"""The passes over the rows in C, where they were compiled; numpy does the same elsewhere.
 
 The extension is a module of its own beside this package, not in it: so it is found also when flows
 run from a clone, whose folder shadows the installed package.
@@ -9,6 +9,9 @@ from __future__ import annotations
 import importlib
 from typing import Any, Literal
 
+# Of what the functions take and give.
+_VERSION = 2
+
 
 def _compiled() -> Any:  # noqa: ANN401 - the extension's module, which has no types
     try:
@@ -16,14 +19,14 @@ def _compiled() -> Any:  # noqa: ANN401 - the extension's module, which has no t
     except ImportError:
         return None
     # A clone may be newer than the extension that is installed.
-    return module if module.VERSION == 1 else None
+    return module if module.VERSION == _VERSION else None
 
 
 native = _compiled()
 
 
 def backend() -> Literal["native", "numpy"]:
-    """What computes the weights: "native" where the extension was compiled, else "numpy".
+    """What computes residuals and weights: "native" where the extension was compiled, else "numpy".
 
     Examples
     --------

@@ -15,11 +15,13 @@ import numpy.typing as npt
 import xgboost
 import xgboost.libpath
 
-# All trees, before any link function: what `predict(output_margin=True)` asks for.
+from asrl_mlflow.residuals import Subtracted, subtract
+
 _CONFIG = (
-    b'{"type": 1, "training": false, "iteration_begin": 0, "iteration_end": 0,'
-    b' "strict_shape": false}'
+    # All trees, before any link function: what `predict(output_margin=True)` asks for.
+    b'{"type": 1, "training": %s, "iteration_begin": 0, "iteration_end": 0, "strict_shape": false}'
 )
+_NO_BRACKETS = np.empty((0, 2), np.float32)
 
 
 @cache
@@ -34,9 +36,13 @@ def residuals(
     booster: xgboost.Booster,
     matrix: xgboost.DMatrix,
     target: npt.NDArray[np.float32],
-    out: npt.NDArray[np.float32] | None = None,
-) -> npt.NDArray[np.float32]:
-    """Target minus the predictions of all trees, shape (n,), in target units.
+    *,
+    out: npt.NDArray[np.float32],
+    scratch: npt.NDArray[np.float32],
+    brackets: npt.NDArray[np.float32] = _NO_BRACKETS,
+    dropout: bool = False,
+) -> Subtracted:
+    """Fill target minus the predictions of all trees, in target units.
 
     Parameters
     ----------
@@ -46,8 +52,14 @@ def residuals(
         Any that XGBoost predicts for; for those it trains on it keeps the sum of all trees.
     target : float32 array of shape (n,)
         Of its rows.
-    out : float32 array of shape (n,), optional
-        Where to put them.
+    out : float32 array of shape (n,)
+        Filled with the residuals.
+    scratch : float32 array of shape (n,)
+        Overwritten.
+    brackets : float32 array of shape (k, 2)
+        Intervals of |r| to look into on the way, as `asrl_mlflow.residuals.subtract` says.
+    dropout : bool
+        Whether DART leaves some trees out, as it does to build the next one.
 
     Raises
     ------
@@ -60,8 +72,10 @@ def residuals(
     >>> target = np.arange(6, dtype=np.float32)
     >>> matrix = xgboost.DMatrix(target[:, None], label=target)
     >>> booster = xgboost.train({}, matrix, 3)
-    >>> off = target - booster.predict(matrix, output_margin=True)
-    >>> bool(np.array_equal(residuals(booster, matrix, target), off))
+    >>> out, scratch = np.empty(6, np.float32), np.empty(6, np.float32)
+    >>> residuals(booster, matrix, target, out=out, scratch=scratch).infinite
+    0
+    >>> bool(np.array_equal(out, target - booster.predict(matrix, output_margin=True)))
     True
     """
     shape = ctypes.POINTER(ctypes.c_uint64)()
@@ -70,7 +84,7 @@ def residuals(
     failed = _library().XGBoosterPredictFromDMatrix(
         booster.handle,
         matrix.handle,
-        _CONFIG,
+        _CONFIG % (b"true" if dropout else b"false"),
         ctypes.byref(shape),
         ctypes.byref(dimensions),
         ctypes.byref(values),
@@ -79,5 +93,4 @@ def residuals(
         raise xgboost.core.XGBoostError(_library().XGBGetLastError().decode())
     # XGBoost's own memory, which it writes to or frees when it likes: it does not leave this function.
     margin = np.ctypeslib.as_array(values, shape=(shape[0],))
-    off: npt.NDArray[np.float32] = np.subtract(target, margin, out=out)
-    return off
+    return subtract(target, margin, out, brackets, scratch)

@@ -31,7 +31,9 @@ class RowCounts(NamedTuple):
     rule: WeightRule
 
 
-def row_counts(sample_weight: npt.ArrayLike | RowCounts | None, rows: int) -> RowCounts:
+def row_counts(
+    sample_weight: npt.ArrayLike | RowCounts | None, rows: int, rule: WeightRule | None = None
+) -> RowCounts:
     """Sample weights as numbers of rows.
 
     Parameters
@@ -41,6 +43,8 @@ def row_counts(sample_weight: npt.ArrayLike | RowCounts | None, rows: int) -> Ro
         as they are.
     rows : int
         How many weights there must be.
+    rule : {"none", "counts", "mean 1"}, optional
+        "mean 1" also where all weights are whole: of a part of a table that has others.
 
     Raises
     ------
@@ -76,7 +80,7 @@ def row_counts(sample_weight: npt.ArrayLike | RowCounts | None, rows: int) -> Ro
     if not weight.any():
         msg = f"Sample weights need at least one above 0; got {rows} zeros."
         raise InputError(msg)
-    if np.array_equal(weight, np.floor(weight)):
+    if rule != "mean 1" and np.array_equal(weight, np.floor(weight)):
         if weight.sum() > _MOST_ROWS:
             msg = f"Whole sample weights count rows, at most 2**50; got {weight.sum():g}; divide them."
             raise InputError(msg)

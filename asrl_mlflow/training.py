@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from os import PathLike
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import xgboost
-import xgboost.training
+from packaging.version import Version
 
-from asrl_mlflow.boosting import Boosting, Rows
+from asrl_mlflow.arguments import Arguments, is_quantised
+from asrl_mlflow.boosting import (
+    Boosting,
+    Builder,
+    CutAtBest,
+    GradientBuilder,
+    Judge,
+    ObjectiveBuilder,
+    WeightBuilder,
+)
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.lending import INFO, lent, own
 from asrl_mlflow.losses import LOSSES, Loss, from_config, to_config
-from asrl_mlflow.losses.loss import NEGLIGIBLE
-from asrl_mlflow.metrics import SELECTING
 from asrl_mlflow.residuals import Residuals
 from asrl_mlflow.rounds import Round
+from asrl_mlflow.row_counts import WeightRule
+from asrl_mlflow.rows import Rows, TrainingRows
+from asrl_mlflow.scaling import Regularisation, Scaling
 
 # Attributes of the booster, which survive save and load: the file itself always claims
 # reg:squarederror.
@@ -25,62 +38,52 @@ LOSS_ATTRIBUTE = "asrl_loss"
 WEIGHT_RULE_ATTRIBUTE = "asrl_weight_rule"
 SCALE_ATTRIBUTE = "asrl_objective_scale"
 
-# XGBoost refuses splits that gain less than about 1e-6, an absolute number in target units squared.
-# Below this robust scale that is felt, so objective and regularisation are scaled up together.
-_TINY = 1 / 16
-# A gain is a sum of squared residuals, in float32: the largest residual may grow to 2**40, and the
-# hessian to 2**120.
-_MOST_BITS, _MOST_DOUBLINGS = 40, 60
-# Robust scales outside of which float32 gains overflow or vanish whatever is done.
-_LEAST_SCALE, _MOST_SCALE = 1e-18, 1e15
-# What is scaled with the objective, under the names of XGBoost's config, with its other names.
-_SCALED = {
-    "reg_lambda": ("reg_lambda", "lambda"),
-    "reg_alpha": ("reg_alpha", "alpha"),
-    "gamma": ("gamma", "min_split_loss"),
-    "min_child_weight": ("min_child_weight",),
-}
-_REPORTED = ("mae", "rmse")
+# Objectives whose gains do not depend on the target's unit: before XGBoost 3.4, absolute error had
+# gradients of size 1 and refitted leaves to medians; since, its gains are those of squared error.
+_WITHOUT_UNIT = {"reg:absoluteerror"} if Version(xgboost.__version__) < Version("3.4") else set()
 
 
 def train(
-    params: Mapping[str, Any],
+    params: Mapping[str, Any] | None,
     dtrain: xgboost.DMatrix,
     num_boost_round: int = 100,
     *,
     loss: Loss,
     evals: Sequence[tuple[xgboost.DMatrix, str]] | None = (),
     early_stopping_rounds: int | None = None,
-    metric: str = "mae",
+    metric: str | None = None,
     on_round: Callable[[Round], None] | None = None,
     callbacks: Sequence[xgboost.callback.TrainingCallback] | None = None,
     evals_result: dict[str, dict[str, list[float]]] | None = None,
     xgb_model: str | PathLike[str] | xgboost.Booster | bytearray | None = None,
     verbose_eval: bool | int = False,
     change_loss: bool = False,
+    weight_rule: WeightRule | None = None,
 ) -> xgboost.Booster:
     """Train a booster with a loss of `asrl_mlflow.losses`; otherwise as `xgboost.train`.
 
     Parameters
     ----------
     params : mapping
-        XGBoost's parameters, but not `objective` and `scale_pos_weight`. `base_score` is set to the (weighted) median of
-        the training target unless given here or taken over from `xgb_model`.
+        XGBoost's parameters, but not `objective` and `scale_pos_weight`; None means unset.
+        `base_score` is set to the (weighted) median of the training target unless given here or
+        taken over from `xgb_model`. `eval_metric` adds metrics; "mae" and "rmse" are computed anyway.
     dtrain : DMatrix, QuantileDMatrix or ExtMemQuantileDMatrix
-        One label a row, in target units. A QuantileDMatrix trains faster. Its weights are sample
-        weights: whole numbers count rows, any others are rescaled to mean 1. The matrix is given
-        back as it was, also after an exception; callbacks meanwhile see it with the loss's weights.
+        One label a row, in target units. Its weights are sample weights: whole numbers count rows,
+        any others are rescaled to mean 1.
     num_boost_round : int, >= 0
         Rounds to add.
     loss : Loss
         What to minimise.
     evals : sequence of (DMatrix, name)
-        Where "mae", "rmse" and `metric` are computed each round. The last entry stops and selects.
+        Where metrics are computed each round. The last entry stops and selects.
     early_stopping_rounds : int, optional
-        At least 1. Stop when `metric` on the last entry of `evals` has not improved for so many rounds. The
-        booster returned is then cut at its best round.
-    metric : {"mae", "rmse", "mse", "medae", "trimmed_mae", "quantile"}
-        What early stopping looks at: never the loss, which is another function each round.
+        At least 1. Stop when the last metric of the last entry of `evals` has not improved for so
+        many rounds. The booster returned is then cut at its best round. For trees of gbtree only.
+    metric : {"mae", "rmse", "mse", "medae", "trimmed_mae", "quantile"}, optional
+        What stops and selects, here and in callbacks that take the last metric: never the loss,
+        which is another function each round. By default the last one that `eval_metric` names, as
+        XGBoost has it, else "mae".
     on_round : callable, optional
         Called with a `Round` after each round. What it raises ends the training.
     callbacks : sequence of xgboost.callback.TrainingCallback, optional
@@ -93,6 +96,8 @@ def train(
         Print the metrics every so many rounds.
     change_loss : bool
         Continue `xgb_model` although it records another loss, or none.
+    weight_rule : {"mean 1"}, optional
+        Rescale sample weights to mean 1 also where all are whole: for a part of a table with others.
 
     Returns
     -------
@@ -104,10 +109,11 @@ def train(
     Raises
     ------
     InputError
-        `objective` in params, labels that are missing or have several columns, a target whose
-        robust scale is outside [1e-18, 1e15], an unknown metric, early stopping without evals, a
-        continued model with another loss, or a round whose residuals, gradients or hessians are not
-        finite (the message names round and rows).
+        An argument that is not as described; labels that are missing or have several columns; a
+        target whose robust scale is outside [1e-18, 1e15]; a continued model with another loss; a
+        matrix that another training must have for itself; a collective of several workers; or a round
+        whose residuals, gradients or hessians are not finite or too large (the message names round
+        and rows).
 
     Notes
     -----
@@ -115,8 +121,14 @@ def train(
 
     Targets whose robust scale (1.4826 MAD) is below 1/16 are learned badly by XGBoost itself (its
     smallest allowed gain is an absolute number), so for them gradient, hessian, lambda, alpha, gamma
-    and min_child_weight are multiplied by one power of two (tree boosters only). The booster keeps
-    the values given.
+    and min_child_weight are multiplied by one power of four (tree boosters only). The booster that
+    listeners see and that is returned has the values given.
+
+    Targets further than 64 robust scales from zero are learned about their median: float32 margins
+    lose digits there. Meanwhile the training matrix has other labels and base margins, and most
+    trainings give it other weights; it is given back as it was, also after an exception, and callbacks
+    meanwhile see it so. A second training on a matrix with other weights takes a slower way to the
+    same trees; one that cannot is refused.
 
     Examples
     --------
@@ -131,85 +143,81 @@ def train(
     >>> bool(off.mean() < 0.5)
     True
     """
-    settings, evals = dict(params), list(evals or ())
-    _check(settings, dtrain, loss, metric, early_stopping_rounds, evals)
-    rows = Rows.of(dtrain, "dtrain")
-    target = Residuals(rows.target, rows.counts)
-    if xgb_model is None:
-        settings.setdefault("base_score", target.median())
-    else:
-        _check_continues(xgb_model, loss, change_loss=change_loss)
-    natively_measured = _native_metrics(settings.pop("eval_metric", None) or ())
-    doublings, given = _doublings(loss, target, settings), {}
-    del target  # and its sorted rows
-    if doublings:
-        given = _regularisation(xgboost.Booster(settings, [dtrain], model_file=xgb_model))
-        aliases = {alias for name in given for alias in _SCALED[name]}
-        settings = {name: value for name, value in settings.items() if name not in aliases}
-        settings |= {name: value * 4.0**doublings for name, value in given.items()}
-    settings |= {
-        "objective": loss.XGBOOST_OBJECTIVE or "reg:squarederror",
-        "disable_default_eval_metric": int(not natively_measured),
-    }
-    if natively_measured:
-        settings["eval_metric"] = natively_measured
-
-    by_weights = (
-        isinstance(dtrain, xgboost.QuantileDMatrix | xgboost.ExtMemQuantileDMatrix)
-        and settings.get("booster", "gbtree") == "gbtree"
-        # XGBoost would measure the training rows with the weights that we set.
-        and not (natively_measured and any(matrix is dtrain for matrix, _ in evals))
+    if not isinstance(loss, Loss):
+        msg = f"train needs a loss, such as losses.ContinuousASRL(); got {loss!r}."
+        raise InputError(msg)
+    config, evals = to_config(loss), list(evals or ())
+    asked = Arguments.checked(
+        params, dtrain, num_boost_round, evals, early_stopping_rounds, metric, callbacks or ()
     )
+    if xgb_model is not None:
+        _check_continues(xgb_model, loss, change_loss=change_loss)
+
+    rows = Rows.of(dtrain, "dtrain", weight_rule)
+    judged = [
+        (name, rows if matrix is dtrain else Rows.of(matrix, name, weight_rule))
+        for matrix, name in evals
+    ]
+    target = Residuals(rows.target, rows.counts)
+    scaling = Scaling.of(target)
+    settings = _settings(asked, loss, None if xgb_model is not None else target.median())
+    del target  # and its sorted rows
+    has_unit = asked.boosts_trees and loss.XGBOOST_OBJECTIVE not in _WITHOUT_UNIT
+    factor = scaling.factor if has_unit else 1.0
     listeners = list(callbacks or ())
     if verbose_eval:
         listeners.append(xgboost.callback.EvaluationMonitor(period=int(verbose_eval)))
-    if early_stopping_rounds and num_boost_round > 0:
-        listeners.append(
-            xgboost.callback.EarlyStopping(
-                rounds=early_stopping_rounds,
-                metric_name=metric,
-                data_name=evals[-1][1],
-                maximize=False,
-                save_best=True,
-            )
+    if early_stopping_rounds:
+        listeners.append(CutAtBest(early_stopping_rounds, evals[-1][1]))
+    with ExitStack() as stack:
+        for matrix in {id(matrix): matrix for matrix, _ in evals if matrix is not dtrain}.values():
+            relied_on = INFO if asked.natives else frozenset({"base_margin"})
+            stack.enter_context(lent(matrix, relied_on=relied_on))
+        model = xgboost.Booster(settings, [dtrain, *(matrix for matrix, _ in evals)], xgb_model)
+        # XGBoost would measure the rows that it trains on by what we have changed about them.
+        measures_itself = bool(asked.natives) and any(each is rows for _, each in judged)
+        training_rows = TrainingRows(rows, 0.0 if measures_itself else scaling.centre)
+        builder = _lend(
+            stack,
+            loss,
+            training_rows,
+            asked,
+            changed=_changed(training_rows, loss, factor, model),
+            factor=factor,
+            measures_itself=measures_itself,
+            is_heard=on_round is not None,
         )
-    boosting = Boosting(
-        loss=loss,
-        rows=rows,
-        scale=4.0**doublings,
-        by_objective=loss.XGBOOST_OBJECTIVE is None and not by_weights,
-        evals=[
-            (name, rows if matrix is dtrain else Rows.of(matrix, name)) for matrix, name in evals
-        ],
-        metrics=tuple(dict.fromkeys([*_REPORTED, metric])),
-        on_round=on_round,
-        listeners=listeners,
-    )
-    try:
-        # Not xgboost.train: MLflow's autologging, where it is on, replaces that name, and would log the
-        # run a second time, with the objective that is only our vehicle.
-        booster = xgboost.training.train(
-            settings,
-            dtrain,
-            num_boost_round,
-            evals=evals,
-            obj=boosting.objective if boosting.by_objective else None,
-            callbacks=[boosting],
-            evals_result=evals_result,
-            verbose_eval=False,
-            xgb_model=xgb_model,
+        # Before the first round, so that what callbacks save can be continued. What was best in
+        # another training says nothing about this one.
+        model.set_attr(
+            **{
+                LOSS_ATTRIBUTE: json.dumps(config),
+                WEIGHT_RULE_ATTRIBUTE: rows.counts.rule,
+                SCALE_ATTRIBUTE: f"{factor:.0f}",
+                "best_iteration": None,
+                "best_score": None,
+            }
         )
-    finally:
-        boosting.restore_weights()
-    booster.set_param({**given, "disable_default_eval_metric": 0})
-    booster.set_attr(
-        **{
-            LOSS_ATTRIBUTE: json.dumps(to_config(loss)),
-            WEIGHT_RULE_ATTRIBUTE: rows.counts.rule,
-            SCALE_ATTRIBUTE: str(4**doublings),
-        }
-    )
-    return booster
+        judge = Judge(
+            rows=training_rows,
+            evals=judged,
+            metrics=asked.metrics,
+            selecting=asked.selecting,
+            native=bool(asked.natives),
+        )
+        boosting = Boosting(
+            builder=builder,
+            rows=training_rows,
+            judge=judge,
+            regularisation=Regularisation.of(model, factor),
+            listeners=listeners,
+            on_round=on_round,
+        )
+        model = boosting.run(model, num_boost_round)
+    if evals_result is not None:
+        evals_result.update(judge.history)
+    model.set_param({"disable_default_eval_metric": 0})
+    return model.reset()
 
 
 def recorded_loss(booster: xgboost.Booster) -> Loss | None:
@@ -218,50 +226,68 @@ def recorded_loss(booster: xgboost.Booster) -> Loss | None:
     return None if config is None else from_config(json.loads(config))
 
 
-def _check(
-    params: Mapping[str, Any],
-    dtrain: xgboost.DMatrix,
+def _settings(asked: Arguments, loss: Loss, start: float | None) -> dict[str, Any]:
+    """What XGBoost is told; `start` is where predictions do unless the user says otherwise."""
+    settings: dict[str, Any] = {} if start is None else {"base_score": start}
+    settings |= asked.settings
+    settings["objective"] = loss.XGBOOST_OBJECTIVE or "reg:squarederror"
+    settings["disable_default_eval_metric"] = int(not asked.natives)
+    if asked.natives:
+        settings["eval_metric"] = list(asked.natives)
+    return settings
+
+
+def _lend(
+    stack: ExitStack,
     loss: Loss,
-    metric: str,
-    early_stopping_rounds: int | None,
-    evals: Sequence[tuple[xgboost.DMatrix, str]],
-) -> None:
-    if not isinstance(loss, Loss):
-        msg = f"train needs a loss, such as losses.ContinuousASRL(); got {loss!r}."
-        raise InputError(msg)
-    if not isinstance(dtrain, xgboost.DMatrix | xgboost.ExtMemQuantileDMatrix):
-        msg = (
-            f"train needs a DMatrix or QuantileDMatrix; got {type(dtrain).__name__}; pass "
-            "xgboost.QuantileDMatrix(x, label=y)."
-        )
-        raise InputError(msg)
-    if "objective" in params:
-        msg = (
-            "train takes the objective from loss; got "
-            f"params['objective']={params['objective']!r}; remove it."
-        )
-        raise InputError(msg)
-    if params.get("scale_pos_weight", 1) != 1:
-        msg = (
-            "scale_pos_weight is for classes, and train is for regression; got "
-            f"{params['scale_pos_weight']}; set sample weights instead."
-        )
-        raise InputError(msg)
-    if metric not in SELECTING:
-        msg = f"train needs a metric out of {', '.join(SELECTING)}; got {metric!r}."
-        raise InputError(msg)
-    if early_stopping_rounds is not None and early_stopping_rounds < 1:
-        msg = (
-            f"Early stopping needs at least 1 round; got early_stopping_rounds="
-            f"{early_stopping_rounds}; pass None for no early stopping."
-        )
-        raise InputError(msg)
-    if early_stopping_rounds and not evals:
-        msg = (
-            f"Early stopping needs rows to judge by; got early_stopping_rounds="
-            f"{early_stopping_rounds} and no evals; pass evals=[(dvalid, 'valid')]."
-        )
-        raise InputError(msg)
+    rows: TrainingRows,
+    asked: Arguments,
+    *,
+    changed: Mapping[str, npt.NDArray[np.float32]],
+    factor: float,
+    measures_itself: bool,
+    is_heard: bool,
+) -> Builder:
+    """Have the training matrix lent, and choose what builds the trees."""
+    matrix = rows.rows.matrix
+    if loss.XGBOOST_OBJECTIVE is not None:
+        stack.enter_context(lent(matrix, changed=changed))
+        return ObjectiveBuilder(loss, rows, is_heard=is_heard)
+    if asked.is_plain and is_quantised(matrix) and not measures_itself:
+        try:
+            weighed = {**changed, "weight": own(matrix, "weight")}
+            stack.enter_context(lent(matrix, changed=weighed))
+        except InputError:
+            pass  # another training relies on its weights: gradients do without
+        else:
+            return WeightBuilder(loss, rows, factor)
+    # A plain matrix is cut by its weights in the first round.
+    reads = INFO if measures_itself or not is_quantised(matrix) else frozenset({"base_margin"})
+    stack.enter_context(lent(matrix, relied_on=reads, changed=changed))
+    return GradientBuilder(loss, rows, factor, dropout=asked.drops_trees)
+
+
+def _changed(
+    rows: TrainingRows, loss: Loss, factor: float, model: xgboost.Booster
+) -> dict[str, npt.NDArray[np.float32]]:
+    """What the training matrix must show to XGBoost instead of what the user gave it."""
+    changed: dict[str, npt.NDArray[np.float32]] = {}
+    target, counts = rows.target, rows.rows.counts
+    if loss.XGBOOST_OBJECTIVE is not None and (factor != 1 or counts.rule == "mean 1"):
+        weight = np.ones(target.size) if counts.values is None else counts.values
+        changed["weight"] = (weight * factor).astype(np.float32)
+    if rows.centre:
+        margin = own(rows.rows.matrix, "base_margin")
+        margin = margin if margin.size else np.full(target.shape, _base_score(model))
+        changed["base_margin"] = (margin - np.float64(rows.centre)).astype(np.float32)
+        changed["label"] = target
+    return changed
+
+
+def _base_score(model: xgboost.Booster) -> float:
+    """The constant from which a model's predictions start."""
+    learner = json.loads(model.save_config())["learner"]
+    return float(learner["learner_model_param"]["base_score"].strip("[]"))
 
 
 def _check_continues(
@@ -281,36 +307,3 @@ def _check_continues(
             "pass that loss, or change_loss=True."
         )
         raise InputError(msg)
-
-
-def _doublings(loss: Loss, target: Residuals, settings: Mapping[str, Any]) -> int:
-    """By which power of 2 a tiny target must grow to have a robust scale of about 1."""
-    median = target.median()
-    mad, wide, largest = target.quantile_abs([0.5, 0.95, 1.0], centre=median)
-    # Where most targets are equal but for noise in their last digits, the others give the scale.
-    scale = 1.4826 * mad if mad > NEGLIGIBLE * wide else (wide or math.sqrt(target.variance()))
-    if scale and not _LEAST_SCALE <= scale <= _MOST_SCALE:
-        msg = (
-            f"train needs a target whose robust scale is in [{_LEAST_SCALE:g}, {_MOST_SCALE:g}], "
-            f"which is as far as float32 reaches; got {scale:.3g}; change its unit."
-        )
-        raise InputError(msg)
-    trees = settings.get("booster", "gbtree") != "gblinear"
-    # reg:absoluteerror has gradients of size 1 whatever the target's unit.
-    if not 0 < scale < _TINY or not trees or loss.XGBOOST_OBJECTIVE == "reg:absoluteerror":
-        return 0
-    headroom = _MOST_BITS - math.frexp(largest)[1]
-    return max(0, min(1 - math.frexp(scale)[1], headroom, _MOST_DOUBLINGS))
-
-
-def _regularisation(booster: xgboost.Booster) -> dict[str, float]:
-    """The parameters that have the objective's unit, as this booster would use them."""
-    config = json.loads(booster.save_config())["learner"]["gradient_booster"]
-    trees = config.get("gbtree", config)["tree_train_param"]
-    return {name: float(trees[name]) for name in _SCALED}
-
-
-def _native_metrics(eval_metric: str | Sequence[Any]) -> list[Any]:
-    """Those of the user's metrics that XGBoost must compute because we do not."""
-    names = [eval_metric] if isinstance(eval_metric, str) else list(eval_metric)
-    return [name for name in names if name not in _REPORTED]

@@ -16,11 +16,12 @@ from hypothesis.extra import numpy as hnp
 
 from asrl_mlflow import kernel, train
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.forecast import Forecast
 from asrl_mlflow.losses.huber import PointwiseHuber
 from asrl_mlflow.losses.pointwise import FLOOR, PointwiseLoss
 from asrl_mlflow.losses.segments import Segments
 from asrl_mlflow.losses.weighing import weigh
-from asrl_mlflow.residuals import Residuals
+from asrl_mlflow.residuals import Residuals, subtract
 from asrl_mlflow.row_counts import row_counts
 from tests.conftest import PARAMS
 from tests.every_loss import EVERY_LOSS
@@ -65,9 +66,10 @@ def test_kernel_and_numpy_give_the_same_bits(loss, r, kind, scale):
     if isinstance(ours, str):
         assert ours == theirs
         return
-    assert ours[0].tobytes() == theirs[0].tobytes()
-    assert ours[1].floored == theirs[1].floored
-    assert ours[1].mean == pytest.approx(theirs[1].mean, rel=1e-12)
+    assert ours.hessian.tobytes() == theirs.hessian.tobytes()
+    assert ours.gradient.tobytes() == theirs.gradient.tobytes()
+    assert ours.floored == theirs.floored
+    assert ours.mean == pytest.approx(theirs.mean, rel=1e-12)
 
 
 @COMPILED
@@ -75,8 +77,9 @@ def test_kernel_and_numpy_give_the_same_bits_on_ten_million_rows():
     r = np.random.default_rng(0).standard_t(2, 10_000_000).astype(np.float32)
     pointwise = EVERY_LOSS[2].adapt(Residuals(r))
     ours, theirs = (by(native, pointwise, r) for native in (True, False))
-    assert ours[0].tobytes() == theirs[0].tobytes()
-    assert ours[1].mean == pytest.approx(theirs[1].mean, rel=1e-12)
+    assert ours.hessian.tobytes() == theirs.hessian.tobytes()
+    assert ours.gradient.tobytes() == theirs.gradient.tobytes()
+    assert ours.mean == pytest.approx(theirs.mean, rel=1e-12)
 
 
 @COMPILED
@@ -100,11 +103,13 @@ number = st.floats(allow_nan=True, allow_infinity=True)
 def test_any_numbers_end_in_a_count_of_unsound_rows(data, rows, segments, row_weight, scale):
     r = data.draw(hnp.arrays(np.float32, rows, elements=st.floats(width=32)))
     counts = data.draw(st.none() | hnp.arrays(np.float64, rows, elements=number))
-    out = np.empty_like(r)
-    _, floored, unsound = kernel.native.weigh(r, segments, row_weight, FLOOR, counts, scale, out)
+    out, slope = np.empty_like(r), np.empty_like(r)
+    _, _, floored, unsound = kernel.native.weigh(
+        r, segments, row_weight, FLOOR, counts, scale, out, slope
+    )
     with np.errstate(all="ignore"):
         sound = np.isfinite(out) & np.isfinite(r * out)
-        sound &= (out > 0) if counts is None else (out > 0) | (counts == 0)
+        sound &= (out > 0) if counts is None else (out > 0) | ((out == 0) & (counts == 0))
     assert unsound == np.count_nonzero(~sound)
     assert 0 <= floored <= rows
 
@@ -128,10 +133,74 @@ def test_buffers_that_do_not_fit_are_refused(r, segments, scale, counts, out):
     except TypeError:
         fits = False
     try:
-        kernel.native.weigh(r, segments, scale, FLOOR, counts, scale, out)
+        kernel.native.weigh(r, segments, scale, FLOOR, counts, scale, out, out)
     except (TypeError, ValueError, BufferError):
         return
     assert fits
+
+
+@COMPILED
+@given(buffers, buffers, buffers, buffers, buffers)
+def test_buffers_of_a_subtraction_that_do_not_fit_are_refused(target, margin, pairs, kept, r):
+    try:
+        sizes = [memoryview(each).nbytes for each in (target, margin, r)]
+        fits = len(set(sizes)) == 1 and sizes[0] % 4 == 0 and memoryview(pairs).nbytes <= 64
+    except TypeError:
+        fits = False
+    try:
+        kernel.native.subtract(target, margin, pairs, kept, r)
+    except (TypeError, ValueError, BufferError):
+        return
+    assert fits
+
+
+@COMPILED
+@given(samples, st.lists(st.tuples(size, size), max_size=8), st.integers(0, 300))
+def test_a_bracket_counts_what_lies_below_it_and_keeps_what_lies_in_it(target, pairs, room):
+    margin = np.roll(target, 1)
+    pairs = np.abs(np.array(pairs, np.float32).reshape(-1, 2))
+    kept, r = np.full(room * len(pairs), -1, np.float32), np.empty_like(target)
+    largest, found = kernel.native.subtract(target, margin, pairs, kept, r)
+    with np.errstate(over="ignore"):
+        expected = target - margin
+    np.testing.assert_array_equal(r, expected)
+    sizes = np.abs(expected)
+    assert largest == sizes.max()
+    for place, ((low, high), (below, inside)) in enumerate(zip(pairs, found, strict=True)):
+        within = sizes[(sizes >= low) & (sizes <= high)]
+        assert (below, inside) == (np.count_nonzero(sizes < low), within.size)
+        mine = kept[place * room : (place + 1) * room]
+        np.testing.assert_array_equal(mine[: within.size], within[:room])
+        assert (mine[within.size :] == -1).all()
+
+
+@COMPILED
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_makes_the_largest_residual_infinite(bad):
+    target = np.zeros(1000, np.float32)
+    target[700] = bad
+    nothing = np.empty(0, np.float32)
+    largest, _ = kernel.native.subtract(target, np.zeros_like(target), nothing, nothing, target)
+    assert largest == np.inf
+
+
+@COMPILED
+@given(st.data())
+def test_quantiles_that_were_foreseen_are_those_of_all_rows(data):
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    target = (rng.standard_t(2, 2**16) * 3).astype(np.float32)
+    if data.draw(st.booleans()):
+        target = np.round(target)  # ties
+    levels = data.draw(st.lists(st.floats(0.01, 0.99), min_size=1, max_size=3))
+    forecast, out, scratch = Forecast(target.size), np.empty_like(target), np.empty_like(target)
+    shrink = data.draw(st.floats(0.5, 1.1))
+    for round_ in range(4):
+        margin = np.float32(1 - shrink**round_) * target
+        seen = subtract(target, margin, out, forecast.brackets(), scratch)
+        stats = Residuals(out, scratch=scratch, subtracted=seen)
+        expected = np.quantile(np.abs(target - margin).astype(np.float64), levels)
+        np.testing.assert_array_equal(stats.quantile_abs(levels), expected)
+        forecast.learn(stats.release())
 
 
 def test_a_segment_ends_where_the_next_begins():
@@ -195,7 +264,7 @@ class Steeper(PointwiseHuber):
 
 def test_a_weight_of_ones_own_is_not_passed_over_for_inherited_segments():
     r = np.array([0.5, 1.0, 2.0, 4.0], np.float32)
-    hessian, _ = weigh(Steeper(1.0), r)
+    hessian = weigh(Steeper(1.0), r).hessian
     np.testing.assert_allclose(hessian, np.exp(-r))
 
 
@@ -206,7 +275,7 @@ def test_a_loss_that_weighs_nothing_at_zero_is_refused():
 
 def test_a_loss_without_segments_is_weighed_by_its_own_weight():
     r = np.array([0.5, 1.0, 2.0, 4.0], np.float32)
-    hessian, _ = weigh(Cauchy(), r)
+    hessian = weigh(Cauchy(), r).hessian
     np.testing.assert_array_equal(hessian, (1 / (1 + np.square(r.astype(float)))).astype("f4"))
 
 

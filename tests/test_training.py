@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -202,16 +203,19 @@ def test_weight_k_trains_as_the_row_k_times(table, loss):
 
 
 @EVERY
-def test_fractional_weights_have_no_unit_and_the_rule_is_recorded(table, loss):
+@pytest.mark.parametrize(("unit", "off"), [(2.0**-10, 1e-6), (1e-3, 1e-3)])
+def test_fractional_weights_have_no_unit_and_the_rule_is_recorded(table, loss, unit, off):
+    # A power of two changes no digit. Any other unit changes the last one of a float32 weight, which
+    # now and then turns a split that was nearly a tie: so there the mean is claimed.
     x, y = table
     weight = 0.3 + np.arange(len(y)) % 5
     boosters = [
-        train(PARAMS, xgboost.QuantileDMatrix(x, label=y, weight=unit * weight), 10, loss=loss)
-        for unit in (1.0, 1e-3)
+        train(PARAMS, xgboost.QuantileDMatrix(x, label=y, weight=scale * weight), 10, loss=loss)
+        for scale in (1.0, unit)
     ]
     assert {booster.attr("asrl_weight_rule") for booster in boosters} == {"mean 1"}
     here, there = (booster.inplace_predict(x) for booster in boosters)
-    np.testing.assert_allclose(here, there, rtol=1e-4)
+    assert mae(here, there) <= off * np.subtract(*np.quantile(y, [0.75, 0.25]))
 
 
 @pytest.mark.parametrize(
@@ -274,16 +278,42 @@ def test_the_targets_unit_does_not_matter(table, loss, unit):
     assert np.abs(off).max() < 1e-3 * iqr
 
 
-@pytest.mark.parametrize("loss", ADAPTIVE, ids=str)
-def test_a_shift_of_the_target_by_100_iqr_does_not_matter(table, loss):
-    # Far from zero float32 labels are coarser; sooner or later that turns a split that was nearly
-    # a tie, so this is claimed for as many rounds as here and not for any number.
+@pytest.mark.parametrize("matrix", [xgboost.DMatrix, xgboost.QuantileDMatrix])
+@pytest.mark.parametrize("far", [100, 1000])
+@EVERY
+def test_a_target_far_from_zero_is_learned_as_near_it(table, matrix, far, loss):
+    # Labels are float32: near zero they are rounded as they are far from it, so that margins are
+    # what is compared.
     x, y = table
-    shift = 100 * np.subtract(*np.quantile(y, [0.75, 0.25]))
-    here = train(PARAMS, xgboost.QuantileDMatrix(x, label=y), 8, loss=loss)
-    there = train(PARAMS, xgboost.QuantileDMatrix(x, label=y + shift), 8, loss=loss)
-    off = there.inplace_predict(x) - shift - here.inplace_predict(x)
-    assert np.abs(off).max() < 1e-3 * shift / 100
+    iqr = np.subtract(*np.quantile(y, [0.75, 0.25]))
+    shift = np.float32(round(far * iqr))
+    there = (y + shift).astype(np.float32)
+    near, far_off = (
+        train(PARAMS, matrix(x, label=label), 50, loss=loss) for label in (there - shift, there)
+    )
+    off = far_off.inplace_predict(x).astype(np.float64) - shift - near.inplace_predict(x)
+    assert np.abs(off).max() < 1e-3 * iqr
+
+
+@pytest.mark.parametrize("loss", [losses.SquaredError(), losses.ContinuousASRL()], ids=str)
+def test_a_model_of_a_target_far_from_zero_is_continued_and_shown_as_it_is(table, loss):
+    x, y = table
+    y, rounds = y + 9000, 6
+    dtrain = xgboost.QuantileDMatrix(x, label=y)
+    shown = []
+
+    class Look(xgboost.callback.TrainingCallback):
+        def after_iteration(self, model, epoch, evals_log):
+            shown.append(xgboost.Booster(model_file=model.save_raw("ubj")).inplace_predict(x))
+
+    straight = train(PARAMS, dtrain, rounds, loss=loss, callbacks=[Look()])
+    first = train(PARAMS, dtrain, 2, loss=loss)
+    more = train(PARAMS, dtrain, rounds - 2, loss=loss, xgb_model=first)
+    np.testing.assert_allclose(more.inplace_predict(x), straight.inplace_predict(x), atol=2e-3)
+    np.testing.assert_array_equal(shown[-1], straight.inplace_predict(x))
+    np.testing.assert_array_equal(shown[1], first.inplace_predict(x))
+    np.testing.assert_array_equal(dtrain.get_label(), y.astype(np.float32))
+    assert dtrain.get_base_margin().size == 0
 
 
 @pytest.mark.parametrize("unit", [1.0, 1e-6])
@@ -329,10 +359,18 @@ def test_missing_values_and_categories_are_learned_from(table, matrix):
     assert booster.feature_types[-1] == "c"
 
 
+# XGBoost 3.4 says of both that a later release will not have them.
+DEPRECATED = pytest.mark.filterwarnings(
+    "ignore:.*booster=(dart|gblinear)` is deprecated:UserWarning",
+    "ignore:Exception ignored on calling ctypes callback",
+)
+
+
+@DEPRECATED
 @pytest.mark.parametrize(
     "params",
     [
-        PARAMS | {"booster": "dart", "rate_drop": 0.3},
+        PARAMS | {"booster": "dart", "rate_drop": 0.3, "one_drop": 1},
         {"booster": "gblinear", "updater": "coord_descent", "nthread": 1},
     ],
     ids=["dart", "gblinear"],
@@ -390,6 +428,7 @@ def test_a_target_beyond_the_reach_of_float32_is_refused(table, unit):
         train(PARAMS, xgboost.QuantileDMatrix(x, label=unit * y), 2, loss=losses.Huber())
 
 
+@DEPRECATED
 @pytest.mark.parametrize("loss", [losses.SquaredError(), losses.ContinuousASRL()], ids=str)
 def test_gblinear_keeps_its_own_regularisation_on_tiny_targets(table, loss):
     x, y = table
@@ -652,7 +691,13 @@ def test_what_xgboost_refuses_to_predict_is_told_in_its_words(dtrain):
     other = xgboost.DMatrix(np.ones((5, 99)), label=np.ones(5))
     booster = train(PARAMS, dtrain, 2, loss=losses.SquaredError())
     with pytest.raises(xgboost.core.XGBoostError, match="columns"):
-        residuals(booster, other, np.ones(5, np.float32))
+        residuals(
+            booster,
+            other,
+            np.ones(5, np.float32),
+            out=np.empty(5, np.float32),
+            scratch=np.empty(5, np.float32),
+        )
 
 
 def test_a_row_of_weight_zero_may_have_any_hessian(table):
@@ -698,7 +743,8 @@ def test_callbacks_and_verbose_evaluation_work_as_in_xgboost(table, dtrain, caps
         verbose_eval=True,
     )
     assert len(seen) == 4
-    assert "[0]\ttrain-mae:" in capsys.readouterr().out
+    # The metric that selects comes last, where callbacks look for it.
+    assert re.search(r"^\[0\]\ttrain-rmse:[\d.]+\ttrain-mae:", capsys.readouterr().out)
 
 
 def test_the_last_evals_entry_selects_also_when_it_is_the_training_matrix(table, dtrain):

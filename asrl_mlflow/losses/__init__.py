@@ -11,6 +11,8 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses.absolute_error import AbsoluteError
 from asrl_mlflow.losses.asrl import ASRL
@@ -49,13 +51,46 @@ __all__ = [
 def to_config(loss: Loss) -> dict[str, Any]:
     """The loss as plain JSON types.
 
+    Raises
+    ------
+    InputError
+        A loss of one's own that could not be told from others by its config: its class has no name
+        of its own, or is no frozen dataclass, or has a parameter that is not a number.
+
     Examples
     --------
     >>> to_config(Huber(delta=2.0))
     {'name': 'huber', 'params': {'delta': 2.0}}
     """
-    params = {key: float(value) for key, value in dataclasses.asdict(loss).items()}
-    return {"name": loss.name, "params": params}
+    kind = type(loss)
+    if not isinstance(vars(kind).get("name"), str):
+        msg = (
+            f"{kind.__name__} needs a name of its own, by which models record it; got none in its "
+            f'class; add name: ClassVar[str] = "{kind.__name__.lower()}".'
+        )
+        raise InputError(msg)
+    if _makes_itself(kind):
+        msg = (
+            f"{kind.__name__} must be a frozen dataclass, whose fields are its parameters; got an "
+            "__init__ of its own; put @dataclass(frozen=True) above the class and declare fields."
+        )
+        raise InputError(msg)
+    values = {field.name: getattr(loss, field.name) for field in dataclasses.fields(loss)}
+    for key, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+            msg = (
+                f"{kind.__name__} takes numbers, which configs and tuning can hold; got "
+                f"{key}={value!r}; make it a number, or a loss of its own."
+            )
+            raise InputError(msg)
+    return {"name": loss.name, "params": {key: float(value) for key, value in values.items()}}
+
+
+def _makes_itself(kind: type[Loss]) -> bool:
+    """Whether a class has parameters that are no fields of a frozen dataclass."""
+    made = next(each for each in kind.__mro__ if "__init__" in vars(each))
+    params = vars(made).get("__dataclass_params__")
+    return params is None or not params.frozen
 
 
 def from_config(config: Mapping[str, Any]) -> Loss:

@@ -22,11 +22,12 @@ from typing import Any, ClassVar, Protocol, Self, overload
 
 import numpy as np
 import numpy.typing as npt
+from xgboost import collective
 
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses.pointwise import Array, PointwiseLoss
 from asrl_mlflow.losses.space import Point, SearchSpace
-from asrl_mlflow.losses.weighing import gradient, weigh
+from asrl_mlflow.losses.weighing import weigh
 from asrl_mlflow.residuals import FloatArray, Residuals
 from asrl_mlflow.row_counts import row_counts
 
@@ -66,18 +67,24 @@ class Loss(ABC):
     """A loss and its parameters: frozen, comparable, hashable, the same in every round.
 
     Subclasses are frozen dataclasses whose fields, all numbers, are the parameters, with a `name` of
-    their own. `XGBOOST_OBJECTIVE` names XGBoost's own objective for the two losses that have one;
+    their own: `asrl_mlflow.losses.to_config` refuses others. `XGBOOST_OBJECTIVE` names XGBoost's own objective for the two losses that have one;
     `asrl_mlflow.train` uses it.
     """
 
     name: ClassVar[str]
     XGBOOST_OBJECTIVE: ClassVar[str | None] = None
 
+    def __init_subclass__(cls) -> None:
+        """An `adapt` of one's own is not passed over for an inherited objective of XGBoost's."""
+        if "adapt" in vars(cls) and "XGBOOST_OBJECTIVE" not in vars(cls):
+            cls.XGBOOST_OBJECTIVE = None
+
     @abstractmethod
     def adapt(self, stats: Statistics) -> PointwiseLoss:
         """The pointwise loss for residuals with these statistics.
 
-        Ask them here and now: after this call their rows may be overwritten.
+        Ask them here and now, and keep the numbers: during a training their rows are overwritten
+        after this call, and a later question is refused.
         """
 
     @classmethod
@@ -111,10 +118,17 @@ class Loss(ABC):
                 f"shapes {y.shape} and {prediction.shape}."
             )
             raise InputError(msg)
+        workers = collective.get_world_size()
+        if workers > 1:
+            msg = (
+                f"{type(self).__name__} adapts to the residuals of one process; got a collective of "
+                f"{workers} workers, each of which would adapt to its own rows; train in one process."
+            )
+            raise InputError(msg)
         r = y - prediction
         counts = row_counts(sample_weight, r.size)
-        hessian, _ = weigh(self.adapt(Residuals(r, counts)), r, counts.values)
-        return gradient(r, hessian), hessian
+        weighed = weigh(self.adapt(Residuals(r, counts)), r, counts.values)
+        return weighed.gradient, weighed.hessian
 
     def objective(
         self,
@@ -219,5 +233,8 @@ def widened(threshold: float, stats: Statistics) -> tuple[float, int]:
     its place comes the 0.95 quantile of |r|; where that is 0, the standard deviation; and where all
     residuals are 0, so that there is nothing to weigh, 1.
     """
+    # Beside the largest residual, which is known without looking for a place in their order.
+    if threshold > NEGLIGIBLE * stats.quantile_abs(1.0):
+        return threshold, 0
     wide = stats.quantile_abs(0.95) or math.sqrt(stats.variance()) or 1.0
     return (threshold, 0) if threshold > NEGLIGIBLE * wide else (wide, 1)

@@ -75,9 +75,12 @@ class PointwiseLoss(ABC):
     def relative_weight(self, r: npt.ArrayLike) -> tuple[Array, int]:
         """w(r) / w(0), held above 2**-120, and how many rows that floor held up.
 
-        XGBoost keeps hessians in float32, where a farther tail would underflow to an illegal 0.
+        XGBoost keeps hessians in float32, where a farther tail would underflow to an illegal 0. A
+        negative weight is no weight: it becomes NaN, which `weigh` refuses.
         """
         weight = self.weight(r) / self.row_weight
         low = weight < FLOOR
         floored = int(np.count_nonzero(low))
-        return (np.where(low, FLOOR, weight) if floored else weight), floored
+        if not floored:
+            return weight, 0
+        return np.where(low, np.where(weight < 0, np.nan, FLOOR), weight), floored

@@ -1,4 +1,4 @@
-"""What rows weigh in one round, in the numbers that XGBoost takes."""
+"""What rows weigh in one round, in the numbers that XGBoost takes: gradients and hessians."""
 
 from __future__ import annotations
 
@@ -13,13 +13,19 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses.pointwise import FLOOR, Array, PointwiseLoss
 from asrl_mlflow.residuals import FloatArray, blocks
 
+# XGBoost sums gradients up and squares the sum, in float32 on some of its versions: beyond this no
+# split has a finite gain, and the model stays a constant without a word.
+_STEEPEST = math.sqrt(np.finfo(np.float32).max)
+
 
 @dataclasses.dataclass(frozen=True)
 class Weighed:
-    """What the rows of one round weigh together.
+    """What the rows of one round weigh, as XGBoost takes it.
 
     Parameters
     ----------
+    gradient, hessian : float32 arrays of shape (n,)
+        -w r and w, relative to a full row, with scale and sample weights multiplied in.
     mean : float
         Mean weight of a row relative to a full one, before scale and sample weights are multiplied
         in; rows count as often as their sample weight says.
@@ -27,6 +33,8 @@ class Weighed:
         Rows whose weight was held up by the floor of 2**-120.
     """
 
+    gradient: npt.NDArray[np.float32]
+    hessian: npt.NDArray[np.float32]
     mean: float
     floored: int
 
@@ -37,9 +45,10 @@ def weigh(
     counts: Array | None = None,
     scale: float = 1.0,
     *,
-    out: npt.NDArray[np.float32] | None = None,
-) -> tuple[npt.NDArray[np.float32], Weighed]:
-    """Hessians as XGBoost takes them: each row's weight relative to a full one.
+    hessian: npt.NDArray[np.float32] | None = None,
+    gradient: npt.NDArray[np.float32] | None = None,
+) -> Weighed:
+    """Gradients and hessians as XGBoost takes them: each row's weight relative to a full one.
 
     Parameters
     ----------
@@ -51,26 +60,29 @@ def weigh(
         Sample weights as numbers of rows; where they are 0 the hessian may be 0 too.
     scale : float
         Multiplied in.
-    out : float32 array of shape (n,), optional
-        Where to put the hessians.
+    hessian, gradient : float32 arrays of shape (n,), optional
+        Where to put them; the gradient may be written over r.
 
     Raises
     ------
     InputError
-        Rows (the message counts them) whose gradient is not finite or whose hessian is not
-        positive: XGBoost would make nonsense of them without a word. A loss whose weight at 0 is not
-        positive.
+        Rows (the message counts them) whose gradient is not finite or whose weight is negative, or
+        zero at r = 0: XGBoost would make nonsense of them without a word. Gradients whose sum is
+        beyond what XGBoost can square.
     """
     if not 0 < pointwise.row_weight < math.inf:
+        bad = int(np.count_nonzero(~(pointwise.weight(r) > 0)))
         msg = (
             f"A loss needs a positive weight at r = 0, by which all others are divided; got "
-            f"{pointwise.row_weight} of {pointwise}; define its row_weight."
+            f"{pointwise.row_weight} of {pointwise}, and {bad} of {r.size} rows without a positive "
+            "weight; define its row_weight."
         )
         raise InputError(msg)
-    hessian = np.empty(r.shape, np.float32) if out is None else out
+    hessian = np.empty(r.shape, np.float32) if hessian is None else hessian
+    gradient = np.empty(r.shape, np.float32) if gradient is None else gradient
     segments = pointwise.segments
     if kernel.native is not None and segments is not None and r.dtype == np.float32:
-        total, floored, unsound = kernel.native.weigh(
+        total, steepness, floored, unsound = kernel.native.weigh(
             np.ascontiguousarray(r),
             segments,
             pointwise.row_weight,
@@ -78,17 +90,27 @@ def weigh(
             None if counts is None else np.ascontiguousarray(counts, np.float64),
             scale,
             hessian,
+            gradient,
         )
     else:
-        total, floored, unsound = _weighed_by_numpy(pointwise, r, counts, scale, hessian)
+        total, steepness, floored, unsound = _weighed_by_numpy(
+            pointwise, r, counts, scale, hessian, gradient
+        )
     if unsound:
         msg = (
-            f"Gradients must be finite and hessians positive; got {unsound} of {r.size} rows where "
+            f"Gradients must be finite and weights not negative; got {unsound} of {r.size} rows where "
             "they are not; look for sample weights, targets or a loss's weights of extreme size."
         )
         raise InputError(msg)
+    if steepness > _STEEPEST:
+        msg = (
+            f"The gradients of a round must sum up to at most {_STEEPEST:.2g}, whose square float32 "
+            f"still holds; got more in {r.size} rows; look for targets or a loss's weights "
+            "of extreme size, or change the target's unit."
+        )
+        raise InputError(msg)
     whole = r.size if counts is None else float(counts.sum())
-    return hessian, Weighed(total / whole, floored)
+    return Weighed(gradient, hessian, total / whole, floored)
 
 
 def _weighed_by_numpy(
@@ -96,10 +118,11 @@ def _weighed_by_numpy(
     r: FloatArray,
     counts: Array | None,
     scale: float,
-    out: npt.NDArray[np.float32],
-) -> tuple[float, int, int]:
-    """Fill the hessians; return the sum of the weights, and how many are floored and unsound."""
-    total, floored, unsound = 0.0, 0, 0
+    hessian: npt.NDArray[np.float32],
+    gradient: npt.NDArray[np.float32],
+) -> tuple[float, float, int, int]:
+    """Fill both; return the sums of weights and of slopes, and how many are floored and unsound."""
+    total, steepness, floored, unsound = 0.0, 0.0, 0, 0
     for rows in blocks(r.size):
         weight, held_up = pointwise.relative_weight(r[rows])
         floored += held_up
@@ -107,18 +130,14 @@ def _weighed_by_numpy(
         if times is not None:
             weight *= times
         total += float(weight.sum())
-        # Rounded to float32 before the product with r, as XGBoost does it: the trees are to the bit
-        # those that it builds from weights. What is beyond float32 becomes infinite.
-        with np.errstate(over="ignore"):
-            out[rows] = weight * scale
-        hessian, slope = out[rows], gradient(r[rows], out[rows])
-        sound = np.isfinite(slope) & np.isfinite(hessian)
-        sound &= hessian > 0 if times is None else (hessian > 0) | (times == 0)
+        # The weight is rounded to float32 before the product with r, as XGBoost does it: the trees
+        # are to the bit those that it builds from weights. What is beyond float32 becomes infinite.
+        with np.errstate(over="ignore", invalid="ignore"):
+            hessian[rows] = weight * scale
+            gradient[rows] = -r[rows] * hessian[rows]
+        sound = np.isfinite(gradient[rows]) & np.isfinite(hessian[rows])
+        positive = hessian[rows] > 0
+        sound &= positive if times is None else positive | ((hessian[rows] == 0) & (times == 0))
         unsound += int(np.count_nonzero(~sound))
-    return total, floored, unsound
-
-
-def gradient(r: FloatArray, hessian: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """-w r, the gradient by the prediction, as XGBoost takes it."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return (-r * hessian).astype(np.float32, copy=False)
+        steepness += float(np.abs(gradient[rows]).sum(dtype=np.float64))
+    return total, steepness, floored, unsound

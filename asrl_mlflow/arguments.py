@@ -1,0 +1,216 @@
+"""What `train` was called with, checked before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xgboost
+import xgboost.collective
+
+from asrl_mlflow.errors import InputError
+from asrl_mlflow.metrics import SELECTING
+
+# What has trees left out while others are built; since XGBoost 3.4 without booster=dart too.
+_DROPOUT = ("rate_drop", "one_drop")
+# Measured each round whatever is asked.
+REPORTED = ("mae", "rmse")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The parameters that XGBoost gets, and what follows from them.
+
+    Parameters
+    ----------
+    settings : mapping
+        Parameters that are set, without `eval_metric`.
+    natives : sequence of str
+        Metrics that XGBoost computes.
+    selecting : str, optional
+        The metric of ours that stops and selects; without it the last one of XGBoost's does.
+    boosts_trees : bool
+        Whether the booster is made of trees.
+    drops_trees : bool
+        Whether trees are left out while others are built, and rescaled.
+    """
+
+    settings: Mapping[str, Any]
+    natives: Sequence[str]
+    selecting: str | None
+    boosts_trees: bool
+    drops_trees: bool
+
+    @property
+    def metrics(self) -> Sequence[str]:
+        """The metrics that are computed by us."""
+        return tuple(dict.fromkeys([*REPORTED, *filter(None, [self.selecting])]))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether trees are added and never changed again."""
+        return self.boosts_trees and not self.drops_trees
+
+    @classmethod
+    def checked(
+        cls,
+        params: Mapping[str, Any] | None,
+        dtrain: xgboost.DMatrix,
+        num_boost_round: int,
+        evals: Sequence[Any],
+        early_stopping_rounds: int | None,
+        metric: str | None,
+        callbacks: Sequence[Any],
+    ) -> Arguments:
+        """Refuse in one line what XGBoost would refuse later, worse or not at all.
+
+        Raises
+        ------
+        InputError
+            An argument that `train` does not take.
+        """
+        # To XGBoost None means unset.
+        settings = {name: value for name, value in dict(params or {}).items() if value is not None}
+        _check(settings, dtrain, num_boost_round, evals, callbacks)
+        named = _names(settings.pop("eval_metric", None))
+        natives = [name for name in named if name not in REPORTED]
+        kind = settings.get("booster", "gbtree")
+        asked = cls(
+            settings,
+            natives,
+            _selecting(metric, named, natives),
+            boosts_trees=kind != "gblinear",
+            drops_trees=kind == "dart" or any(float(settings.get(n, 0)) > 0 for n in _DROPOUT),
+        )
+        _check_stopping(early_stopping_rounds, evals, is_cuttable=asked.is_plain)
+        return asked
+
+
+def is_quantised(matrix: xgboost.DMatrix) -> bool:
+    """Whether a matrix holds the bins that its features fall into."""
+    return isinstance(matrix, xgboost.QuantileDMatrix | xgboost.ExtMemQuantileDMatrix)
+
+
+def _names(eval_metric: str | Sequence[str] | None) -> list[str]:
+    if eval_metric is None:
+        return []
+    return [eval_metric] if isinstance(eval_metric, str) else list(eval_metric)
+
+
+def _selecting(metric: str | None, named: Sequence[str], natives: Sequence[str]) -> str | None:
+    """The metric of ours that stops and selects; None where XGBoost's own last one does."""
+    if metric is None:
+        last = named[-1] if named else "mae"
+        return None if last in natives else last
+    if metric not in SELECTING:
+        msg = f"train needs a metric out of {', '.join(SELECTING)}; got {metric!r}."
+        raise InputError(msg)
+    if metric in natives:
+        msg = (
+            f"A metric may be named once; got metric={metric!r}, which is ours, and "
+            f"params['eval_metric'] with XGBoost's of the same name; leave one out."
+        )
+        raise InputError(msg)
+    return metric
+
+
+def _check(
+    params: Mapping[str, Any],
+    dtrain: xgboost.DMatrix,
+    num_boost_round: int,
+    evals: Sequence[Any],
+    callbacks: Sequence[Any],
+) -> None:
+    if not isinstance(dtrain, xgboost.DMatrix):
+        msg = (
+            f"train needs a DMatrix or QuantileDMatrix; got {type(dtrain).__name__}; pass "
+            "xgboost.QuantileDMatrix(x, label=y)."
+        )
+        raise InputError(msg)
+    if "objective" in params:
+        msg = (
+            "train takes the objective from loss; got "
+            f"params['objective']={params['objective']!r}; remove it."
+        )
+        raise InputError(msg)
+    if params.get("scale_pos_weight", 1) != 1:
+        msg = (
+            "scale_pos_weight is for classes, and train is for regression; got "
+            f"{params['scale_pos_weight']}; set sample weights instead."
+        )
+        raise InputError(msg)
+    if isinstance(num_boost_round, bool) or not (
+        isinstance(num_boost_round, int | np.integer) and num_boost_round >= 0
+    ):
+        msg = f"train needs a whole number of rounds, at least 0; got {num_boost_round!r}."
+        raise InputError(msg)
+    if xgboost.collective.get_world_size() > 1:
+        msg = (
+            f"train adapts a loss to the residuals of one process; got a collective of "
+            f"{xgboost.collective.get_world_size()} workers, each of which would adapt it to its own "
+            "rows; train in one process."
+        )
+        raise InputError(msg)
+    for entry in evals:
+        _check_entry(entry, dtrain)
+    for callback in callbacks:
+        if not isinstance(callback, xgboost.callback.TrainingCallback):
+            msg = (
+                "train needs callbacks of type xgboost.callback.TrainingCallback; got "
+                f"{callback!r}; pass an instance of a subclass."
+            )
+            raise InputError(msg)
+
+
+def _check_entry(entry: Any, dtrain: xgboost.DMatrix) -> None:  # noqa: ANN401 - whatever was passed
+    if not (
+        isinstance(entry, tuple | list)
+        and len(entry) == 2  # noqa: PLR2004 - a pair
+        and isinstance(entry[0], xgboost.DMatrix)
+        and isinstance(entry[1], str)
+        and "-" not in entry[1]
+    ):
+        msg = (
+            f"train needs evals of the form [(matrix, name), ...], names without '-'; got "
+            f"{str(entry)[:100]}; pass evals=[(dvalid, 'valid')]."
+        )
+        raise InputError(msg)
+    matrix, name = entry
+    if (
+        is_quantised(matrix)
+        and matrix is not dtrain
+        and (matrix.ref is None or matrix.ref() is not dtrain)
+    ):
+        msg = (
+            f"A QuantileDMatrix of evals must be cut where the training matrix is; got {name!r} "
+            "without that; pass ref=dtrain when it is made."
+        )
+        raise InputError(msg)
+
+
+def _check_stopping(
+    early_stopping_rounds: int | None, evals: Sequence[Any], *, is_cuttable: bool
+) -> None:
+    if early_stopping_rounds is None:
+        return
+    if early_stopping_rounds < 1:
+        msg = (
+            f"Early stopping needs at least 1 round; got early_stopping_rounds="
+            f"{early_stopping_rounds}; pass None for no early stopping."
+        )
+        raise InputError(msg)
+    if not evals:
+        msg = (
+            f"Early stopping needs rows to judge by; got early_stopping_rounds="
+            f"{early_stopping_rounds} and no evals; pass evals=[(dvalid, 'valid')]."
+        )
+        raise InputError(msg)
+    if not is_cuttable:
+        msg = (
+            f"Early stopping cuts the booster behind its best round, which is another model for "
+            f"gblinear and where dropout rescales earlier trees; got early_stopping_rounds="
+            f"{early_stopping_rounds}; leave it out."
+        )
+        raise InputError(msg)
