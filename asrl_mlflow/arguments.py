@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import xgboost
-import xgboost.collective
 
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.losses.loss import check_one_process
 from asrl_mlflow.metrics import SELECTING
 
 # What has trees left out while others are built; since XGBoost 3.4 without booster=dart too.
@@ -146,13 +146,7 @@ def _check(
     ):
         msg = f"train needs a whole number of rounds, at least 0; got {num_boost_round!r}."
         raise InputError(msg)
-    if xgboost.collective.get_world_size() > 1:
-        msg = (
-            f"train adapts a loss to the residuals of one process; got a collective of "
-            f"{xgboost.collective.get_world_size()} workers, each of which would adapt it to its own "
-            "rows; train in one process."
-        )
-        raise InputError(msg)
+    check_one_process("train")
     for entry in evals:
         _check_entry(entry, dtrain)
     for callback in callbacks:

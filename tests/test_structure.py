@@ -44,6 +44,7 @@ FLOORS = [
         "residuals",
         "row_counts",
         "selection",
+        "forecast",
         "metrics",
         "rounds",
         "manifest",
@@ -67,7 +68,11 @@ FLOORS = [
     },
     {
         "training",
+        "arguments",
         "boosting",
+        "rows",
+        "lending",
+        "scaling",
         "margins",
         "tracking",
         "patience",
@@ -110,7 +115,10 @@ FLOORS = [
     },
     {"flows"},
 ]
-STRANGERS = [{"training", "boosting"}, {"tracking", "patience", "leftovers", "run_log", "spool"}]
+STRANGERS = [
+    {"training", "arguments", "boosting", "rows", "lending", "scaling"},
+    {"tracking", "patience", "leftovers", "run_log", "spool"},
+]
 GROUND = {"numpy", "asrl_mlflow"} | set(sys.stdlib_module_names)
 
 

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol, Self, overload
 
 import numpy as np
 import numpy.typing as npt
-from xgboost import collective
 
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses.pointwise import Array, PointwiseLoss
@@ -118,13 +118,7 @@ class Loss(ABC):
                 f"shapes {y.shape} and {prediction.shape}."
             )
             raise InputError(msg)
-        workers = collective.get_world_size()
-        if workers > 1:
-            msg = (
-                f"{type(self).__name__} adapts to the residuals of one process; got a collective of "
-                f"{workers} workers, each of which would adapt to its own rows; train in one process."
-            )
-            raise InputError(msg)
+        check_one_process(type(self).__name__)
         r = y - prediction
         counts = row_counts(sample_weight, r.size)
         weighed = weigh(self.adapt(Residuals(r, counts)), r, counts.values)
@@ -177,6 +171,19 @@ class Loss(ABC):
         `base_score` stays 0.5 unless it is passed: `XGBRegressor(base_score=np.median(y), ...)`.
         """
         return self._gradient_pair(y_true, y_pred, sample_weight)
+
+
+def check_one_process(who: str) -> None:
+    """Raise InputError inside a collective of several workers, each with a part of the rows."""
+    # Whoever is in one has loaded this; this floor does without.
+    collective = sys.modules.get("xgboost.collective")
+    workers = 1 if collective is None else collective.get_world_size()
+    if workers > 1:
+        msg = (
+            f"{who} adapts to the residuals of one process; got a collective of {workers} workers, "
+            "each of which would adapt to its own rows; train in one process."
+        )
+        raise InputError(msg)
 
 
 def check_level(loss: Loss, name: str, remedy: str) -> None:
