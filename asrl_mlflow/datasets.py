@@ -21,6 +21,7 @@ from asrl_mlflow.catalogue import PUBLISHED, fetched
 from asrl_mlflow.columns import blocks, check_features, numbers, warnings, weights
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.names import check_known, listed
+from asrl_mlflow.row_counts import row_counts
 from asrl_mlflow.splits import Part
 from asrl_mlflow.tables import SUFFIXES, read
 
@@ -191,11 +192,13 @@ def load(
         raise InputError(msg)
     check_features(features, owner)
     by = group or time
+    weighed = None if weight is None else weights(frame[weight], owner)
     rows = Part(
         features,
         numbers(frame[column], owner, "target"),
-        None if weight is None else weights(frame[weight], owner),
+        weighed,
         None if by is None else blocks(frame[by], owner, in_time=time is not None),
+        row_counts(weighed, len(frame)).rule,
     )
     return Dataset(name, rows, column, source, _digest(frame), roles, warnings(rows, column))
 

@@ -135,6 +135,7 @@ class Judge:
                 metric=contest.metric,
                 on_round=listen,
                 evals_result=measured,
+                weight_rule=contest.folds[fold][0].weight_rule,
             )
             kept.append(booster.num_boosted_rounds())
             values.append(measured["valid"][contest.metric][kept[-1] - 1])

@@ -195,7 +195,14 @@ def refit(
     started = time.perf_counter()
     known = joined(parts.train, parts.valid)
     params = {"nthread": threads(*known.features.shape), **params}
-    booster = train(params, matrix(known), rounds, loss=loss, on_round=listen)
+    booster = train(
+        params,
+        matrix(known),
+        rounds,
+        loss=loss,
+        on_round=listen,
+        weight_rule=known.weight_rule,
+    )
     seconds = time.perf_counter() - started
     calibration = out_of_fold(loss, params, rounds, known, seed)
     kept = unseen(calibration, booster, parts.test, is_fresh=True)
@@ -284,6 +291,7 @@ def data_params(dataset: Dataset, contamination: Contamination) -> dict[str, obj
         "data.target": dataset.target_name,
         "data.digest": dataset.digest,
         "data.weight": dataset.roles.weight,
+        "data.weight_rule": dataset.rows.weight_rule if dataset.roles.weight else None,
         "data.group": dataset.roles.group,
         "data.time": dataset.roles.time,
         "data.drop": ",".join(dataset.roles.drop) or None,
@@ -314,4 +322,5 @@ def fitted(
         on_round=on_round,
         xgb_model=continued,
         change_loss=change_loss,
+        weight_rule=parts.train.weight_rule,
     )

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
+from asrl_mlflow.errors import InputError
 from asrl_mlflow.residuals import Residuals
 
 Metric = Callable[..., float]
@@ -25,8 +26,22 @@ _TRIMMED = 0.8
 def _residuals(
     target: npt.ArrayLike, prediction: npt.ArrayLike, sample_weight: npt.ArrayLike | None
 ) -> Residuals:
-    r = np.asarray(target, dtype=np.float64) - np.asarray(prediction, dtype=np.float64)
-    return Residuals(r, sample_weight)
+    y, predicted = _pair(target, prediction)
+    return Residuals(y - predicted, sample_weight)
+
+
+def _pair(
+    target: npt.ArrayLike, prediction: npt.ArrayLike
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Both as arrays; numpy would stretch one that is shorter."""
+    y, predicted = np.asarray(target, np.float64), np.asarray(prediction, np.float64)
+    if y.shape != predicted.shape:
+        msg = (
+            f"A metric needs one prediction a target; got shapes {y.shape} and {predicted.shape}; "
+            "pass arrays of one length."
+        )
+        raise InputError(msg)
+    return y, predicted
 
 
 def mae(
@@ -111,15 +126,14 @@ def recall(
     >>> recall([1.0, 2.0, 3.0, 4.0], [0.0, 0.0, 2.0, 9.0])
     0.5
     """
-    y = np.asarray(target, dtype=np.float64)
+    y, predicted = _pair(target, prediction)
+    _residuals(y, predicted, sample_weight)  # refuses what is not finite
     median = Residuals(y, sample_weight).median()
     above = y > median
-    if not above.any():
-        return float("nan")
-    weight = np.ones(y.shape) if sample_weight is None else np.asarray(sample_weight)
+    weight = np.ones(y.shape) if sample_weight is None else np.asarray(sample_weight, np.float64)
     if not weight[above].any():
         return float("nan")
-    return float(np.average(np.asarray(prediction)[above] > median, weights=weight[above]))
+    return float(np.average(predicted[above] > median, weights=weight[above]))
 
 
 def trimmed_mae(
@@ -154,7 +168,7 @@ BY_RESIDUALS: Mapping[str, Callable[[Residuals], float]] = {
     "rmse": lambda stats: math.sqrt(stats.mean_square()),
     "mse": Residuals.mean_square,
     "medae": Residuals.median_abs,
-    "trimmed_mae": lambda stats: stats.mean_abs(within=stats.quantile_abs(_TRIMMED)),
+    "trimmed_mae": lambda stats: stats.mean_smallest(_TRIMMED),
     "quantile": lambda stats: stats.quantile_abs(_TRIMMED),
 }
 

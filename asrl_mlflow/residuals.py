@@ -337,12 +337,25 @@ class Residuals:
             total += float(np.sum(terms if self._counts is None else terms * self._counts[rows]))
         return total / self._total
 
-    def mean_abs(self, within: float = math.inf) -> float:
-        """Mean of |r| over the rows with |r| <= within, in target units."""
-        if within == math.inf:
-            return self._mean(np.abs)
-        inside = self._mean(lambda r: np.where(np.abs(r) <= within, np.abs(r), 0.0))
-        return inside / self.share_within(within)
+    def mean_abs(self) -> float:
+        """Mean of |r|, in target units."""
+        return self._mean(np.abs)
+
+    def mean_smallest(self, share: float) -> float:
+        """Mean of the smallest |r|, as many as this share in (0, 1] of the rows, in target units.
+
+        The row in which the share ends counts in part.
+
+        Examples
+        --------
+        >>> Residuals([0.0, 0.0, 1.0, -1.0, 1.0]).mean_smallest(0.8)
+        0.5
+        """
+        weight = share * self._total - self._slack
+        limit, _ = self._distances(0.0, weight, weight)
+        inside = self._mean(lambda r: (np.abs(r) < limit).astype(np.float64))
+        total = self._mean(lambda r: np.where(np.abs(r) < limit, np.abs(r), 0.0))
+        return (total + (share - inside) * limit) / share
 
     def _moments(self, centre: float) -> tuple[float, float]:
         """The means of r - centre and of its square."""

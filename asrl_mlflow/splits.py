@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from asrl_mlflow.row_counts import WeightRule
+
 ContaminationKind = Literal["none", "sym", "asym", "cauchy"]
 CONTAMINATIONS: tuple[ContaminationKind, ...] = ("none", "sym", "asym", "cauchy")
 
@@ -58,12 +60,16 @@ class Part:
         Sample weights in [0, inf), read as `row_counts.row_counts` says.
     blocks : Blocks, optional
         Rows that belong together.
+    weight_rule : {"none", "counts", "mean 1"}
+        How the weights of the whole table are read. A part may have whole weights only where the
+        table has others: it is read as the table is.
     """
 
     features: pd.DataFrame
     target: FloatArray
     weight: FloatArray | None = None
     blocks: Blocks | None = None
+    weight_rule: WeightRule = "none"
 
     def __len__(self) -> int:
         """The number of rows."""
@@ -80,6 +86,7 @@ class Part:
             self.target[order],
             None if self.weight is None else self.weight[order],
             blocks,
+            self.weight_rule,
         )
 
 
@@ -224,7 +231,8 @@ def joined(first: Part, second: Part) -> Part:
         later = second.blocks.codes + first.blocks.count
         blocks = replace(first.blocks, codes=np.concatenate([first.blocks.codes, later]))
     features = pd.concat([first.features, second.features], ignore_index=True)
-    return Part(features, np.concatenate([first.target, second.target]), weight, blocks)
+    target = np.concatenate([first.target, second.target])
+    return Part(features, target, weight, blocks, first.weight_rule)
 
 
 def folds(rows: Part, count: int, seed: int) -> list[tuple[Part, Part]]:

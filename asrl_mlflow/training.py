@@ -96,8 +96,9 @@ def train(
         Print the metrics every so many rounds.
     change_loss : bool
         Continue `xgb_model` although it records another loss, or none.
-    weight_rule : {"mean 1"}, optional
-        Rescale sample weights to mean 1 also where all are whole: for a part of a table with others.
+    weight_rule : {"none", "counts", "mean 1"}, optional
+        How the weights of the whole table are read that `dtrain` is a part of. With "mean 1" those
+        of a part are rescaled to mean 1 also where all of them happen to be whole.
 
     Returns
     -------

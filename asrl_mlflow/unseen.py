@@ -116,7 +116,7 @@ def out_of_fold(
     for learned, judged in folds(rows, count, seed):
         if learned.weight is not None and not learned.weight.any():
             continue
-        booster = train(params, matrix(learned), rounds, loss=loss)
+        booster = train(params, matrix(learned), rounds, loss=loss, weight_rule=learned.weight_rule)
         found.append(held_out(booster, judged))
     return np.concatenate(found)
 

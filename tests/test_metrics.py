@@ -9,6 +9,7 @@ import pytest
 import sklearn.metrics
 
 from asrl_mlflow import metrics
+from asrl_mlflow.errors import InputError
 
 RNG = np.random.default_rng(0)
 Y, P = RNG.normal(size=101), RNG.normal(size=101)
@@ -46,6 +47,34 @@ def test_recall_is_the_share_of_rows_above_the_median_that_are_predicted_above_i
 def test_r2_of_a_constant_target_is_1_if_hit_and_0_if_not():
     assert metrics.r2([2.0, 2.0], [2.0, 2.0]) == 1
     assert metrics.r2([2.0, 2.0], [2.0, 3.0]) == 0
+
+
+@pytest.mark.parametrize("weight", [None, W], ids=["plain", "weighted"])
+def test_the_trimmed_mean_is_that_of_the_smallest_four_fifths(weight):
+    # Ties at the limit count as often as there is room for them.
+    assert metrics.trimmed_mae(np.zeros(5), [0.0, 0.0, 1.0, 1.0, 1.0]) == pytest.approx(0.5)
+    size = np.sort(np.abs(Y - P) if weight is None else np.repeat(np.abs(Y - P), weight))
+    whole = int(0.8 * size.size)
+    expected = (size[:whole].sum() + (0.8 * size.size - whole) * size[whole]) / (0.8 * size.size)
+    assert metrics.trimmed_mae(Y, P, weight) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", list(metrics.METRICS))
+@pytest.mark.parametrize(
+    ("target", "prediction", "weight", "line"),
+    [
+        (Y[:3], Y[:1], None, "one prediction a target; got shapes (3,) and (1,)"),
+        (Y[:3], np.array([0.0, np.nan, 1.0]), None, "must be finite; got 1"),
+        (Y[:3], Y[:3], [1.0], "shape (3,), one a row; got (1,)"),
+    ],
+    ids=["one prediction", "nan", "one weight"],
+)
+def test_a_metric_refuses_what_numpy_would_stretch_or_spread(
+    name, target, prediction, weight, line
+):
+    with pytest.raises(InputError) as caught:
+        metrics.METRICS[name](target, prediction, weight)
+    assert line in str(caught.value)
 
 
 def test_what_selects_is_a_metric():
