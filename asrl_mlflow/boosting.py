@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from asrl_mlflow.losses.squared_error import PointwiseSquaredError
 from asrl_mlflow.losses.weighing import Weighed, gradient, weigh
 from asrl_mlflow.margins import residuals
 from asrl_mlflow.metrics import BY_RESIDUALS
-from asrl_mlflow.residuals import Residuals
+from asrl_mlflow.residuals import Residuals, distances
 from asrl_mlflow.rounds import Round
 from asrl_mlflow.row_counts import RowCounts, row_counts
 
@@ -136,6 +137,8 @@ class Boosting(xgboost.callback.TrainingCallback):
             loss.XGBOOST_OBJECTIVE == "reg:squarederror" and rows.counts.values is not None
         )
         self._number = 0
+        # Computed once, and only for a loss that asks.
+        self._start = cache(partial(distances, rows.target, rows.counts))
         # One array for a round's sorted residuals and, once the thresholds are known, its hessians.
         self._buffer = np.empty_like(rows.target)
         self._r = np.empty_like(rows.target)
@@ -173,7 +176,7 @@ class Boosting(xgboost.callback.TrainingCallback):
         # Not the residuals at hand: DART asks for the gradient at a part of the trees.
         r = self._rows.target - predt
         with self._round_named():
-            self._pointwise = self._loss.adapt(Residuals(r, self._rows.counts))
+            self._pointwise = self._loss.adapt(Residuals(r, self._rows.counts, start=self._start))
             hessian = self._weigh(r)
         return gradient(r, hessian), hessian
 
@@ -181,7 +184,9 @@ class Boosting(xgboost.callback.TrainingCallback):
         """The statistics of the training rows at the predictions so far."""
         if self._stats is None:
             self._rows.residuals(model, out=self._r)
-            self._stats = Residuals(self._r, self._rows.counts, scratch=self._buffer)
+            self._stats = Residuals(
+                self._r, self._rows.counts, scratch=self._buffer, start=self._start
+            )
         return self._stats
 
     def _weigh(self, r: Float32Array, out: Float32Array | None = None) -> Float32Array:

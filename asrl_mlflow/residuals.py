@@ -63,6 +63,8 @@ class Residuals:
     scratch : array of shape (n,), with the dtype of r, optional
         Unweighted residuals are sorted in here instead of in a new array: whoever lends it must not
         write to it until the last order statistic has been asked for.
+    start : callable that returns Residuals, optional
+        What `start` answers with; called when that is first asked for.
 
     Attributes
     ----------
@@ -100,6 +102,7 @@ class Residuals:
         sample_weight: npt.ArrayLike | RowCounts | None = None,
         *,
         scratch: FloatArray | None = None,
+        start: Callable[[], Residuals] | None = None,
     ) -> None:
         values = np.asarray(r)
         if values.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
@@ -127,10 +130,16 @@ class Residuals:
         self._values: FloatArray = values
         self._counts = counts
         self._scratch = scratch
+        self._start = start
         self._slack = _FRACTIONAL_SLACK if self.weight_rule == "mean 1" else _WHOLE_SLACK
         # The total is a float on purpose: positions are computed in float64 whatever r is.
         self._total = float(values.size if counts is None else np.round(counts.sum()))
         self.count = int(self._total)
+
+    @cached_property
+    def start(self) -> Residuals:
+        """Those of the target about its median, where boosting starts; these, where none are known."""
+        return self if self._start is None else self._start()
 
     @cached_property
     def _order(self) -> tuple[FloatArray, npt.NDArray[np.float64] | None]:
@@ -300,3 +309,29 @@ class Residuals:
     def mad(self) -> float:
         """Median of |r - median|, not scaled by 1.4826, in target units."""
         return self._middle_distance(self._median)
+
+
+def distances(
+    target: npt.ArrayLike, sample_weight: npt.ArrayLike | RowCounts | None = None
+) -> Residuals:
+    """Statistics of a target's distances from its (weighted) median, where boosting starts.
+
+    Parameters
+    ----------
+    target : array of shape (n,), n >= 1
+        Finite.
+    sample_weight : array of shape (n,), optional
+        As for `Residuals`.
+
+    Raises
+    ------
+    InputError
+        As for `Residuals`.
+
+    Examples
+    --------
+    >>> distances([11.0, 12.0, 15.0]).quantile_abs([0.0, 0.5, 1.0])
+    array([0., 1., 3.])
+    """
+    values = np.asarray(target)
+    return Residuals(values - Residuals(values, sample_weight).median(), sample_weight)
