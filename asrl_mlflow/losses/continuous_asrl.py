@@ -68,18 +68,19 @@ class PointwiseContinuousASRL(PointwiseLoss):
         return {"core": self.delta_low, "middle": self.delta_high, "tail": math.inf}
 
 
-# Of q_low, q_high, tail and floor. Clean targets want wide cores, a share s of outliers two levels just
-# below 1 - s where thresholds follow the residuals, and much lower ones where they do not.
+# Of q_low, q_high, tail and floor. Thresholds that stay choose best on most tables, the lower the more
+# is spoiled; then two levels just below 1 - s for a share s of outliers, and both of Huber's losses.
 _STARTS = (
     (0.5, 0.9, 1.0, 0.0),
+    (0.35, 0.65, 1.0, 1.0),
     (0.2, 0.5, 1.0, 1.0),
     (0.7, 0.75, 1.0, 0.0),
-    (0.35, 0.65, 1.0, 1.0),
-    (0.9, 0.95, 1.0, 0.0),
+    (0.2, 0.8, 1.0, 1.0),
+    (0.75, 0.9, 1.0, 1.0),
+    (0.1, 0.5, 1.0, 1.0),
+    (0.85, 0.99, 10.0, 0.0),
     (0.1, 0.99, 10.0, 1.0),
-    (0.85, 0.9, 1.0, 0.0),
     (0.5, 0.99, 10.0, 1.0),
-    (0.98, 0.99, 1.0, 0.0),
 )
 
 
