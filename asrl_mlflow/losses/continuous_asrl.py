@@ -69,12 +69,14 @@ class PointwiseContinuousASRL(PointwiseLoss):
 
 
 # Of q_low, q_high, tail and floor. Thresholds that stay choose best on most tables, the lower the more
-# is spoiled; then two levels just below 1 - s for a share s of outliers, and both of Huber's losses.
+# is spoiled; then two levels just below 1 - s for a share s of outliers, both of Huber's losses, and
+# one that is nearly squared error.
 _STARTS = (
     (0.5, 0.9, 1.0, 0.0),
     (0.35, 0.65, 1.0, 1.0),
     (0.2, 0.5, 1.0, 1.0),
     (0.7, 0.75, 1.0, 0.0),
+    (0.9, 0.99, 10.0, 1.0),
     (0.2, 0.8, 1.0, 1.0),
     (0.75, 0.9, 1.0, 1.0),
     (0.1, 0.5, 1.0, 1.0),
