@@ -339,7 +339,7 @@ def summary(results: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> str
     for line in results:
         cells[line["data"], line["kind"], line["seed"]][line["method"]] = line["mae"]
     whole = {key: cell for key, cell in cells.items() if set(methods) <= set(cell)}
-    groups: dict[str, list[Mapping[str, float]]] = {"all": [*whole.values()]}
+    groups: dict[str, list[Mapping[str, float]]] = {"all": [*whole.values()]} if whole else {}
     for (data, kind, _), cell in sorted(whole.items()):
         where = "paper" if data in PAPER else "others"
         for name in (kind, f"{kind} {where}", data):
@@ -353,12 +353,10 @@ def summary(results: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> str
     baselines = [method for method in methods if method not in OURS]
     for name, group in groups.items():
         best = [min(cell[method] for method in baselines) for cell in group]
-        ratios = [
-            [cell[m] / b for cell, b in zip(group, best, strict=True)] for m in methods if group
-        ]
+        ratios = [[cell[m] / b for cell, b in zip(group, best, strict=True)] for m in methods]
         numbers = "".join(f"{geometric_mean(each):16.3f}{max(each):6.2f}" for each in ratios)
         lines.append(f"{name:16}{len(group):6}{numbers}")
-    rivals = [rival for rival in HUBERS if rival in methods]
+    rivals = [rival for rival in HUBERS if {rival, "asrl_c"} <= set(methods)]
     lines += ["", f"asrl_c to each of Huber's, at most {MOST_LOST} asked: {', '.join(rivals)}"]
     for name, group in groups.items():
         lost = [geometric_mean(cell["asrl_c"] / cell[rival] for cell in group) for rival in rivals]
