@@ -8,15 +8,13 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from asrl_mlflow.datasets import Dataset
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.judging import Contest
 from asrl_mlflow.lab import data_params
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.losses.space import Interval, Point, SearchSpace
-from asrl_mlflow.residuals import Residuals
+from asrl_mlflow.residuals import distances
 from asrl_mlflow.settings import Contamination, Settings
 from asrl_mlflow.splits import Split, folds, joined
 
@@ -125,7 +123,7 @@ class Plan:
         InputError
             There is nothing to search.
         """
-        space = {**self.loss.search_space(_distances(parts))}
+        space = {**self.loss.search_space(distances(parts.train.target))}
         if self.tune_booster:
             space |= BOOSTER_SPACE
         if not space:
@@ -138,7 +136,7 @@ class Plan:
 
     def starts(self, parts: Split) -> list[Point]:
         """The points to start with."""
-        points = self.loss.starts(_distances(parts)) or ({},)
+        points = self.loss.starts(distances(parts.train.target)) or ({},)
         booster: Point = {}
         if self.tune_booster:
             usual = {"min_child_weight": 1.0, "subsample": 1.0, "lambda": 1.0}
@@ -155,11 +153,6 @@ class Plan:
         booster = {key: value for key, value in point.items() if key in BOOSTER_SPACE}
         own = {key: value for key, value in point.items() if key not in BOOSTER_SPACE}
         return self.loss.at(own), booster
-
-
-def _distances(parts: Split) -> Residuals:
-    target = parts.train.target
-    return Residuals(target - np.median(target))
 
 
 def _plain(value: object) -> object:

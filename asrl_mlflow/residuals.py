@@ -124,6 +124,8 @@ class Residuals:
         call `release` before writing to it or to r.
     subtracted : Subtracted, optional
         What `subtract` has seen of them; without, they are looked at here.
+    start : callable that returns Residuals, optional
+        What `start` answers with; called when that is first asked for.
 
     Attributes
     ----------
@@ -162,6 +164,7 @@ class Residuals:
         *,
         scratch: FloatArray | None = None,
         subtracted: Subtracted | None = None,
+        start: Callable[[], Residuals] | None = None,
     ) -> None:
         values = np.asarray(r)
         if values.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
@@ -189,6 +192,7 @@ class Residuals:
         self._brackets = subtracted.brackets if counts is None else ()
         self._largest = subtracted.largest
         self._asked: dict[float, float] = {}
+        self._start = start
         self._slack = _FRACTIONAL_SLACK if self.weight_rule == "mean 1" else _WHOLE_SLACK
         # The total is a float on purpose: positions are computed in float64 whatever r is.
         self._total = float(values.size if counts is None else np.round(counts.sum()))
@@ -215,6 +219,11 @@ class Residuals:
             "afterwards; got a question later; ask in adapt, and keep the numbers."
         )
         raise InputError(msg)
+
+    @cached_property
+    def start(self) -> Residuals:
+        """Those of the target about its median, where boosting starts; these, where none are known."""
+        return self if self._start is None else self._start()
 
     @cached_property
     def _order(self) -> tuple[FloatArray, npt.NDArray[np.float64] | None]:
@@ -408,3 +417,29 @@ class Residuals:
     def mad(self) -> float:
         """Median of |r - median|, not scaled by 1.4826, in target units."""
         return self._middle_distance(self._median)
+
+
+def distances(
+    target: npt.ArrayLike, sample_weight: npt.ArrayLike | RowCounts | None = None
+) -> Residuals:
+    """Statistics of a target's distances from its (weighted) median, where boosting starts.
+
+    Parameters
+    ----------
+    target : array of shape (n,), n >= 1
+        Finite.
+    sample_weight : array of shape (n,), optional
+        As for `Residuals`.
+
+    Raises
+    ------
+    InputError
+        As for `Residuals`.
+
+    Examples
+    --------
+    >>> distances([11.0, 12.0, 15.0]).quantile_abs([0.0, 0.5, 1.0])
+    array([0., 1., 3.])
+    """
+    values = np.asarray(target)
+    return Residuals(values - Residuals(values, sample_weight).median(), sample_weight)

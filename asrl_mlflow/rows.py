@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from asrl_mlflow.forecast import Forecast
 from asrl_mlflow.lending import own
 from asrl_mlflow.losses import PointwiseLoss
 from asrl_mlflow.margins import residuals
-from asrl_mlflow.residuals import Residuals
+from asrl_mlflow.residuals import Residuals, distances
 from asrl_mlflow.row_counts import RowCounts, WeightRule, row_counts
 
 Float32Array = npt.NDArray[np.float32]
@@ -93,6 +94,8 @@ class TrainingRows:
         self.scratch = np.empty_like(rows.target)
         self._forecast = Forecast(rows.target.size if rows.counts.values is None else 0)
         self._stats: Residuals | None = None
+        # Computed once, and only for a loss that asks.
+        self._start = cache(partial(distances, self.target, rows.counts))
 
     def look(self, model: xgboost.Booster, *, dropout: bool = False) -> Residuals:
         """The residuals of all trees so far; the same object until `forget`."""
@@ -106,7 +109,9 @@ class TrainingRows:
                 brackets=self._forecast.brackets(),
                 dropout=dropout,
             )
-            self._stats = Residuals(self.r, self.rows.counts, scratch=self.scratch, subtracted=seen)
+            self._stats = Residuals(
+                self.r, self.rows.counts, scratch=self.scratch, subtracted=seen, start=self._start
+            )
         return self._stats
 
     def forget(self) -> None:

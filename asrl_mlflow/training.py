@@ -299,10 +299,11 @@ def _check_continues(
     model = xgb_model if isinstance(xgb_model, xgboost.Booster) else None
     attribute = (model or xgboost.Booster(model_file=xgb_model)).attr(LOSS_ATTRIBUTE)
     recorded = None if attribute is None else json.loads(attribute)
-    # By config, as a user's own loss is in no catalogue.
-    if recorded != to_config(loss):
-        if recorded is not None and recorded["name"] in LOSSES:
-            recorded = from_config(recorded)
+    if recorded is not None and recorded["name"] in LOSSES:
+        # Parameters that it does not name, because they came later, have their defaults.
+        recorded = from_config(recorded)
+    # A user's own loss is in no catalogue, and stays a config.
+    if recorded not in (loss, to_config(loss)):
         msg = (
             f"A model goes on with the loss that it recorded; it records {recorded}, got {loss}; "
             "pass that loss, or change_loss=True."

@@ -16,6 +16,8 @@ EVERY_LOSS = [
     ASRL(q_low=0.7, q_high=0.75),
     ContinuousASRL(),
     ContinuousASRL(q_low=0.3, q_high=0.95, tail=0.2),
+    ContinuousASRL(q_low=0.35, q_high=0.65, floor=1.0),
+    ContinuousASRL(q_low=0.2, q_high=0.6, tail=3.0, floor=0.5),
     SquaredError(),
     AbsoluteError(),
     Huber(),

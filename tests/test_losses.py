@@ -19,7 +19,7 @@ from asrl_mlflow.losses.asrl import PointwiseASRL
 from asrl_mlflow.losses.continuous_asrl import PointwiseContinuousASRL
 from asrl_mlflow.losses.huber import PointwiseHuber
 from asrl_mlflow.losses.squared_error import PointwiseSquaredError
-from asrl_mlflow.residuals import Residuals
+from asrl_mlflow.residuals import Residuals, distances
 from tests.every_loss import EVERY_LOSS
 
 VECTORS = json.loads(Path(__file__).with_name("vectors.json").read_text())
@@ -210,6 +210,92 @@ def test_continuous_asrl_becomes_adaptive_huber_as_q_high_goes_to_1_and_as_tail_
     np.testing.assert_allclose(long_tail.weight(r), huber.weight(r), rtol=1e-9)
 
 
+def late(share=0.2):
+    """Residuals of a round that has left a share of the target's distances from its median."""
+    return Residuals(share * SAMPLE, start=lambda: distances(SAMPLE))
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.25, 1.0])
+@pytest.mark.parametrize("share", [0.0, 0.2, 1.0])
+def test_no_threshold_of_continuous_asrl_falls_below_the_floor_times_what_it_starts_with(
+    floor, share
+):
+    loss = losses.ContinuousASRL(q_low=0.3, q_high=0.8, floor=floor)
+    first = distances(SAMPLE).quantile_abs([0.3, 0.8])
+    point = loss.adapt(late(share))
+    assert point.delta_low >= floor * first[0] > 0 or floor == 0
+    assert point.delta_high >= floor * first[1] > 0 or floor == 0
+    if floor == 1:
+        assert [point.delta_low, point.delta_high] == list(first)
+    if floor == 0 and share:
+        assert point == losses.ContinuousASRL(q_low=0.3, q_high=0.8).adapt(
+            Residuals(share * SAMPLE)
+        )
+
+
+def test_continuous_asrl_with_a_floor_of_1_becomes_fixed_huber_as_tail_goes_to_infinity():
+    r = np.linspace(-100, 100, 999)
+    fixed = losses.Huber(delta=distances(SAMPLE).quantile_abs(0.6))
+    loss = losses.ContinuousASRL(q_low=0.6, q_high=0.9, tail=1e12, floor=1.0)
+    for share in (1.0, 0.3, 0.01):
+        point, huber = loss.adapt(late(share)), fixed.adapt(late(share))
+        assert point.delta_low == huber.delta
+        np.testing.assert_allclose(point.value(r), huber.value(r), rtol=1e-9)
+        np.testing.assert_allclose(point.weight(r), huber.weight(r), rtol=1e-9)
+
+
+def test_a_threshold_that_starts_at_zero_is_widened_like_any_other():
+    y = np.append(np.zeros(70), np.linspace(1, 30, 30))
+    stats = Residuals(y / 10, start=lambda: distances(y))
+    point = losses.ContinuousASRL(q_low=0.5, q_high=0.6, floor=1.0).adapt(stats)
+    assert point.delta_low == point.delta_high == np.quantile(y, 0.95)
+    assert point.fallback == 2
+
+
+def test_the_start_is_computed_when_a_loss_asks_and_with_sample_weights():
+    asked = []
+    weight = np.arange(401) % 3
+
+    def start():
+        asked.append(1)
+        return distances(SAMPLE, weight)
+
+    stats = Residuals(SAMPLE / 9, weight, start=start)
+    losses.ContinuousASRL().adapt(stats)
+    losses.AdaptiveHuber().adapt(stats)
+    assert not asked
+    point = losses.ContinuousASRL(floor=1.0).adapt(stats)
+    assert (len(asked), point.delta_low) == (
+        1,
+        distances(np.repeat(SAMPLE, weight)).quantile_abs(0.5),
+    )
+
+
+def test_a_config_from_before_there_was_a_floor_has_none():
+    old = {"name": "asrl_c", "params": {"q_low": 0.3, "q_high": 0.6, "tail": 2.0}}
+    assert losses.from_config(old) == losses.ContinuousASRL(0.3, 0.6, 2.0, floor=0.0)
+    point = {"q_low": 0.3, "gap": 0.5, "tail": 2.0}
+    assert losses.ContinuousASRL.at(point) == losses.ContinuousASRL(0.3, 0.65, 2.0, floor=0.0)
+
+
+@pytest.mark.parametrize("loss", losses.LOSSES.values(), ids=lambda loss: loss.name)
+def test_every_start_lies_in_the_search_space_and_no_two_are_equal(loss):
+    target = distances(SAMPLE)
+    space, starts = loss.search_space(target), loss.starts(target)
+    for point in starts:
+        assert set(point) == set(space)
+        assert all(value in space[name] for name, value in point.items())
+    made = [loss.at(point) for point in starts]
+    assert len(set(made)) == len(made)
+
+
+def test_the_first_start_of_continuous_asrl_is_its_default_and_others_are_near_both_hubers():
+    made = [losses.ContinuousASRL.at(point) for point in losses.ContinuousASRL.starts(late())]
+    assert made[0] == losses.ContinuousASRL()
+    long_tailed = [loss for loss in made if loss.q_high >= 0.98 and loss.tail >= 10]
+    assert {loss.floor for loss in long_tailed} == {0.0, 1.0}
+
+
 @pytest.mark.parametrize(
     "loss",
     [losses.ContinuousASRL(1 - 2e-13, 1 - 1e-13), losses.AdaptiveHuber(1 - 1e-13)],
@@ -259,6 +345,10 @@ def test_a_loss_and_its_pointwise_loss_are_frozen(loss):
         (
             lambda: losses.ContinuousASRL(tail=math.inf),
             "ContinuousASRL needs 1e-100 <= tail <= 1e100; got tail=inf; try 1.0.",
+        ),
+        (
+            lambda: losses.ContinuousASRL(floor=1.5),
+            "ContinuousASRL needs 0 <= floor <= 1; got floor=1.5; try 0.0.",
         ),
         (
             lambda: losses.Huber(delta="1"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from asrl_mlflow.losses.pointwise import PointwiseLoss
 from asrl_mlflow.losses.segments import Segments
 from asrl_mlflow.margins import residuals
 from asrl_mlflow.metrics import mae, rmse
-from asrl_mlflow.residuals import Residuals
+from asrl_mlflow.residuals import Residuals, distances
 from asrl_mlflow.training import recorded_loss
 from tests.conftest import PARAMS
 from tests.every_loss import ADAPTIVE, EVERY_LOSS
@@ -149,7 +150,9 @@ def test_the_thresholds_of_a_round_are_those_of_the_trees_before_it(table, matri
     for number, round_ in enumerate(rounds):
         # booster[:0] would be all trees.
         before = booster[:number].predict(dtrain) if number else median(dtrain)
-        assert round_.pointwise == loss.adapt(Residuals(dtrain.get_label() - np.float32(before)))
+        target = dtrain.get_label()
+        stats = Residuals(target - np.float32(before), start=partial(distances, target))
+        assert round_.pointwise == loss.adapt(stats)
 
 
 @EVERY
@@ -547,6 +550,29 @@ def test_a_model_goes_on_with_another_loss_only_when_asked(dtrain):
     )
     assert second.num_boosted_rounds() == 4
     assert recorded_loss(second) == losses.AdaptiveHuber()
+
+
+def test_a_model_from_before_there_was_a_floor_goes_on_with_its_loss(dtrain):
+    first = train(PARAMS, dtrain, 2, loss=losses.ContinuousASRL(0.3, 0.6, 2.0))
+    old = {"name": "asrl_c", "params": {"q_low": 0.3, "q_high": 0.6, "tail": 2.0}}
+    first.set_attr(asrl_loss=json.dumps(old))
+    second = train(PARAMS, dtrain, 2, loss=losses.ContinuousASRL(0.3, 0.6, 2.0), xgb_model=first)
+    assert second.num_boosted_rounds() == 4
+    with pytest.raises(InputError, match=r"it records ContinuousASRL\(.*got ContinuousASRL\("):
+        train(PARAMS, dtrain, 2, loss=losses.ContinuousASRL(0.3, 0.6, 2.0, 0.5), xgb_model=first)
+
+
+@pytest.mark.parametrize("quantile", [0.2, 0.7])
+def test_continuous_asrl_with_a_floor_of_1_and_a_long_tail_trains_as_fixed_huber(table, quantile):
+    x, y = table
+    dtrain = xgboost.QuantileDMatrix(x, label=y)
+    delta = distances(dtrain.get_label()).quantile_abs(quantile)
+    loss = losses.ContinuousASRL(q_low=quantile, q_high=1 - 1e-13, tail=1e100, floor=1.0)
+    told = {"ours": [], "huber": []}
+    ours = train(PARAMS, dtrain, 30, loss=loss, on_round=told["ours"].append)
+    huber = train(PARAMS, dtrain, 30, loss=losses.Huber(delta), on_round=told["huber"].append)
+    assert {round_.pointwise.delta_low for round_ in told["ours"]} == {delta}
+    np.testing.assert_allclose(ours.inplace_predict(x), huber.inplace_predict(x), rtol=1e-5)
 
 
 def test_a_loss_of_a_users_own_goes_on_with_itself(dtrain):

@@ -104,7 +104,7 @@ def from_config(config: Mapping[str, Any]) -> Loss:
     Examples
     --------
     >>> from_config({"name": "asrl_c", "params": {"q_low": 0.7}})
-    ContinuousASRL(q_low=0.7, q_high=0.9, tail=1.0)
+    ContinuousASRL(q_low=0.7, q_high=0.9, tail=1.0, floor=0.0)
     """
     form = '{"name": ..., "params": {...}}'
     if not isinstance(config, Mapping) or not set(config) <= {"name", "params"}:

@@ -19,6 +19,7 @@ import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar, Protocol, Self, overload
 
 import numpy as np
@@ -28,7 +29,7 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses.pointwise import Array, PointwiseLoss
 from asrl_mlflow.losses.space import Point, SearchSpace
 from asrl_mlflow.losses.weighing import weigh
-from asrl_mlflow.residuals import FloatArray, Residuals
+from asrl_mlflow.residuals import FloatArray, Residuals, distances
 from asrl_mlflow.row_counts import row_counts
 
 # A threshold or spread this small beside the quantile of |r| it is measured with counts as zero.
@@ -60,6 +61,10 @@ class Statistics(Protocol):
 
     def mad(self) -> float:
         """Unscaled median absolute deviation of r from its median."""
+
+    @property
+    def start(self) -> Statistics:
+        """The same of the target's distances from its median: the same in every round."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +126,8 @@ class Loss(ABC):
         check_one_process(type(self).__name__)
         r = y - prediction
         counts = row_counts(sample_weight, r.size)
-        weighed = weigh(self.adapt(Residuals(r, counts)), r, counts.values)
+        stats = Residuals(r, counts, start=partial(distances, y, counts))
+        weighed = weigh(self.adapt(stats), r, counts.values)
         return weighed.gradient, weighed.hessian
 
     def objective(
@@ -218,6 +224,17 @@ def check_positive(loss: Loss, name: str, remedy: str) -> None:
         msg = (
             f"{type(loss).__name__} needs 1e-100 <= {name} <= 1e100; got {name}={_plain(number)}; "
             f"try {remedy}."
+        )
+        raise InputError(msg)
+
+
+def check_share(loss: Loss, name: str, remedy: str) -> None:
+    """Raise InputError unless the parameter is a number in [0, 1]."""
+    share = getattr(loss, name)
+    if not (_is_real(share) and 0 <= share <= 1):
+        msg = (
+            f"{type(loss).__name__} needs 0 <= {name} <= 1; got {name}={_plain(share)}; try "
+            f"{remedy}."
         )
         raise InputError(msg)
 
