@@ -73,8 +73,8 @@ def residuals(
     >>> matrix = xgboost.DMatrix(target[:, None], label=target)
     >>> booster = xgboost.train({}, matrix, 3)
     >>> out, scratch = np.empty(6, np.float32), np.empty(6, np.float32)
-    >>> residuals(booster, matrix, target, out=out, scratch=scratch).infinite
-    0
+    >>> residuals(booster, matrix, target, out=out, scratch=scratch).largest < 5
+    True
     >>> bool(np.array_equal(out, target - booster.predict(matrix, output_margin=True)))
     True
     """

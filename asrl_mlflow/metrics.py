@@ -143,7 +143,7 @@ def trimmed_mae(
 
     Examples
     --------
-    >>> trimmed_mae([1.0, 1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 2.0, 3.0, 99.0])
+    >>> round(trimmed_mae([1.0, 1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 2.0, 3.0, 99.0]), 9)
     1.0
     """
     return BY_RESIDUALS["trimmed_mae"](_residuals(target, prediction, sample_weight))
