@@ -23,7 +23,7 @@ SAMPLER: Mapping[str, Any] = {
     "constant_liar": True,
 }
 # How many trials may be under way: studies of up to so many workers are equal.
-UNDER_WAY = 8
+UNDER_WAY = 4
 
 _JUDGED = (TrialState.COMPLETE, TrialState.PRUNED)
 
