@@ -19,12 +19,10 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from asrl_mlflow.creation import created_whole, locked
 from asrl_mlflow.errors import InputError, StorageError
-from asrl_mlflow.uris import is_address, redacted, redacted_address
+from asrl_mlflow.uris import JOURNAL, SQLITE, is_address, redacted, redacted_address
 
 _logger = logging.getLogger(__name__)
 
-JOURNAL = "journal:"
-SQLITE = "sqlite:///"
 _SERVERS = ("postgresql", "mysql")
 _FORMS = "journal:PATH, sqlite:///PATH, postgresql+psycopg://... or mysql+pymysql://..."
 

@@ -26,7 +26,8 @@ from asrl_mlflow.boosting import (
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.lending import INFO, lent, own
 from asrl_mlflow.losses import LOSSES, Loss, from_config, to_config
-from asrl_mlflow.residuals import Residuals
+from asrl_mlflow.losses.weighing import STEEPEST, weigh
+from asrl_mlflow.residuals import Residuals, distances
 from asrl_mlflow.rounds import Round
 from asrl_mlflow.row_counts import WeightRule
 from asrl_mlflow.rows import Rows, TrainingRows
@@ -41,6 +42,9 @@ SCALE_ATTRIBUTE = "asrl_objective_scale"
 # Objectives whose gains do not depend on the target's unit: before XGBoost 3.4, absolute error had
 # gradients of size 1 and refitted leaves to medians; since, its gains are those of squared error.
 _WITHOUT_UNIT = {"reg:absoluteerror"} if Version(xgboost.__version__) < Version("3.4") else set()
+
+# How much larger gradients may grow in later rounds than they are in the first.
+_ROOM = 1024
 
 
 def train(
@@ -164,7 +168,7 @@ def train(
     settings = _settings(asked, loss, None if xgb_model is not None else target.median())
     del target  # and its sorted rows
     has_unit = asked.boosts_trees and loss.XGBOOST_OBJECTIVE not in _WITHOUT_UNIT
-    factor = scaling.factor if has_unit else 1.0
+    factor = _within_float32(scaling.factor, loss, rows) if has_unit else 1.0
     listeners = list(callbacks or ())
     if verbose_eval:
         listeners.append(xgboost.callback.EvaluationMonitor(period=int(verbose_eval)))
@@ -236,6 +240,18 @@ def _settings(asked: Arguments, loss: Loss, start: float | None) -> dict[str, An
     if asked.natives:
         settings["eval_metric"] = list(asked.natives)
     return settings
+
+
+def _within_float32(factor: float, loss: Loss, rows: Rows) -> float:
+    """A factor for tiny targets, or a smaller one where gradients times it would be too large."""
+    if factor == 1:
+        return factor
+    start = distances(rows.target, rows.counts)
+    r = (rows.target - np.float64(Residuals(rows.target, rows.counts).median())).astype(np.float32)
+    weighed = weigh(loss.adapt(start), r, rows.counts.values)
+    while factor > 1 and factor * weighed.steepness > STEEPEST / _ROOM:
+        factor /= 4
+    return factor
 
 
 def _lend(

@@ -7,6 +7,9 @@ from urllib.parse import unquote, urlsplit
 
 HIDDEN = "***"
 
+# How addresses of files begin: a study's journal, and a database.
+JOURNAL, SQLITE = "journal:", "sqlite:///"
+
 # Up to the last @, as whoever forgets to write one in a password as %40 has two.
 _PASSWORD = re.compile(r"(?P<shown>://[^\s:/@?]*:)(?P<secret>[^\s]*)(?=@)")
 # What stands alone before the @ of a web address is a key, not a user's name.

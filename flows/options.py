@@ -24,8 +24,8 @@ from asrl_mlflow.patience import hurry
 from asrl_mlflow.run_log import RunLog
 from asrl_mlflow.settings import Contamination, Settings
 from asrl_mlflow.splits import CONTAMINATIONS, ContaminationKind
-from asrl_mlflow.storages import JOURNAL, SQLITE
 from asrl_mlflow.tracking import ui_command
+from asrl_mlflow.uris import JOURNAL, SQLITE
 from flows import process
 
 Function = TypeVar("Function", bound=Callable[..., object])

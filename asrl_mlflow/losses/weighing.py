@@ -15,7 +15,7 @@ from asrl_mlflow.residuals import FloatArray, blocks
 
 # XGBoost sums gradients up and squares the sum, in float32 on some of its versions: beyond this no
 # split has a finite gain, and the model stays a constant without a word.
-_STEEPEST = math.sqrt(np.finfo(np.float32).max)
+STEEPEST = math.sqrt(np.finfo(np.float32).max)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,12 +31,15 @@ class Weighed:
         in; rows count as often as their sample weight says.
     floored : int
         Rows whose weight was held up by the floor of 2**-120.
+    steepness : float
+        The sum of the gradients' sizes.
     """
 
     gradient: npt.NDArray[np.float32]
     hessian: npt.NDArray[np.float32]
     mean: float
     floored: int
+    steepness: float
 
 
 def weigh(
@@ -102,15 +105,15 @@ def weigh(
             "they are not; look for sample weights, targets or a loss's weights of extreme size."
         )
         raise InputError(msg)
-    if steepness > _STEEPEST:
+    if steepness > STEEPEST:
         msg = (
-            f"The gradients of a round must sum up to at most {_STEEPEST:.2g}, whose square float32 "
+            f"The gradients of a round must sum up to at most {STEEPEST:.2g}, whose square float32 "
             f"still holds; got more in {r.size} rows; look for targets or a loss's weights "
             "of extreme size, or change the target's unit."
         )
         raise InputError(msg)
     whole = r.size if counts is None else float(counts.sum())
-    return Weighed(gradient, hessian, total / whole, floored)
+    return Weighed(gradient, hessian, total / whole, floored, steepness)
 
 
 def _weighed_by_numpy(
