@@ -149,6 +149,12 @@ def _check(
     check_one_process("train")
     for entry in evals:
         _check_entry(entry, dtrain)
+    names = [name for _, name in evals]
+    if len(set(names)) < len(names):
+        msg = (
+            f"train needs a name for each entry of evals; got {', '.join(names)}; tell them apart."
+        )
+        raise InputError(msg)
     for callback in callbacks:
         if not isinstance(callback, xgboost.callback.TrainingCallback):
             msg = (

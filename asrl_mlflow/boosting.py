@@ -125,12 +125,14 @@ class ObjectiveBuilder:
         Which has one.
     rows : TrainingRows
         To learn from.
+    factor : float
+        By which its weights are multiplied.
     is_heard : bool
         Whether somebody is told the pointwise loss of each round.
     """
 
-    def __init__(self, loss: Loss, rows: TrainingRows, *, is_heard: bool) -> None:
-        self._loss, self._rows, self._is_heard = loss, rows, is_heard
+    def __init__(self, loss: Loss, rows: TrainingRows, factor: float, *, is_heard: bool) -> None:
+        self._loss, self._rows, self._factor, self._is_heard = loss, rows, factor, is_heard
         self._pointwise: PointwiseLoss | None = None
 
     def build(self, model: xgboost.Booster, epoch: int) -> Built:
@@ -138,7 +140,7 @@ class ObjectiveBuilder:
         rows = self._rows
         if self._pointwise is None:
             self._pointwise = self._loss.adapt(rows.look(model))
-            weigh(self._pointwise, rows.r, rows.rows.counts.values)
+            weigh(self._pointwise, rows.r, rows.rows.counts.values, self._factor)
         elif self._is_heard:
             self._pointwise = self._loss.adapt(rows.look(model))
         rows.forget()
@@ -249,7 +251,7 @@ class Boosting:
         regularisation, listeners, log = self._regularisation, self._listeners, self._judge.history
         first = model.num_boosted_rounds()
         for listener in listeners:
-            model = listener.before_training(model)
+            model = _returned(listener, listener.before_training(model))
         regularisation.scale(model)
         for epoch in range(rounds):
             with regularisation.as_given(model):
@@ -257,7 +259,7 @@ class Boosting:
                 stops = [each.before_iteration(model, epoch, log) for each in listeners]
             if any(stops):
                 break
-            with _named(first + epoch):
+            with named(first + epoch):
                 built = self._builder.build(model, epoch)
                 told = self._judged(model, epoch, first + epoch, built)
             with regularisation.as_given(model):
@@ -267,8 +269,11 @@ class Boosting:
             if any(stops):
                 break
         regularisation.restore(model)
+        with named(model.num_boosted_rounds() - 1):
+            self._rows.forget()
+            self._rows.look(model)  # refuses what is not finite
         for listener in listeners:
-            whole, model = model, listener.after_training(model)
+            whole, model = model, _returned(listener, listener.after_training(model))
             model = with_categories(model, whole)
         return model
 
@@ -302,12 +307,14 @@ class CutAtBest(xgboost.callback.TrainingCallback):
         Patience.
     data_name : str
         The entry of `evals` that decides, by its last metric.
+    maximize : bool, optional
+        Whether larger is better; without it XGBoost decides by the metric's name.
     """
 
-    def __init__(self, rounds: int, data_name: str) -> None:
+    def __init__(self, rounds: int, data_name: str, *, maximize: bool | None) -> None:
         super().__init__()
         self._stopping = xgboost.callback.EarlyStopping(
-            rounds=rounds, data_name=data_name, maximize=False, save_best=False
+            rounds=rounds, data_name=data_name, maximize=maximize, save_best=False
         )
 
     def before_training(self, model: Any) -> Any:  # noqa: ANN401 - XGBoost's signature
@@ -352,8 +359,20 @@ def _trees(model: dict[str, Any]) -> dict[str, Any]:
     return trees
 
 
+def _returned(
+    listener: xgboost.callback.TrainingCallback, model: xgboost.Booster | None
+) -> xgboost.Booster:
+    if not isinstance(model, xgboost.Booster):
+        msg = (
+            f"before_training and after_training of a callback must return the model; got {model!r} "
+            f"of {type(listener).__name__}; end them with return model."
+        )
+        raise InputError(msg)
+    return model
+
+
 @contextmanager
-def _named(number: int) -> Iterator[None]:
+def named(number: int) -> Iterator[None]:
     """Say in an error which round it is about."""
     try:
         yield

@@ -210,6 +210,10 @@ class Residuals:
         vars(self).clear()
         return asked
 
+    def __copy__(self) -> Residuals:
+        """No copy: it would go on answering from rows that are overwritten."""
+        return self
+
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever was there before
         """Say what happened to attributes that `release` took away."""
         if vars(self) or name.startswith("__"):

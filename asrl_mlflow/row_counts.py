@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +60,7 @@ def row_counts(
     >>> row_counts([0.2, 0.6], 2)
     RowCounts(values=array([0.5, 1.5]), rule='mean 1')
     """
+    _check_rule(rule)
     if isinstance(sample_weight, RowCounts):
         return sample_weight
     if sample_weight is None:
@@ -85,6 +86,19 @@ def row_counts(
             msg = f"Whole sample weights count rows, at most 2**50; got {weight.sum():g}; divide them."
             raise InputError(msg)
         return RowCounts(None if np.all(weight == 1) else weight, "counts")
+    if rule == "counts":
+        msg = (
+            "Sample weights that count rows are whole numbers; got fractions; leave the rule out, or "
+            'pass "mean 1".'
+        )
+        raise InputError(msg)
     # The largest first: sums of extreme weights would overflow or vanish.
     weight = weight / weight.max()
     return RowCounts(weight * (rows / weight.sum()), "mean 1")
+
+
+def _check_rule(rule: str | None) -> None:
+    if rule is not None and rule not in get_args(WeightRule):
+        known = ", ".join(map(repr, get_args(WeightRule)))
+        msg = f"Sample weights are read by one of the rules {known}; got {rule!r}."
+        raise InputError(msg)

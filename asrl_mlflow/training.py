@@ -22,6 +22,7 @@ from asrl_mlflow.boosting import (
     Judge,
     ObjectiveBuilder,
     WeightBuilder,
+    named,
 )
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.lending import INFO, lent, own
@@ -44,7 +45,7 @@ SCALE_ATTRIBUTE = "asrl_objective_scale"
 _WITHOUT_UNIT = {"reg:absoluteerror"} if Version(xgboost.__version__) < Version("3.4") else set()
 
 # How much larger gradients may grow in later rounds than they are in the first.
-_ROOM = 1024
+_ROOM = 64
 
 
 def train(
@@ -127,12 +128,14 @@ def train(
     Targets whose robust scale (1.4826 MAD) is below 1/16 are learned badly by XGBoost itself (its
     smallest allowed gain is an absolute number), so for them gradient, hessian, lambda, alpha, gamma
     and min_child_weight are multiplied by one power of four (tree boosters only). The booster that
-    listeners see and that is returned has the values given.
+    listeners see and that is returned has the values given; a callback may set others, under the
+    names reg_lambda, reg_alpha, gamma and min_child_weight.
 
     Targets further than 64 robust scales from zero are learned about their median: float32 margins
     lose digits there. Meanwhile the training matrix has other labels and base margins, and most
     trainings give it other weights; it is given back as it was, also after an exception, and callbacks
-    meanwhile see it so. A second training on a matrix with other weights takes a slower way to the
+    meanwhile see it so. (Not where `eval_metric` has XGBoost measure the training rows themselves: there
+    far targets are learned as by XGBoost.) A second training on a matrix with other weights takes a slower way to the
     same trees; one that cannot is refused.
 
     Examples
@@ -173,7 +176,14 @@ def train(
     if verbose_eval:
         listeners.append(xgboost.callback.EvaluationMonitor(period=int(verbose_eval)))
     if early_stopping_rounds:
-        listeners.append(CutAtBest(early_stopping_rounds, evals[-1][1]))
+        listeners.append(
+            CutAtBest(
+                early_stopping_rounds,
+                evals[-1][1],
+                # Of ours, smaller is better.
+                maximize=None if asked.selecting is None else False,
+            )
+        )
     with ExitStack() as stack:
         for matrix in {id(matrix): matrix for matrix, _ in evals if matrix is not dtrain}.values():
             relied_on = INFO if asked.natives else frozenset({"base_margin"})
@@ -214,7 +224,7 @@ def train(
             builder=builder,
             rows=training_rows,
             judge=judge,
-            regularisation=Regularisation.of(model, factor),
+            regularisation=Regularisation(factor),
             listeners=listeners,
             on_round=on_round,
         )
@@ -248,7 +258,8 @@ def _within_float32(factor: float, loss: Loss, rows: Rows) -> float:
         return factor
     start = distances(rows.target, rows.counts)
     r = (rows.target - np.float64(Residuals(rows.target, rows.counts).median())).astype(np.float32)
-    weighed = weigh(loss.adapt(start), r, rows.counts.values)
+    with named(0):
+        weighed = weigh(loss.adapt(start), r, rows.counts.values)
     while factor > 1 and factor * weighed.steepness > STEEPEST / _ROOM:
         factor /= 4
     return factor
@@ -269,7 +280,7 @@ def _lend(
     matrix = rows.rows.matrix
     if loss.XGBOOST_OBJECTIVE is not None:
         stack.enter_context(lent(matrix, changed=changed))
-        return ObjectiveBuilder(loss, rows, is_heard=is_heard)
+        return ObjectiveBuilder(loss, rows, factor, is_heard=is_heard)
     if asked.is_plain and is_quantised(matrix) and not measures_itself:
         try:
             weighed = {**changed, "weight": own(matrix, "weight")}

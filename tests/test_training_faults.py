@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import multiprocessing
 import pickle
@@ -204,6 +205,69 @@ def test_a_callback_may_stop_in_the_first_round(dtrain, stop):
     assert booster.num_boosted_rounds() == (stop.after == 0)
 
 
+def test_a_callback_that_returns_no_model_is_told_so(dtrain):
+    class Silent(xgboost.callback.TrainingCallback):
+        def before_training(self, model):
+            return None
+
+    with pytest.raises(InputError, match="must return the model; got None of Silent"):
+        train(PARAMS, dtrain, 3, loss=LOSS, callbacks=[Silent()])
+
+
+def test_a_parameter_that_a_callback_sets_acts_on_tiny_targets_too(table):
+    class Heavier(xgboost.callback.TrainingCallback):
+        def before_iteration(self, model, epoch, evals_log):
+            if epoch == 2:
+                model.set_param({"reg_lambda": 500.0})
+            return False
+
+    x, y = table
+    ordinary, tiny = (
+        train(
+            PARAMS, xgboost.QuantileDMatrix(x, label=unit * y), 6, loss=LOSS, callbacks=[Heavier()]
+        ).inplace_predict(x)
+        / unit
+        for unit in (1.0, 2.0**-12)
+    )
+    np.testing.assert_allclose(ordinary, tiny, rtol=1e-5)
+    lighter = train(PARAMS, xgboost.QuantileDMatrix(x, label=y), 6, loss=LOSS).inplace_predict(x)
+    assert np.abs(lighter - ordinary).max() > 1
+
+
+def test_a_metric_of_xgboosts_that_is_better_when_larger_is_maximised(table):
+    x, y = table
+    y = (y > np.median(y)).astype(float)
+    dtrain = xgboost.QuantileDMatrix(x[:300], label=y[:300])
+    dvalid = xgboost.QuantileDMatrix(x[300:], label=y[300:], ref=dtrain)
+    measured = {}
+    booster = train(
+        PARAMS | {"eval_metric": "auc"},
+        dtrain,
+        60,
+        loss=LOSS,
+        evals=[(dvalid, "valid")],
+        early_stopping_rounds=5,
+        evals_result=measured,
+    )
+    assert booster.best_iteration == int(np.argmax(measured["valid"]["auc"]))
+
+
+def test_a_model_that_diverged_is_refused_although_nobody_listens(dtrain):
+    with pytest.raises(InputError, match="Residuals must be finite"):
+        train(PARAMS | {"learning_rate": 1e8}, dtrain, 9, loss=losses.SquaredError())
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e-16, 1e-17])
+@pytest.mark.parametrize("loss", [LOSS, losses.ASRL(), losses.SquaredError()], ids=str)
+def test_the_tiniest_targets_are_learned(loss, unit):
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(20_000, 3))
+    y = 3 * x[:, 0] + rng.normal(size=20_000)
+    dtrain = xgboost.QuantileDMatrix(x, label=unit * y)
+    off = train(PARAMS, dtrain, 20, loss=loss).inplace_predict(x) / unit - 3 * x[:, 0]
+    assert np.abs(off).mean() < (0.5 if loss.name != "asrl" else 3)
+
+
 def test_what_was_best_in_another_training_cuts_nothing_and_is_not_kept(table, dtrain, tmp_path):
     x, y = table
     dvalid = xgboost.QuantileDMatrix(x[:200], label=y[:200] + 50, ref=dtrain)
@@ -274,6 +338,15 @@ class Worded(Loss):
 
 
 @dataclass(frozen=True)
+class Borrowed(Loss):
+    name: ClassVar[str] = "huber"
+    q: float = 0.5
+
+    def adapt(self, stats):
+        return PointwiseHuber(stats.quantile_abs(self.q))
+
+
+@dataclass(frozen=True)
 class Paired(Loss):
     name: ClassVar[str] = "paired"
     pair: tuple[float, float] = (1.0, 2.0)
@@ -286,24 +359,27 @@ class Paired(Loss):
     ("loss", "line"),
     [
         (Nameless(), "Nameless needs a name of its own, by which models record it"),
+        (Borrowed(), "Borrowed needs a name of its own, .*; got 'huber', which is Huber's"),
         (Plain(0.5), "Plain must be a frozen dataclass, whose fields are its parameters"),
         (Worded(), "Worded takes numbers, which configs and tuning can hold; got mode='strict'"),
         (Paired(), r"Paired takes numbers, .*; got pair=\(1.0, 2.0\)"),
     ],
-    ids=["nameless", "plain", "worded", "paired"],
+    ids=["nameless", "borrowed", "plain", "worded", "paired"],
 )
 def test_a_loss_that_no_record_could_hold_is_refused_before_any_round(dtrain, loss, line):
     with pytest.raises(InputError, match=line):
         train(PARAMS, dtrain, 3, loss=loss, on_round=pytest.fail)
 
 
-def test_an_adapt_of_ones_own_is_not_passed_over_for_an_inherited_objective(table, dtrain):
-    @dataclass(frozen=True)
-    class Narrow(losses.SquaredError):
-        name: ClassVar[str] = "narrow"
+class Half:
+    def adapt(self, stats):
+        return PointwiseHuber(0.5)
 
-        def adapt(self, stats):
-            return PointwiseHuber(0.5)
+
+@pytest.mark.parametrize("bases", [(losses.SquaredError,), (Half, losses.SquaredError)])
+def test_an_adapt_of_ones_own_is_not_passed_over_for_an_inherited_objective(table, dtrain, bases):
+    body = {"name": "narrow"} | ({} if Half in bases else {"adapt": Half.adapt})
+    Narrow = dataclass(frozen=True)(type("Narrow", bases, body))  # noqa: N806 - a class
 
     x, _ = table
     mine = train(PARAMS, dtrain, 5, loss=Narrow())
@@ -339,6 +415,45 @@ def test_statistics_that_are_asked_too_late_say_so(table, matrix):
     x, y = table
     with pytest.raises(InputError, match=r"Round 0: Residuals answer only while .*; ask in adapt"):
         train(PARAMS, matrix(x, label=y), 3, loss=Keeping())
+
+
+def test_a_copy_of_lent_statistics_is_refused_with_them(dtrain):
+    class Copying(Loss):
+        name: ClassVar[str] = "copying"
+
+        def adapt(self, stats):
+            return Late(copy.copy(stats))
+
+    with pytest.raises(InputError, match=r"Round 0: Residuals answer only while"):
+        train(PARAMS, dtrain, 3, loss=Copying())
+
+
+@dataclass(frozen=True)
+class Single(PointwiseLoss):
+    """One weight for all rows."""
+
+    def value(self, r):
+        return np.abs(r)
+
+    def weight(self, r):
+        return np.ones(1)
+
+    @property
+    def regions(self):
+        return {}
+
+
+def test_a_loss_that_gives_one_weight_for_all_rows_is_refused(dtrain):
+    class Spread(Loss):
+        name: ClassVar[str] = "spread"
+
+        def adapt(self, stats):
+            return Single()
+
+    with pytest.raises(
+        InputError, match=r"Round 0: Single needs one weight a row; got shape \(1,\)"
+    ):
+        train(PARAMS, dtrain, 3, loss=Spread())
 
 
 @dataclass(frozen=True)
@@ -461,6 +576,8 @@ DROPOUT = "which is another model for gblinear and where dropout rescales earlie
         ({"evals": [(np.ones(3), "valid")]}, "train needs evals of the form"),
         ({"evals": "own, with a -"}, "names without '-'; got"),
         ({"evals": "unrelated"}, "must be cut where the training matrix is; got 'valid'"),
+        ({"evals": "twice"}, "a name for each entry of evals; got valid, valid; tell"),
+        ({"weight_rule": "mean1"}, "one of the rules 'none', 'counts', 'mean 1'; got 'mean1'"),
         ({"callbacks": [print]}, "train needs callbacks of type xgboost.callback"),
         ({"num_boost_round": -1}, "a whole number of rounds, at least 0; got -1."),
         ({"num_boost_round": 2.5}, "a whole number of rounds, at least 0; got 2.5."),
@@ -470,6 +587,8 @@ def test_what_would_fail_late_or_unseen_is_refused_at_once(table, dtrain, change
     call = {"params": PARAMS, "num_boost_round": 3, "evals": [(dtrain, "valid")], **change}
     if call["evals"] == "own, with a -":
         call["evals"] = [(dtrain, "a-b")]
+    if call["evals"] == "twice":
+        call["evals"] = [(dtrain, "valid")] * 2
     if call["evals"] == "unrelated":
         call["evals"] = [(xgboost.QuantileDMatrix(table[0], label=table[1]), "valid")]
     with pytest.raises(InputError) as caught:

@@ -69,6 +69,12 @@ def to_config(loss: Loss) -> dict[str, Any]:
             f'class; add name: ClassVar[str] = "{kind.__name__.lower()}".'
         )
         raise InputError(msg)
+    if LOSSES.get(loss.name, kind) is not kind:
+        msg = (
+            f"{kind.__name__} needs a name of its own, by which models record it; got {loss.name!r}, "
+            f"which is {LOSSES[loss.name].__name__}'s; choose another."
+        )
+        raise InputError(msg)
     if _makes_itself(kind):
         msg = (
             f"{kind.__name__} must be a frozen dataclass, whose fields are its parameters; got an "

@@ -59,10 +59,10 @@ class PointwiseAbsoluteError(PointwiseLoss):
 class AbsoluteError(Loss):
     """rho(r) = |r|: no residual pulls harder than another.
 
-    `asrl_mlflow.train` trains it through XGBoost's own `reg:absoluteerror`, which refits every leaf
-    to the median of its residuals. A custom objective cannot do that: `objective` and
-    `sklearn_objective` are an approximation by reweighted least squares, with weight
-    1 / max(|r|, a hundredth of the median |r|).
+    `asrl_mlflow.train` trains it through XGBoost's own `reg:absoluteerror`. Before XGBoost 3.4 that
+    refits every leaf to the median of its residuals, which a custom objective cannot; since then it
+    weighs rows as a smooth loss does. `objective` and `sklearn_objective` are an approximation by
+    reweighted least squares, with weight 1 / max(|r|, a hundredth of the median |r|).
 
     Examples
     --------

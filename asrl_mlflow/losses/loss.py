@@ -81,7 +81,11 @@ class Loss(ABC):
 
     def __init_subclass__(cls) -> None:
         """An `adapt` of one's own is not passed over for an inherited objective of XGBoost's."""
-        if "adapt" in vars(cls) and "XGBOOST_OBJECTIVE" not in vars(cls):
+        owners = [
+            next(each for each in cls.__mro__ if name in vars(each))
+            for name in ("adapt", "XGBOOST_OBJECTIVE")
+        ]
+        if cls.__mro__.index(owners[0]) < cls.__mro__.index(owners[1]):
             cls.XGBOOST_OBJECTIVE = None
 
     @abstractmethod

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses.segments import Segments
 
 Array = npt.NDArray[np.float64]
@@ -79,6 +80,12 @@ class PointwiseLoss(ABC):
         negative weight is no weight: it becomes NaN, which `weigh` refuses.
         """
         weight = self.weight(r) / self.row_weight
+        if weight.shape != np.shape(r):
+            msg = (
+                f"{type(self).__name__} needs one weight a row; got shape {weight.shape} for "
+                f"{np.size(r)} rows; have weight return an array of the shape of r."
+            )
+            raise InputError(msg)
         low = weight < FLOOR
         floored = int(np.count_nonzero(low))
         if not floored:
