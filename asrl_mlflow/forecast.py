@@ -18,9 +18,10 @@ from asrl_mlflow.selection import Selection
 
 # Below so many rows a partition of all of them takes no longer than the bookkeeping.
 _FEWEST_ROWS = 2**16
-# Half the width of a bracket, as a share of where its middle lies.
-_NARROWEST, _WIDEST = 0.004, 0.1
-# The share of the newest round in what is remembered.
+# Half the width of a bracket, as a share of where its middle lies. A wider one would hold so many rows
+# that a partition of all of them is faster.
+_NARROWEST, _WIDEST = 0.004, 0.04
+# How much of the newest change is in the next one that is expected.
 _NEWS = 0.3
 # As many as the kernel takes; no loss asks for more.
 _MOST = 8
@@ -63,9 +64,9 @@ class Forecast:
     >>> forecast = Forecast(100_000)
     >>> forecast.brackets().shape
     (0, 2)
-    >>> for round_ in range(3):
+    >>> for round_ in range(8):
     ...     forecast.learn({0.5: 0.9**round_})
-    >>> bool(forecast.brackets()[0, 0] < 0.9**3 < forecast.brackets()[0, 1])
+    >>> bool(forecast.brackets()[0, 0] < 0.9**8 < forecast.brackets()[0, 1])
     True
     """
 
@@ -75,8 +76,8 @@ class Forecast:
 
     def brackets(self) -> npt.NDArray[np.float32]:
         """The interval [low, high] for each level that was asked for, shape (levels, 2)."""
-        trends = list(self._trends.values())[:_MOST]
-        return np.array([trend.bracket() for trend in trends], np.float32).reshape(-1, 2)
+        narrow = [trend.bracket() for trend in self._trends.values() if trend.width <= _WIDEST]
+        return np.array(narrow[:_MOST], np.float32).reshape(-1, 2)
 
     def learn(self, quantiles: Mapping[float, float]) -> None:
         """Take in what a round's quantiles were, by level."""
@@ -93,20 +94,22 @@ class _Trend(NamedTuple):
 
     value: float
     change: float = 1.0
-    off: float = _WIDEST
+    off: float = 1.0
+
+    @property
+    def width(self) -> float:
+        return max(1.5 * self.off, _NARROWEST)
 
     def bracket(self) -> tuple[float, float]:
         middle = self.value * self.change
-        width = min(max(3 * self.off, _NARROWEST), _WIDEST)
-        return middle * (1 - width), middle * (1 + width)
+        return middle * (1 - self.width), middle * (1 + self.width)
 
     def after(self, value: float) -> _Trend:
-        if not self.value > 0:
+        if not (self.value > 0 and value > 0):
             return _Trend(value)
-        change = value / self.value
-        off = abs(value / (self.value * self.change) - 1)
-        return _Trend(
-            value,
-            min(max(self.change + (change - self.change) * _NEWS, 0.5), 2.0),
-            min(self.off + (off - self.off) * _NEWS, _WIDEST),
-        )
+        newest = value / self.value
+        if self.off == 1:
+            return _Trend(value, newest, 0.5)
+        change = self.change + (newest - self.change) * _NEWS
+        # A large miss counts at once, and is forgotten by halves.
+        return _Trend(value, change, max(abs(newest / self.change - 1), self.off / 2))
