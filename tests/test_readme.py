@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 
 import pytest
+import xgboost
+from packaging.version import Version
 
 import flows.main
 import flows.train
@@ -47,6 +49,8 @@ def without_seconds(line):
         first in ("study", "best:", "mae")
         or "-diabetes-" in first
         or others[:1] in (["tuned"], ["refitted"])
+        # Another loss before XGBoost 3.4, which the page shows.
+        or (first == "absolute_error" and Version(xgboost.__version__) < Version("3.4"))
     ):
         return None
     return line.split()[:-1] if first in ("loss", *losses.LOSSES) else line
