@@ -117,7 +117,7 @@ def kept_at(uri: str) -> str:
     """The address of a store as it may be kept: without secrets, and valid in any folder."""
     if uri.startswith(_SQLITE):
         return f"{_SQLITE}{Path(uri.removeprefix(_SQLITE)).absolute()}"
-    return redacted(uri)
+    return redacted(uri, uri)
 
 
 def find(client: mlflow.MlflowClient, experiments: Sequence[str], key: str) -> str | None:
@@ -128,7 +128,8 @@ def find(client: mlflow.MlflowClient, experiments: Sequence[str], key: str) -> s
 
 def one_line(error: Exception) -> str:
     """An error of any library as a part of one line, without secrets."""
-    return " ".join(redacted(f"{type(error).__name__}: {error}").split())[:200]
+    text = redacted(f"{type(error).__name__}: {error}", mlflow.get_tracking_uri())
+    return " ".join(text.split())[:200]
 
 
 def _entries(file: Path) -> Iterator[dict[str, Any]]:
@@ -163,9 +164,9 @@ def _store(kept: str) -> str:
     if HIDDEN not in kept:
         return kept
     here = mlflow.get_tracking_uri()
-    if redacted(here) != kept:
+    if kept_at(here) != kept:
         msg = (
-            f"The entries are for the store {kept}, whose secret is not kept; got {redacted(here)}; "
+            f"The entries are for the store {kept}, whose secret is not kept; got {kept_at(here)}; "
             "set MLFLOW_TRACKING_URI to the former, with its secret."
         )
         raise InputError(msg)

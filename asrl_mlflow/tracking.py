@@ -118,7 +118,7 @@ def connect(*, to_log: bool = True) -> None:
                 continue
             msg = (
                 f"The tracking store must answer before anything is trained; got "
-                f"{one_line(error)} from {redacted(mlflow.get_tracking_uri())}; start it, or set "
+                f"{one_line(error)} from {_told_store()}; start it, or set "
                 "MLFLOW_TRACKING_URI."
             )
             raise StoreError(msg) from error
@@ -163,9 +163,15 @@ def _create_database(path: Path) -> None:
     mlflow.MlflowClient(f"{_SQLITE}{path}").search_experiments(max_results=1)
 
 
+def _told_store() -> str:
+    """Where the store is, as people may read it."""
+    uri = mlflow.get_tracking_uri()
+    return redacted(uri, uri)
+
+
 def ui_command() -> str:
     """The line that opens this store's user interface."""
-    uri = redacted(mlflow.get_tracking_uri())
+    uri = _told_store()
     if uri.startswith(("http://", "https://")):
         return uri
     # Under `uv run` and `uvx` the shell that the line will be typed into does not know mlflow.
@@ -337,7 +343,7 @@ def _reopen(run_id: str, tags: Mapping[str, str]) -> RunLog:
     except Exception as error:
         msg = (
             f"The tracking store must have the run {run_id}; got {one_line(error)} from "
-            f"{redacted(mlflow.get_tracking_uri())}; set MLFLOW_TRACKING_URI to its store, or begin "
+            f"{_told_store()}; set MLFLOW_TRACKING_URI to its store, or begin "
             "another study."
         )
         raise StoreError(msg) from error
