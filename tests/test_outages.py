@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shlex
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
-from urllib.request import urlopen
 
 import mlflow
 import optuna
@@ -21,61 +17,10 @@ import pytest
 from optuna.trial import TrialState
 
 from asrl_mlflow.storages import opened
+from tests.server import Server
 
 ROOT = Path(__file__).parent.parent
 SECONDS_TO_END = 30
-
-
-class Server:
-    """An `mlflow server` that can be killed and started again at the same address."""
-
-    def __init__(self, folder, database):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.address = f"http://127.0.0.1:{port}"
-        self.client = mlflow.MlflowClient(f"sqlite:///{database}")
-        self.folder = folder
-        self.command = [sys.executable, "-m", "mlflow", "server", "--port", str(port)]
-        self.command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{database}"]
-        self.command += ["--artifacts-destination", str(folder / "artifacts")]
-        self.start()
-
-    def start(self):
-        with (self.folder / "server.log").open("a") as log:
-            self.process = subprocess.Popen(
-                self.command,
-                cwd=self.folder,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            )
-        deadline = time.monotonic() + 120
-        while True:
-            with contextlib.suppress(OSError):
-                urlopen(f"{self.address}/health", timeout=60).close()  # noqa: S310 - the address is ours
-                return
-            assert time.monotonic() < deadline, (self.folder / "server.log").read_text()
-            time.sleep(0.2)
-
-    def kill(self):
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def stop(self):
-        """Connections are taken still, and never answered."""
-        os.killpg(self.process.pid, signal.SIGSTOP)
-
-    def go_on(self):
-        os.killpg(self.process.pid, signal.SIGCONT)
-
-    def runs(self):
-        experiment = self.client.get_experiment_by_name("asrl-mlflow")
-        return self.client.search_runs([experiment.experiment_id]) if experiment else []
-
-    def is_told_rounds(self):
-        return any("valid.mae" in run.data.metrics for run in self.runs())
 
 
 @pytest.fixture
@@ -85,8 +30,7 @@ def server(store, tmp_path):
     server = Server(tmp_path / "server", database)
     (tmp_path / "work").mkdir()
     yield server
-    if server.process.poll() is None:
-        server.kill()
+    server.kill()
 
 
 @pytest.fixture
