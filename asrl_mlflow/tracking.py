@@ -26,7 +26,6 @@ from mlflow.environment_variables import (
     MLFLOW_RUN_ID,
     MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT,
 )
-from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import (
     MLFLOW_PARENT_RUN_ID,
@@ -42,7 +41,7 @@ from asrl_mlflow.leftovers import end_leftovers, owner_tag
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.patience import ask, hurry, short
 from asrl_mlflow.run_log import RunLog
-from asrl_mlflow.spool import KEY_TAG, find, one_line
+from asrl_mlflow.spool import KEY_TAG, find, id_of, one_line
 from asrl_mlflow.uris import is_address, is_secret, redacted, redacted_address
 
 _logger = logging.getLogger(__name__)
@@ -332,7 +331,7 @@ def _reopen(run_id: str, tags: Mapping[str, str]) -> RunLog:
     client = mlflow.MlflowClient()
 
     def reopen() -> Run:
-        there = _sent(client, run_id)
+        there = id_of(client, run_id)
         client.update_run(there, status="RUNNING")
         for key, value in owner_tag().items():
             client.set_tag(there, key, value)
@@ -350,15 +349,6 @@ def _reopen(run_id: str, tags: Mapping[str, str]) -> RunLog:
     if MLFLOW_RUN_ID.is_set():
         _link(MLFLOW_RUN_ID.get(), found.info.run_id, tags)
     return _made(found, taken=found.data.params)
-
-
-def _sent(client: mlflow.MlflowClient, run_id: str) -> str:
-    """The id that the store gave to a run which was opened when it did not answer, and sent later."""
-    try:
-        return str(client.get_run(run_id).info.run_id)
-    except MlflowException:
-        experiments = [each.experiment_id for each in client.search_experiments()]
-        return find(client, experiments, run_id) or run_id
 
 
 def begin(name: str, *, flow: str, parent: str, tags: Mapping[str, str]) -> RunLog:
@@ -423,10 +413,12 @@ def running(beside: str) -> list[Run]:
 
 def discard(run_id: str, instead: str) -> None:
     """Delete a run that turned out to be one too many; link it where it is not ours to delete."""
-    if run_id in _unmade_runs:
-        RunLog(run_id).file.unlink()
+    file = RunLog(run_id).file
+    if run_id in _unmade_runs and file.exists():
+        file.unlink()
         return
     client = mlflow.MlflowClient()
+    run_id = id_of(client, run_id)
     if MLFLOW_PROJECT_ENTRY_POINT in client.get_run(run_id).data.tags:
         _link(run_id, instead)
     else:

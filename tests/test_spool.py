@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import shutil
+import threading
 
 import mlflow
 import pytest
@@ -167,17 +168,66 @@ def test_copies_that_are_sent_at_the_same_moment_make_one_run(store, tmp_path):
     check(store, experiment)
 
 
-def test_a_torn_tail_is_skipped_and_said_and_a_torn_middle_refused(store, caplog):
+def test_what_is_torn_is_kept_and_said_and_what_is_no_entry_refused(store, caplog):
     experiment, parent, child = an_unmade_run(store)
     whole = child.file.read_bytes()
-    child.file.write_bytes(b'{"store": "sqli\n' + whole)
+    child.file.write_bytes(b"anything\n" + whole)
     with pytest.raises(InputError, match="got something else in line 1"):
         spool.resend(child.file)
     child.file.write_bytes(whole + b'{"store": "sqli')
     assert spool.resend(child.file) == 5
-    assert "its last entry was not finished; skipped these 15 bytes" in caplog.text
+    torn = child.file.with_name(f"{child.file.name}.torn")
+    assert f"the 15 bytes are kept in {torn}" in caplog.text
+    assert torn.read_bytes() == b'{"store": "sqli\n'
     spool.resend(parent.file)
     check(store, experiment)
+
+
+def test_another_file_is_refused_and_not_deleted(store, tmp_path):
+    file = tmp_path / "notes"
+    file.write_text("mine")
+    with pytest.raises(InputError, match="a spool file needs an entry in every line"):
+        spool.resend(file)
+    assert file.read_text() == "mine"
+
+
+def test_an_entry_after_a_torn_one_arrives(store, tmp_path):
+    experiment = store.create_experiment("theirs")
+    first = tracking._unmade("1" * 32, "run", {}, experiment)
+    with first.file.open("ab") as file:
+        file.write(b'{"store": "sqli')
+    # As another process that goes on with the run.
+    later = RunLog(first.run_id)
+    later.spool("params", {"a": "1"})
+    whole = first.file.read_bytes()
+    # The last entry is whole, but for the end of its line.
+    first.file.write_bytes(whole[:-1])
+    later.spool("params", {"b": "2"})
+    assert spool.resend(first.file) == 3
+    (run,) = store.search_runs([experiment])
+    assert run.data.params == {"a": "1", "b": "2"}
+
+
+def test_a_file_that_is_sent_while_its_run_goes_on_loses_nothing(store):
+    experiment = store.create_experiment("theirs")
+    log = tracking._unmade("1" * 32, "run", {}, experiment)
+    log.params({"before": 1})
+    spool.resend(log.file)
+    log.params({"between": 2})
+    goes_on = threading.Thread(
+        target=lambda: [log.metrics({f"m{number}": number}) for number in range(300)]
+    )
+    goes_on.start()
+    while goes_on.is_alive():
+        spool.resend(log.file)
+    goes_on.join()
+    log.close("FINISHED")
+    spool.resend(log.file)
+    (run,) = store.search_runs([experiment])
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"before": "1", "between": "2"}
+    assert run.data.metrics == {f"m{number}": number for number in range(300)}
+    assert not log.file.exists()
 
 
 def test_a_file_that_cannot_be_sent_is_one_line_and_stays(store, capsys):
