@@ -40,6 +40,8 @@ KEY_TAG = "asrl.key"
 
 # So every entry begins that `RunLog.spool` writes.
 _BEGINNING = b'{"store": '
+# Where MLflow puts a run for which none was chosen.
+DEFAULT_EXPERIMENT_ID = "0"
 _FIELDS = {"store", "run_id", "kind", "content"}
 _SQLITE = "sqlite:///"
 
@@ -226,11 +228,11 @@ def _created(
     client: mlflow.MlflowClient, key: str, content: Mapping[str, Any], folder: Path
 ) -> str:
     """The run of a key, created unless it is there."""
-    experiment = content["experiment_id"] or "0"
     tags = {**content["tags"], KEY_TAG: key}
     parent = tags.get(MLFLOW_PARENT_RUN_ID)
     if parent is not None:
-        tags[MLFLOW_PARENT_RUN_ID] = _parent(client, parent, folder)
+        parent = tags[MLFLOW_PARENT_RUN_ID] = _parent(client, parent, folder)
+    experiment = content["experiment_id"] or ask(lambda: _experiment(client, parent, content))
 
     def create() -> str:
         there = find(client, [experiment], key)
@@ -242,6 +244,17 @@ def _created(
         return str(made.info.run_id)
 
     return ask(create)
+
+
+def _experiment(client: mlflow.MlflowClient, parent: str | None, content: Mapping[str, Any]) -> str:
+    """Where a run belongs that was opened when the store could not tell."""
+    if parent is not None:
+        return str(client.get_run(parent).info.experiment_id)
+    name = content.get("experiment_name")
+    if name is None:
+        return DEFAULT_EXPERIMENT_ID
+    found = client.get_experiment_by_name(name)
+    return str(found.experiment_id if found else client.create_experiment(name))
 
 
 def _parent(client: mlflow.MlflowClient, run_id: str, folder: Path) -> str:

@@ -65,6 +65,8 @@ _HELD = [
 ]
 # Of the runs that were opened here: where the store does not answer it cannot tell.
 _experiments: dict[str, str] = {}
+# The run that `mlflow run` has opened, as it was when the store answered last.
+_theirs: dict[str, Run] = {}
 # Those that only a spool file knows, and so are their children's.
 _unmade_runs: set[str] = set()
 _innermost: ContextVar[str | None] = ContextVar("run", default=None)
@@ -134,9 +136,12 @@ def _reach_store() -> None:
 
 def _choose_experiment() -> None:
     if MLFLOW_RUN_ID.is_set():
-        _warn_of_secrets(mlflow.get_run(MLFLOW_RUN_ID.get()).data.params)
+        theirs = mlflow.get_run(MLFLOW_RUN_ID.get())
+        _theirs[theirs.info.run_id] = theirs
+        _warn_of_secrets(theirs.data.params)
     elif MLFLOW_EXPERIMENT_ID.is_set():
-        mlflow.get_experiment(MLFLOW_EXPERIMENT_ID.get())
+        # Chosen here, as without a choice MLflow asks the store again for every run.
+        mlflow.set_experiment(experiment_id=MLFLOW_EXPERIMENT_ID.get())
     else:
         # Twice: where another process creates it at the same moment, MLflow finds the experiment by
         # name but forgets to make it the active one.
@@ -255,11 +260,17 @@ def _open(name: str, tags: dict[str, str]) -> RunLog:
     if outer in _unmade_runs:
         return _unmade(key, name, {**tags, MLFLOW_PARENT_RUN_ID: outer}, _experiments.get(outer))
     tags[KEY_TAG] = key
-    experiment, tried = (active.info.experiment_id if active else None), False
+    parent = active.info.run_id if active else outer
+    if parent is not None:
+        tags[MLFLOW_PARENT_RUN_ID] = parent
+    experiment, tried = (
+        (active.info.experiment_id if active else _experiments.get(outer or "")),
+        False,
+    )
 
     def start() -> mlflow.ActiveRun:
         nonlocal experiment, tried
-        experiment = experiment or _experiment_id()
+        experiment = experiment or _experiment_of(client, parent)
         # At another try the store may have done what it did not confirm.
         there = find(client, [experiment], key) if tried else None
         tried = True
@@ -270,21 +281,32 @@ def _open(name: str, tags: dict[str, str]) -> RunLog:
     try:
         started = ask(start)
     except Exception as error:  # noqa: BLE001 - every store fails in its own way
-        if active is not None:
-            tags[MLFLOW_PARENT_RUN_ID] = active.info.run_id
-        return _unmade(key, name, tags, experiment, error)
+        return _unmade(key, name, tags, experiment or _chosen_experiment(parent), error)
     return _made(started)
 
 
-def _experiment_id() -> str:
+def _experiment_of(client: mlflow.MlflowClient, parent: str | None) -> str:
+    """Where a run belongs: beside its parent, else in the experiment that is chosen."""
+    if parent is not None:
+        return str(client.get_run(parent).info.experiment_id)
     return str(mlflow.tracking.fluent._get_experiment_id())  # noqa: SLF001 - there is no other way
+
+
+def _chosen_experiment(parent: str | None) -> str | None:
+    """The same where the store does not answer: None where only the store can tell."""
+    chosen = mlflow.tracking.fluent._active_experiment_id  # noqa: SLF001 - there is no other way
+    if parent is not None:
+        return None
+    named = MLFLOW_EXPERIMENT_ID.get() if chosen is None else chosen
+    return None if named is None else str(named)
 
 
 def _adopt(run_id: str, tags: dict[str, str]) -> RunLog:
     try:
         started = ask(lambda: mlflow.start_run(run_id, tags=tags))
     except Exception as error:  # noqa: BLE001 - every store fails in its own way
-        log = RunLog(run_id)
+        theirs = _theirs.get(run_id)
+        log = RunLog(run_id) if theirs is None else _made(theirs, taken=theirs.data.params)
         log.give_up(error)
         log.tags(tags)
         return log
@@ -316,6 +338,7 @@ def _unmade(
         "name": name,
         "tags": resolve_tags(dict(tags)),
         "experiment_id": experiment,
+        "experiment_name": MLFLOW_EXPERIMENT_NAME.get(),
         "start_time": int(time.time() * 1000),
     }
     log.spool("run", content)
