@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 LOCK_SUFFIX = ".flock"
 
@@ -23,6 +25,38 @@ def locked(path: Path) -> Iterator[None]:
     with path.with_name(path.name + LOCK_SUFFIX).open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def opened_alone(path: Path, mode: str) -> Iterator[IO[bytes]]:
+    """Open a file that others write and remove, unbuffered: until it is closed none of them does.
+
+    Parameters
+    ----------
+    path : Path
+        The file; all that write or remove it open it so.
+    mode : str
+        As of `open`, for bytes.
+
+    Raises
+    ------
+    OSError
+        It cannot be opened.
+    """
+    while True:
+        with path.open(mode, buffering=0) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # Whoever held it before may have removed it.
+            if _is_at(file, path):
+                yield file
+                return
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def created_whole(path: Path, create: Callable[[Path], object]) -> None:

@@ -26,6 +26,7 @@ import pandas as pd
 from mlflow.environment_variables import MLFLOW_RUN_ID
 from mlflow.utils.validation import MAX_DATASET_SCHEMA_SIZE
 
+from asrl_mlflow.creation import opened_alone
 from asrl_mlflow.datasets import Dataset
 from asrl_mlflow.patience import ask, ask_once, is_silence, long_enough_for
 from asrl_mlflow.rounds import Round
@@ -292,8 +293,11 @@ class RunLog:
 
     def _append(self, line: bytes) -> None:
         self.file.parent.mkdir(exist_ok=True)
-        with self._lock, self.file.open("ab", buffering=0) as file:
+        with self._lock, opened_alone(self.file, "ab+") as file:
             whole = file.seek(0, os.SEEK_END)
+            if whole and os.pread(file.fileno(), 1, whole - 1) != b"\n":
+                # What a kill has left of an entry must not become a part of this one.
+                line = b"\n" + line
             try:
                 while line:
                     line = line[file.write(line) :]

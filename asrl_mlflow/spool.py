@@ -14,7 +14,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -27,7 +27,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_PARENT_RUN_ID
 
-from asrl_mlflow.creation import locked
+from asrl_mlflow.creation import locked, opened_alone
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.patience import ask, short
 from asrl_mlflow.uris import HIDDEN, redacted
@@ -38,6 +38,10 @@ _logger = logging.getLogger(__name__)
 # the store did not confirm.
 KEY_TAG = "asrl.key"
 
+# So every entry begins that `RunLog.spool` writes.
+_BEGINNING = b'{"store": '
+# Where MLflow puts a run for which none was chosen.
+DEFAULT_EXPERIMENT_ID = "0"
 _FIELDS = {"store", "run_id", "kind", "content"}
 _SQLITE = "sqlite:///"
 
@@ -46,7 +50,8 @@ def resend(file: str | Path) -> int:
     """Deliver a spool file to the store that its entries were meant for, and delete it.
 
     It may be called again after it was interrupted, with a copy of the file, or at the same moment
-    as another: what has arrived is not doubled.
+    as another: what has arrived is not doubled. It may be called while the run goes on: what is
+    added meanwhile is delivered too, or begins a new file. What a kill has left of an entry is moved to `FILE.torn`.
 
     Parameters
     ----------
@@ -66,9 +71,10 @@ def resend(file: str | Path) -> int:
         secret, which no spool file holds.
     """
     file = Path(file)
+    sent = 0
     with _alone(), short():
         try:
-            entries = list(_entries(file))
+            text = _read(file)
         except FileNotFoundError:
             _logger.warning(
                 "%s: nothing to send, there is no such file (any more): it was sent before, or has "
@@ -77,14 +83,18 @@ def resend(file: str | Path) -> int:
             )
             return 0
         run_ids: dict[str, str] = {}
-        for entry in entries:
-            client, key = mlflow.MlflowClient(tracking_uri=_store(entry["store"])), entry["run_id"]
-            if entry["kind"] == "run":
-                run_ids[key] = _created(client, key, entry["content"], file.parent)
-            else:
-                _write(client, run_ids.get(key, key), entry)
-        file.unlink(missing_ok=True)
-    return len(entries)
+        while True:
+            entries, torn = _entries(file, text)
+            for entry in entries[sent:]:
+                _deliver(entry, run_ids, file.parent)
+            sent = len(entries)
+            with opened_alone(file, "rb") as kept:
+                # A run that goes on may have added to it.
+                if (more := kept.read()) == text:
+                    _keep_torn(file, torn)
+                    file.unlink()
+                    return sent
+            text = more
 
 
 def send(*files: str) -> None:
@@ -117,7 +127,7 @@ def kept_at(uri: str) -> str:
     """The address of a store as it may be kept: without secrets, and valid in any folder."""
     if uri.startswith(_SQLITE):
         return f"{_SQLITE}{Path(uri.removeprefix(_SQLITE)).absolute()}"
-    return redacted(uri)
+    return redacted(uri, uri)
 
 
 def find(client: mlflow.MlflowClient, experiments: Sequence[str], key: str) -> str | None:
@@ -126,28 +136,70 @@ def find(client: mlflow.MlflowClient, experiments: Sequence[str], key: str) -> s
     return str(found[0].info.run_id) if found else None
 
 
+def id_of(client: mlflow.MlflowClient, key: str) -> str:
+    """The id that the store gave to a run, which may have been opened when it did not answer."""
+    try:
+        return str(client.get_run(key).info.run_id)
+    except MlflowException:
+        experiments = [each.experiment_id for each in client.search_experiments()]
+        return find(client, experiments, key) or key
+
+
 def one_line(error: Exception) -> str:
     """An error of any library as a part of one line, without secrets."""
-    return " ".join(redacted(f"{type(error).__name__}: {error}").split())[:200]
+    text = redacted(f"{type(error).__name__}: {error}", mlflow.get_tracking_uri())
+    return " ".join(text.split())[:200]
 
 
-def _entries(file: Path) -> Iterator[dict[str, Any]]:
-    """The entries of a file; what a full disk or a kill has left of a last one is skipped."""
-    lines = file.read_bytes().splitlines(keepends=True)
-    for number, line in enumerate(lines, start=1):
+def _read(file: Path) -> bytes:
+    with opened_alone(file, "rb") as kept:
+        return kept.read()
+
+
+def _entries(file: Path, text: bytes) -> tuple[list[dict[str, Any]], list[bytes]]:
+    """The entries of a file, and what a full disk or a kill has left of others."""
+    entries, torn = [], []
+    for number, line in enumerate(text.splitlines(), start=1):
         entry = _entry(line)
-        if entry is None:
-            if number == len(lines):
-                _logger.warning(
-                    "%s: its last entry was not finished; skipped these %d bytes.", file, len(line)
-                )
-                return
+        if entry is not None:
+            entries.append(entry)
+        elif line.startswith(_BEGINNING) or _BEGINNING.startswith(line):
+            torn.append(line)
+        else:
             msg = (
                 f"{file}: a spool file needs an entry in every line; got something else in line "
                 f"{number}; remove that line, and send the rest."
             )
             raise InputError(msg)
-        yield entry
+    return entries, torn
+
+
+def _keep_torn(file: Path, torn: Sequence[bytes]) -> None:
+    if not torn:
+        return
+    place = file.with_name(f"{file.name}.torn")
+    with place.open("ab") as kept:
+        kept.writelines(line + b"\n" for line in torn)
+    _logger.warning(
+        "%s: %d of its entries %s not finished, and cannot be sent; the %d bytes are kept in %s.",
+        file,
+        len(torn),
+        "was" if len(torn) == 1 else "were",
+        sum(map(len, torn)),
+        place,
+    )
+
+
+def _deliver(entry: Mapping[str, Any], run_ids: dict[str, str], folder: Path) -> None:
+    """Send an entry to its run, whose id in the store is looked up once."""
+    client, key = mlflow.MlflowClient(tracking_uri=_store(entry["store"])), entry["run_id"]
+    if entry["kind"] == "run":
+        run_ids[key] = _created(client, key, entry["content"], folder)
+        return
+    if key not in run_ids:
+        # Its creation may have been sent in an earlier file.
+        run_ids[key] = ask(lambda: id_of(client, key))
+    _write(client, run_ids[key], entry)
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:
@@ -163,9 +215,9 @@ def _store(kept: str) -> str:
     if HIDDEN not in kept:
         return kept
     here = mlflow.get_tracking_uri()
-    if redacted(here) != kept:
+    if kept_at(here) != kept:
         msg = (
-            f"The entries are for the store {kept}, whose secret is not kept; got {redacted(here)}; "
+            f"The entries are for the store {kept}, whose secret is not kept; got {kept_at(here)}; "
             "set MLFLOW_TRACKING_URI to the former, with its secret."
         )
         raise InputError(msg)
@@ -176,11 +228,11 @@ def _created(
     client: mlflow.MlflowClient, key: str, content: Mapping[str, Any], folder: Path
 ) -> str:
     """The run of a key, created unless it is there."""
-    experiment = content["experiment_id"] or "0"
     tags = {**content["tags"], KEY_TAG: key}
     parent = tags.get(MLFLOW_PARENT_RUN_ID)
     if parent is not None:
-        tags[MLFLOW_PARENT_RUN_ID] = _parent(client, parent, folder)
+        parent = tags[MLFLOW_PARENT_RUN_ID] = _parent(client, parent, folder)
+    experiment = content["experiment_id"] or ask(lambda: _experiment(client, parent, content))
 
     def create() -> str:
         there = find(client, [experiment], key)
@@ -194,18 +246,25 @@ def _created(
     return ask(create)
 
 
+def _experiment(client: mlflow.MlflowClient, parent: str | None, content: Mapping[str, Any]) -> str:
+    """Where a run belongs that was opened when the store could not tell."""
+    if parent is not None:
+        return str(client.get_run(parent).info.experiment_id)
+    name = content.get("experiment_name")
+    if name is None:
+        return DEFAULT_EXPERIMENT_ID
+    found = client.get_experiment_by_name(name)
+    return str(found.experiment_id if found else client.create_experiment(name))
+
+
 def _parent(client: mlflow.MlflowClient, run_id: str, folder: Path) -> str:
     """The run that a run belongs to; one that waits in a spool file beside it is created before."""
     with suppress(FileNotFoundError):
-        for entry in _entries(folder / f"{run_id}.jsonl"):
-            if entry["kind"] == "run":
-                return _created(client, run_id, entry["content"], folder)
-            break
-    with suppress(MlflowException):
-        client.get_run(run_id)
-        return run_id
-    experiments = [found.experiment_id for found in client.search_experiments()]
-    return find(client, experiments, run_id) or run_id
+        file = folder / f"{run_id}.jsonl"
+        entries, _ = _entries(file, _read(file))
+        if entries and entries[0]["kind"] == "run":
+            return _created(client, run_id, entries[0]["content"], folder)
+    return ask(lambda: id_of(client, run_id))
 
 
 def _write(client: mlflow.MlflowClient, run_id: str, entry: Mapping[str, Any]) -> None:

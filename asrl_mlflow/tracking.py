@@ -26,7 +26,6 @@ from mlflow.environment_variables import (
     MLFLOW_RUN_ID,
     MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT,
 )
-from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import (
     MLFLOW_PARENT_RUN_ID,
@@ -42,7 +41,7 @@ from asrl_mlflow.leftovers import end_leftovers, owner_tag
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.patience import ask, hurry, short
 from asrl_mlflow.run_log import RunLog
-from asrl_mlflow.spool import KEY_TAG, find, one_line
+from asrl_mlflow.spool import KEY_TAG, find, id_of, one_line
 from asrl_mlflow.uris import is_address, is_secret, redacted, redacted_address
 
 _logger = logging.getLogger(__name__)
@@ -66,6 +65,8 @@ _HELD = [
 ]
 # Of the runs that were opened here: where the store does not answer it cannot tell.
 _experiments: dict[str, str] = {}
+# The run that `mlflow run` has opened, as it was when the store answered last.
+_theirs: dict[str, Run] = {}
 # Those that only a spool file knows, and so are their children's.
 _unmade_runs: set[str] = set()
 _innermost: ContextVar[str | None] = ContextVar("run", default=None)
@@ -118,7 +119,7 @@ def connect(*, to_log: bool = True) -> None:
                 continue
             msg = (
                 f"The tracking store must answer before anything is trained; got "
-                f"{one_line(error)} from {redacted(mlflow.get_tracking_uri())}; start it, or set "
+                f"{one_line(error)} from {_told_store()}; start it, or set "
                 "MLFLOW_TRACKING_URI."
             )
             raise StoreError(msg) from error
@@ -135,9 +136,12 @@ def _reach_store() -> None:
 
 def _choose_experiment() -> None:
     if MLFLOW_RUN_ID.is_set():
-        _warn_of_secrets(mlflow.get_run(MLFLOW_RUN_ID.get()).data.params)
+        theirs = mlflow.get_run(MLFLOW_RUN_ID.get())
+        _theirs[theirs.info.run_id] = theirs
+        _warn_of_secrets(theirs.data.params)
     elif MLFLOW_EXPERIMENT_ID.is_set():
-        mlflow.get_experiment(MLFLOW_EXPERIMENT_ID.get())
+        # Chosen here, as without a choice MLflow asks the store again for every run.
+        mlflow.set_experiment(experiment_id=MLFLOW_EXPERIMENT_ID.get())
     else:
         # Twice: where another process creates it at the same moment, MLflow finds the experiment by
         # name but forgets to make it the active one.
@@ -163,9 +167,15 @@ def _create_database(path: Path) -> None:
     mlflow.MlflowClient(f"{_SQLITE}{path}").search_experiments(max_results=1)
 
 
+def _told_store() -> str:
+    """Where the store is, as people may read it."""
+    uri = mlflow.get_tracking_uri()
+    return redacted(uri, uri)
+
+
 def ui_command() -> str:
     """The line that opens this store's user interface."""
-    uri = redacted(mlflow.get_tracking_uri())
+    uri = _told_store()
     if uri.startswith(("http://", "https://")):
         return uri
     # Under `uv run` and `uvx` the shell that the line will be typed into does not know mlflow.
@@ -250,11 +260,17 @@ def _open(name: str, tags: dict[str, str]) -> RunLog:
     if outer in _unmade_runs:
         return _unmade(key, name, {**tags, MLFLOW_PARENT_RUN_ID: outer}, _experiments.get(outer))
     tags[KEY_TAG] = key
-    experiment, tried = (active.info.experiment_id if active else None), False
+    parent = active.info.run_id if active else outer
+    if parent is not None:
+        tags[MLFLOW_PARENT_RUN_ID] = parent
+    experiment, tried = (
+        (active.info.experiment_id if active else _experiments.get(outer or "")),
+        False,
+    )
 
     def start() -> mlflow.ActiveRun:
         nonlocal experiment, tried
-        experiment = experiment or _experiment_id()
+        experiment = experiment or _experiment_of(client, parent)
         # At another try the store may have done what it did not confirm.
         there = find(client, [experiment], key) if tried else None
         tried = True
@@ -265,21 +281,32 @@ def _open(name: str, tags: dict[str, str]) -> RunLog:
     try:
         started = ask(start)
     except Exception as error:  # noqa: BLE001 - every store fails in its own way
-        if active is not None:
-            tags[MLFLOW_PARENT_RUN_ID] = active.info.run_id
-        return _unmade(key, name, tags, experiment, error)
+        return _unmade(key, name, tags, experiment or _chosen_experiment(parent), error)
     return _made(started)
 
 
-def _experiment_id() -> str:
+def _experiment_of(client: mlflow.MlflowClient, parent: str | None) -> str:
+    """Where a run belongs: beside its parent, else in the experiment that is chosen."""
+    if parent is not None:
+        return str(client.get_run(parent).info.experiment_id)
     return str(mlflow.tracking.fluent._get_experiment_id())  # noqa: SLF001 - there is no other way
+
+
+def _chosen_experiment(parent: str | None) -> str | None:
+    """The same where the store does not answer: None where only the store can tell."""
+    chosen = mlflow.tracking.fluent._active_experiment_id  # noqa: SLF001 - there is no other way
+    if parent is not None:
+        return None
+    named = MLFLOW_EXPERIMENT_ID.get() if chosen is None else chosen
+    return None if named is None else str(named)
 
 
 def _adopt(run_id: str, tags: dict[str, str]) -> RunLog:
     try:
         started = ask(lambda: mlflow.start_run(run_id, tags=tags))
     except Exception as error:  # noqa: BLE001 - every store fails in its own way
-        log = RunLog(run_id)
+        theirs = _theirs.get(run_id)
+        log = RunLog(run_id) if theirs is None else _made(theirs, taken=theirs.data.params)
         log.give_up(error)
         log.tags(tags)
         return log
@@ -311,6 +338,7 @@ def _unmade(
         "name": name,
         "tags": resolve_tags(dict(tags)),
         "experiment_id": experiment,
+        "experiment_name": MLFLOW_EXPERIMENT_NAME.get(),
         "start_time": int(time.time() * 1000),
     }
     log.spool("run", content)
@@ -326,7 +354,7 @@ def _reopen(run_id: str, tags: Mapping[str, str]) -> RunLog:
     client = mlflow.MlflowClient()
 
     def reopen() -> Run:
-        there = _sent(client, run_id)
+        there = id_of(client, run_id)
         client.update_run(there, status="RUNNING")
         for key, value in owner_tag().items():
             client.set_tag(there, key, value)
@@ -337,22 +365,13 @@ def _reopen(run_id: str, tags: Mapping[str, str]) -> RunLog:
     except Exception as error:
         msg = (
             f"The tracking store must have the run {run_id}; got {one_line(error)} from "
-            f"{redacted(mlflow.get_tracking_uri())}; set MLFLOW_TRACKING_URI to its store, or begin "
+            f"{_told_store()}; set MLFLOW_TRACKING_URI to its store, or begin "
             "another study."
         )
         raise StoreError(msg) from error
     if MLFLOW_RUN_ID.is_set():
         _link(MLFLOW_RUN_ID.get(), found.info.run_id, tags)
     return _made(found, taken=found.data.params)
-
-
-def _sent(client: mlflow.MlflowClient, run_id: str) -> str:
-    """The id that the store gave to a run which was opened when it did not answer, and sent later."""
-    try:
-        return str(client.get_run(run_id).info.run_id)
-    except MlflowException:
-        experiments = [each.experiment_id for each in client.search_experiments()]
-        return find(client, experiments, run_id) or run_id
 
 
 def begin(name: str, *, flow: str, parent: str, tags: Mapping[str, str]) -> RunLog:
@@ -417,10 +436,12 @@ def running(beside: str) -> list[Run]:
 
 def discard(run_id: str, instead: str) -> None:
     """Delete a run that turned out to be one too many; link it where it is not ours to delete."""
-    if run_id in _unmade_runs:
-        RunLog(run_id).file.unlink()
+    file = RunLog(run_id).file
+    if run_id in _unmade_runs and file.exists():
+        file.unlink()
         return
     client = mlflow.MlflowClient()
+    run_id = id_of(client, run_id)
     if MLFLOW_PROJECT_ENTRY_POINT in client.get_run(run_id).data.tags:
         _link(run_id, instead)
     else:

@@ -10,15 +10,18 @@ HIDDEN = "***"
 # How addresses of files begin: a study's journal, and a database.
 JOURNAL, SQLITE = "journal:", "sqlite:///"
 
-# Up to the last @, as whoever forgets to write one in a password as %40 has two.
-_PASSWORD = re.compile(r"(?P<shown>://[^\s:/@?]*:)(?P<secret>[^\s]*)(?=@)")
+# Up to the last @, as whoever forgets to write one in a password as %40 has two; and whatever stands
+# before it, as a user's name may have @, / and ? too. A path with : and @ is hidden rather than a
+# password shown.
+_PASSWORD = re.compile(r"(?P<shown>://[^\s:]*:)(?P<secret>\S*)(?=@)")
 # What stands alone before the @ of a web address is a key, not a user's name.
-_KEY = re.compile(r"(?P<shown>\bhttps?://)(?P<secret>[^\s:/@?]+)(?=@)", re.IGNORECASE)
+_KEY = re.compile(r"(?P<shown>\bhttps?://)(?P<secret>[^\s:/?]+)(?=@)", re.IGNORECASE)
 _PARAMETER = re.compile(
-    r"(?P<shown>\b[\w.-]*(?:password|passwd|pwd|passphrase|token|secret|credential|api[_-]?key|"
-    r"access[_-]?key|signature|\bsig)[\w.-]*=)(?P<secret>[^\s&;'\"]+)",
+    r"(?P<shown>\b[\w.-]*(?:password|passwd|pwd|passphrase|pass(?==)|token|secret|credential|"
+    r"(?:api|access|account)[_-]?key|signature|\bsig)[\w.-]*=)(?P<secret>[^\s&;'\"]+)",
     re.IGNORECASE,
 )
+_BLANK = re.compile(r"\s")
 _SECRETS = (_PASSWORD, _KEY, _PARAMETER)
 # Shorter ones would be found in any word.
 _FEWEST_LETTERS = 3
@@ -38,7 +41,7 @@ def redacted(text: str, address: str = "") -> str:
     text : str
         An address, or a sentence that has some, such as another library's error.
     address : str
-        One whose secrets are hidden wherever they stand in the text.
+        One whose secrets are hidden wherever they stand in the text, also those with blanks.
 
     Examples
     --------
@@ -47,12 +50,23 @@ def redacted(text: str, address: str = "") -> str:
     >>> redacted("no answer from https://me:secret@host/api, nor from sqlite:////data/mlflow.db")
     'no answer from https://me:***@host/api, nor from sqlite:////data/mlflow.db'
     """
-    for pattern in _SECRETS:
-        text = pattern.sub(rf"\g<shown>{HIDDEN}", text)
-    for secret in {found["secret"] for pattern in _SECRETS for found in pattern.finditer(address)}:
+    # First, as an address with blanks is matched in parts only.
+    for secret in _secrets(address):
         for form in (secret, unquote(secret)):
             text = text.replace(form, HIDDEN) if len(form) >= _FEWEST_LETTERS else text
+    for pattern in _SECRETS:
+        text = pattern.sub(rf"\g<shown>{HIDDEN}", text)
     return text
+
+
+def _secrets(address: str) -> set[str]:
+    """What is secret in one address, whose blanks do not end it as they do in a sentence."""
+    gapless = _BLANK.sub("_", address)
+    return {
+        address[slice(*found.span("secret"))]
+        for pattern in _SECRETS
+        for found in pattern.finditer(gapless)
+    }
 
 
 def redacted_address(text: str) -> str:
@@ -64,7 +78,7 @@ def redacted_address(text: str) -> str:
     '***@host/runs'
     """
     # A blank in a password would end it otherwise.
-    text = text.replace(" ", "%20")
+    text = _BLANK.sub("%20", text)
     return redacted(text if _WELL_FORMED.match(text) else _BEFORE_HOST.sub(f"{HIDDEN}@", text))
 
 

@@ -2,80 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shlex
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
-from urllib.request import urlopen
 
 import mlflow
 import optuna
 import pytest
 from optuna.trial import TrialState
 
+from asrl_mlflow import spool, tracking
+from asrl_mlflow.patience import hurry, short
+from asrl_mlflow.spool import send
 from asrl_mlflow.storages import opened
+from tests.server import Server
 
 ROOT = Path(__file__).parent.parent
 SECONDS_TO_END = 30
-
-
-class Server:
-    """An `mlflow server` that can be killed and started again at the same address."""
-
-    def __init__(self, folder, database):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.address = f"http://127.0.0.1:{port}"
-        self.client = mlflow.MlflowClient(f"sqlite:///{database}")
-        self.folder = folder
-        self.command = [sys.executable, "-m", "mlflow", "server", "--port", str(port)]
-        self.command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{database}"]
-        self.command += ["--artifacts-destination", str(folder / "artifacts")]
-        self.start()
-
-    def start(self):
-        with (self.folder / "server.log").open("a") as log:
-            self.process = subprocess.Popen(
-                self.command,
-                cwd=self.folder,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            )
-        deadline = time.monotonic() + 120
-        while True:
-            with contextlib.suppress(OSError):
-                urlopen(f"{self.address}/health", timeout=60).close()  # noqa: S310 - the address is ours
-                return
-            assert time.monotonic() < deadline, (self.folder / "server.log").read_text()
-            time.sleep(0.2)
-
-    def kill(self):
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def stop(self):
-        """Connections are taken still, and never answered."""
-        os.killpg(self.process.pid, signal.SIGSTOP)
-
-    def go_on(self):
-        os.killpg(self.process.pid, signal.SIGCONT)
-
-    def runs(self):
-        experiment = self.client.get_experiment_by_name("asrl-mlflow")
-        return self.client.search_runs([experiment.experiment_id]) if experiment else []
-
-    def is_told_rounds(self):
-        return any("valid.mae" in run.data.metrics for run in self.runs())
 
 
 @pytest.fixture
@@ -85,8 +34,7 @@ def server(store, tmp_path):
     server = Server(tmp_path / "server", database)
     (tmp_path / "work").mkdir()
     yield server
-    if server.process.poll() is None:
-        server.kill()
+    server.kill()
 
 
 @pytest.fixture
@@ -96,6 +44,7 @@ def spawn(server, tmp_path):
         "MLFLOW_TRACKING_URI": server.address,
         "PYTHONPATH": str(ROOT),
         "UV": "",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "2",
     }
     started = []
 
@@ -157,9 +106,6 @@ def test_a_server_that_is_killed_costs_seconds_and_all_can_be_sent_later(server,
     assert run.info.status == "FINISHED"
     assert "test.mae" in run.data.metrics
     assert len(server.client.get_metric_history(run.info.run_id, "valid.mae")) == 1500
-    again = sent(command, tmp_path)
-    assert "nothing to send" in again.stderr
-    assert len(again.stderr.splitlines()) == 1
     assert len(server.runs()) == 1
 
 
@@ -168,7 +114,7 @@ def test_a_server_that_takes_connections_and_never_answers_costs_seconds_too(
 ):
     losses = ["asrl_c", "huber", "squared_error"]
     process = spawn(
-        *("flows.compare", "--rounds=400", "--max-depth=3", "--figures=false"),
+        *("flows.compare", "--rounds=300", "--max-depth=2", "--figures=false"),
         f"--losses={','.join(losses)}",
     )
     wait_until(server.is_told_rounds, process)
@@ -182,10 +128,9 @@ def test_a_server_that_takes_connections_and_never_answers_costs_seconds_too(
     server.go_on()
     for file in (tmp_path / "work/asrl-spool").iterdir():
         shutil.copy(file, tmp_path / "work" / file.name)
-    for command in commands(err):
-        sent(command, tmp_path)
-    copies = [path.name for path in (tmp_path / "work").glob("*.jsonl")]
-    sent([sys.executable, "-m", "asrl_mlflow.spool", *copies], tmp_path)
+    copies = [str(path) for path in (tmp_path / "work").glob("*.jsonl")]
+    send(*map(str, (tmp_path / "work/asrl-spool").glob("*.jsonl")), *copies)
+    assert len(commands(err)) == len(copies)
     runs = server.runs()
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert sorted(run.info.run_name for run in runs) == sorted([*losses, "compare diabetes"])
@@ -208,7 +153,7 @@ def test_each_trial_has_one_run_in_its_experiment_though_the_server_was_away(
     )
     wait_until(lambda: sum("objective" in run.data.metrics for run in server.runs()) > 1, process)
     server.kill()
-    time.sleep(8)
+    time.sleep(7)
     server.start()
     _, err = process.communicate(timeout=180)
     assert (process.returncode, "Traceback" in err) == (4, False)
@@ -241,6 +186,60 @@ def test_each_trial_has_one_run_in_its_experiment_though_the_server_was_away(
     assert objectives == complete
     assert len(finished) == len(complete)
     assert {run.info.status for run in ended} <= {"FINISHED", "KILLED"}
+    assert not server.client.search_runs(["0"])
+
+
+@contextmanager
+def without_patience():
+    """As where somebody wants to leave: a store that is silent is asked once."""
+    with short():
+        hurry()
+        yield
+
+
+@pytest.mark.parametrize("is_connected", [True, False])
+def test_runs_of_a_server_that_dies_before_the_first_keep_experiment_and_parent(
+    server, monkeypatch, is_connected
+):
+    experiment = server.client.create_experiment("theirs")
+    theirs = server.client.create_run(experiment, run_name="theirs")
+    server.client.log_param(theirs.info.run_id, "seed", "07")
+    monkeypatch.setenv("MLFLOW_RUN_ID", theirs.info.run_id)
+    mlflow.set_tracking_uri(server.address)
+    if is_connected:
+        tracking.connect()
+    server.kill()
+    with without_patience(), tracking.run("ours", flow="compare") as parent:
+        if is_connected:
+            parent.params({"seed": 7})
+        with tracking.run("nested", flow="compare") as nested:
+            nested.params({"a": 1})
+        begun = tracking.begin("begun", flow="tune", parent=parent.run_id, tags={})
+        begun.close("FINISHED")
+    server.start()
+    for log in (begun, nested, parent):
+        spool.resend(log.file)
+    runs = {run.info.run_name: run for run in server.client.search_runs([experiment])}
+    assert set(runs) == {"theirs", "nested", "begun"}
+    for name in ("nested", "begun"):
+        assert runs[name].data.tags["mlflow.parentRunId"] == theirs.info.run_id
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert runs["theirs"].data.params == {"seed": "07"}
+    assert not server.client.search_runs(["0"])
+
+
+def test_a_run_of_a_server_that_dies_before_it_keeps_the_configured_experiment(server, monkeypatch):
+    experiment = server.client.create_experiment("theirs")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", experiment)
+    mlflow.set_tracking_uri(server.address)
+    tracking.connect()
+    server.kill()
+    with without_patience(), tracking.run("ours", flow="train") as log:
+        pass
+    server.start()
+    spool.resend(log.file)
+    (run,) = server.client.search_runs([experiment])
+    assert run.info.status == "FINISHED"
     assert not server.client.search_runs(["0"])
 
 
