@@ -19,6 +19,8 @@ from asrl_mlflow.spool import one_line
 _logger = logging.getLogger(__name__)
 
 STUDY_TAG, OWNER_TAG, REAPED_TAG = "asrl.study", "asrl.owner", "asrl.reaped"
+# Of a run of `mlflow run` that went on with the run of a study instead.
+LINK_TAG = "asrl.study_run"
 
 
 def owner_tag() -> dict[str, str]:

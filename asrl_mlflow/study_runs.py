@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from optuna.trial import FrozenTrial, TrialState
 
 from asrl_mlflow import tracking
-from asrl_mlflow.leftovers import REAPED_TAG, STUDY_TAG, owner_of, owner_tag
+from asrl_mlflow.leftovers import LINK_TAG, REAPED_TAG, STUDY_TAG, owner_of, owner_tag
 from asrl_mlflow.losses.space import Point
 from asrl_mlflow.owners import Owner, Watch
 from asrl_mlflow.run_log import RunLog
@@ -66,6 +66,8 @@ class Runs:
 
     def _is_left(self, run_id: str, tags: Mapping[str, str]) -> bool:
         owner = owner_of(tags)
+        if LINK_TAG in tags and owner is not None and owner.is_alive() is not False:
+            return False  # MLflow ends it when its command does
         if owner is None or owner == Owner.here():
             return True
         alive = owner.is_alive()

@@ -37,7 +37,7 @@ import asrl_mlflow
 from asrl_mlflow.creation import created_whole
 from asrl_mlflow.errors import InputError, StoreError
 from asrl_mlflow.interruption import came, heard
-from asrl_mlflow.leftovers import end_leftovers, owner_tag
+from asrl_mlflow.leftovers import LINK_TAG, end_leftovers, owner_tag
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.patience import ask, hurry, short
 from asrl_mlflow.run_log import RunLog
@@ -451,7 +451,12 @@ def discard(run_id: str, instead: str) -> None:
 def _link(run_id: str, other: str, tags: Mapping[str, str] = MappingProxyType({})) -> None:
     note = f"Went on with the study of run {other}."
     client = mlflow.MlflowClient()
-    for key, value in {**tags, "asrl.study_run": other, MLFLOW_RUN_NOTE: note}.items():
+    for key, value in {
+        **owner_tag(),
+        **tags,
+        LINK_TAG: other,
+        MLFLOW_RUN_NOTE: note,
+    }.items():
         client.set_tag(run_id, key, value)
 
 

@@ -14,6 +14,7 @@ import pytest
 import xgboost
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from packaging.version import Version
 
 from asrl_mlflow import losses, train
 
@@ -249,6 +250,9 @@ def test_callbacks_are_called_in_the_same_order_and_may_set_parameters(
         evals=[(dvalid, "valid")],
         callbacks=callbacks(told, tmp_path / "ours"),
     )
+    if Version(xgboost.__version__) < Version("3.2"):
+        # There xgboost.train itself calls callbacks in any order.
+        told, expected_told = sorted(told, key=repr), sorted(expected_told, key=repr)
     assert told == expected_told
     assert_equal(ours, expected, dtrain, dvalid)
     assert {file.name for file in (tmp_path / "ours").iterdir()} == {

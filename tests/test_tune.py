@@ -375,6 +375,7 @@ def test_a_project_run_becomes_the_parent_and_a_second_one_links_to_it(flow, sto
     assert len(children) >= 4
     tags = store.get_run(ids[1]).data.tags
     assert tags["asrl.study_run"] == ids[0]
+    assert "asrl.reaped" not in tags
     # It is open still, as after a kill of `mlflow run` and all below it.
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
