@@ -660,7 +660,7 @@ def test_a_path_that_cannot_be_used_is_not_blamed_on_the_disk(flow, store, out):
 
 
 def test_signals_at_any_moment_are_one_line_and_128_plus_their_number(store):
-    """Twelve moments: over the imports, and around the end of a flow that has said its last word."""
+    """Six moments: over the imports, and around the end of a flow that has said its last word."""
     drawn = np.random.default_rng(4)
     found = {}
 
@@ -682,8 +682,7 @@ def test_signals_at_any_moment_are_one_line_and_128_plus_their_number(store):
         return wait
 
     numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-    for index in range(6):
-        number = numbers[index % 3]
+    for number in numbers:
         threads = [
             threading.Thread(target=send, args=(number, "--help", wait))
             for wait in (import_for(drawn.uniform(0.3, 1.5)), end_after(drawn.uniform(0, 0.02)))
