@@ -190,9 +190,13 @@ class Judge:
         return {name: BY_RESIDUALS[name](stats) for name in self._metrics}
 
     def judge(
-        self, model: xgboost.Booster, epoch: int, train: dict[str, float], pointwise: PointwiseLoss
+        self,
+        model: xgboost.Booster,
+        epoch: int,
+        train: dict[str, float],
+        heard: PointwiseLoss | None,
     ) -> tuple[dict[str, float], Mapping[str, float]]:
-        """File the metrics of a round; give those of the last entry, and its shares of regions."""
+        """File the metrics of a round; give those of the last entry and, if heard, its shares."""
         if self._native:
             matrices = [(rows.matrix, name) for name, rows in self._evals]
             self._container.after_iteration(model, epoch, self._rows.rows.matrix, matrices)
@@ -209,8 +213,8 @@ class Judge:
             # The last metric selects, as XGBoost has it: XGBoost's behind ours, in front of `metric`.
             for metric in [*natives, *filter(None, [self._selecting])]:
                 log[metric] = log.pop(metric)
-            if rows is self._evals[-1][1]:
-                found = shares(stats, pointwise)
+            if heard is not None and rows is self._evals[-1][1]:
+                found = shares(stats, heard)
         return valid, found
 
 
@@ -284,7 +288,8 @@ class Boosting:
         train: dict[str, float] = {}
         if self._on_round is not None or self._judge.includes_training_rows:
             train = self._judge.measure(self._rows.look(model))
-        valid, valid_shares = self._judge.judge(model, epoch, train, built.pointwise)
+        heard = None if self._on_round is None else built.pointwise
+        valid, valid_shares = self._judge.judge(model, epoch, train, heard)
         if self._on_round is None:
             return None
         return Round(

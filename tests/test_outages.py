@@ -174,7 +174,7 @@ def test_each_trial_has_one_run_in_its_experiment_though_the_server_was_away(
     beside = subprocess.Popen([*sender, *copies], **settings)
     sent([*sender, *(f"asrl-spool/{Path(copy).name}" for copy in copies)], tmp_path)
     assert beside.wait() == 0
-    with opened(f"journal:{tmp_path}/work/j") as storage:
+    with opened(f"journal:{tmp_path / 'work'}/j") as storage:
         (summary,) = optuna.get_all_study_summaries(storage)
         trials = optuna.load_study(study_name=summary.study_name, storage=storage).trials
     complete = {t.number: t.values[0] for t in trials if t.state == TrialState.COMPLETE}
