@@ -97,8 +97,9 @@ def _keep_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            # Closed: the next file to be opened, a database say, would be taken for the stream.
-            os.open(os.devnull, os.O_RDWR)
+            # Closed: the next file to be opened, a database say, would be taken for the stream; in
+            # a worker process, too.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 - its only form
     for name, number in (("stdout", 1), ("stderr", 2)):
         given = getattr(sys, name)
         kept = io.TextIOWrapper(
