@@ -153,7 +153,7 @@ def test_each_trial_has_one_run_in_its_experiment_though_the_server_was_away(
     )
     wait_until(lambda: sum("objective" in run.data.metrics for run in server.runs()) > 1, process)
     server.kill()
-    time.sleep(7)
+    time.sleep(20)  # longer than the store is waited for, whatever was under way
     server.start()
     _, err = process.communicate(timeout=180)
     assert (process.returncode, "Traceback" in err) == (4, False)
