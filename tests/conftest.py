@@ -74,6 +74,8 @@ def table():
     x = rng.normal(size=(600, 5))
     y = 40 + 6 * x[:, 0] + 4 * np.sin(2 * x[:, 1]) + rng.normal(size=600)
     y[::10] += rng.uniform(30, 100, 60)
+    x.setflags(write=False)  # shared by all tests of a process
+    y.setflags(write=False)
     return x, y
 
 

@@ -351,7 +351,7 @@ def test_regularisation_acts_on_tiny_targets_as_on_ordinary_ones(table):
 def test_missing_values_and_categories_are_learned_from(table, matrix):
 
     x, y = table
-    frame = pd.DataFrame(x, columns=list("abcde"))
+    frame = pd.DataFrame(x.copy(), columns=list("abcde"))
     frame.loc[::7, "a"] = np.nan
     frame["f"] = pd.Categorical(np.where(np.arange(len(y)) % 2, "odd", "even"))
     y = y + 20 * (np.arange(len(y)) % 2)
