@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asrl_mlflow import datasets, losses, metrics, registry, residuals, tracking, tuning
+    from asrl_mlflow.boosting import train
     from asrl_mlflow.rounds import Round
-    from asrl_mlflow.training import train
 
     __version__: str
 
 _MODULES = ("datasets", "losses", "metrics", "registry", "residuals", "tracking", "tuning")
-_HOMES = {"Round": "asrl_mlflow.rounds", "train": "asrl_mlflow.training"}
+_HOMES = {"Round": "asrl_mlflow.rounds", "train": "asrl_mlflow.boosting"}
 
 __all__ = [
     "Round",

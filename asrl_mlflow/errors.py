@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class InputError(ValueError):
     """What a user gave breaks a rule.
@@ -17,3 +19,15 @@ class StoreError(RuntimeError):
 
 class StorageError(RuntimeError):
     """The storage of a study cannot be used (exit code 5); what it holds stays, and can be resumed."""
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Names for an error's one line: quoted, and no more than `most` of them.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"], most=2)
+    "'a', 'b' and 1 more"
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(repr, names[:most])) + more

@@ -1,6 +1,6 @@
 """What a prediction is judged by. Every function takes (target, prediction, sample_weight=None).
 
-Arrays have shape (n,), n >= 1, in target units; weights count rows as `row_counts.row_counts` reads
+Arrays have shape (n,), n >= 1, in target units; weights count rows as `residuals.row_counts` reads
 them. Metrics must be the same function in every round, which no adaptive loss is: early stopping
 and selection use these, never a loss. Predictions that are not finite and bad weights are refused, as
 `residuals.Residuals` says.
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.residuals import Residuals
+from asrl_mlflow.residuals.statistics import Residuals
 
 Metric = Callable[..., float]
 

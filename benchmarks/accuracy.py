@@ -31,18 +31,20 @@ import pandas as pd
 import xgboost
 from tqdm import tqdm
 
-from asrl_mlflow.datasets import EMBEDDED, PAPER, Dataset, Roles, load
-from asrl_mlflow.judging import Contest, Judge, Pruned, matrix
-from asrl_mlflow.lab import divide
+from asrl_mlflow.boosting.training import train
+from asrl_mlflow.datasets.contamination import Contamination
+from asrl_mlflow.datasets.dataset import EMBEDDED, PAPER, Dataset, Roles, load
+from asrl_mlflow.datasets.matrices import matrix
+from asrl_mlflow.datasets.splits import Part, Split, joined
+from asrl_mlflow.experiments.experiment import divide
+from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import LOSSES, ContinuousASRL, Loss, Statistics
-from asrl_mlflow.losses.space import Interval, Point, SearchSpace, point_of
+from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace, point_of
 from asrl_mlflow.metrics import mae
-from asrl_mlflow.residuals import Residuals
-from asrl_mlflow.settings import Contamination, Settings
-from asrl_mlflow.splits import Part, Split, joined
-from asrl_mlflow.studies import LOSS, ROUNDS, Study
-from asrl_mlflow.training import train
-from asrl_mlflow.tuning import Plan
+from asrl_mlflow.residuals.statistics import Residuals
+from asrl_mlflow.studies.study import LOSS, ROUNDS, Study
+from asrl_mlflow.trials.judging import Contest, Judge, Pruned
+from asrl_mlflow.tuning.api import Plan
 
 KINDS = {
     "none": Contamination(),

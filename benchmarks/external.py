@@ -25,7 +25,7 @@ import xgboost
 from tqdm import tqdm
 
 from asrl_mlflow import losses, train
-from asrl_mlflow.batches import ParquetBatches
+from asrl_mlflow.datasets.matrices import ParquetBatches
 from asrl_mlflow.metrics import mae
 
 FILES, ROUNDS = 8, 20

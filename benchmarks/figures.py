@@ -11,12 +11,13 @@ import time
 import click
 from tqdm import tqdm
 
-from asrl_mlflow.datasets import load
-from asrl_mlflow.lab import divide, fitted
+from asrl_mlflow.datasets.contamination import Contamination
+from asrl_mlflow.datasets.dataset import load
+from asrl_mlflow.experiments.experiment import divide, fitted
+from asrl_mlflow.experiments.settings import Settings
+from asrl_mlflow.figures.run_figures import drawn
 from asrl_mlflow.losses import LOSSES
-from asrl_mlflow.pictures import drawn
 from asrl_mlflow.rounds import Round
-from asrl_mlflow.settings import Contamination, Settings
 
 LIMIT = 2.0
 

@@ -15,14 +15,15 @@ import click
 import numpy as np
 from tqdm import tqdm
 
-from asrl_mlflow.datasets import PAPER, load
-from asrl_mlflow.judging import matrix
-from asrl_mlflow.lab import divide
+from asrl_mlflow.boosting.training import train
+from asrl_mlflow.datasets.contamination import Contamination
+from asrl_mlflow.datasets.dataset import PAPER, load
+from asrl_mlflow.datasets.matrices import matrix
+from asrl_mlflow.datasets.splits import joined
+from asrl_mlflow.experiments.experiment import divide
+from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import ContinuousASRL
-from asrl_mlflow.settings import Contamination, Settings
-from asrl_mlflow.splits import joined
-from asrl_mlflow.training import train
-from asrl_mlflow.unseen import out_of_fold
+from asrl_mlflow.records.unseen import out_of_fold
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 KINDS = {

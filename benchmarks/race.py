@@ -20,13 +20,13 @@ import xgboost
 from accuracy import FOREIGN, KINDS, Prediction
 from tqdm import tqdm
 
-from asrl_mlflow.datasets import load
-from asrl_mlflow.lab import divide
+from asrl_mlflow.boosting.training import train
+from asrl_mlflow.datasets.dataset import load
+from asrl_mlflow.datasets.splits import Part
+from asrl_mlflow.experiments.experiment import divide
 from asrl_mlflow.losses import AbsoluteError, ContinuousASRL, Loss, SquaredError
 from asrl_mlflow.metrics import mae
-from asrl_mlflow.residuals import Residuals
-from asrl_mlflow.splits import Part
-from asrl_mlflow.training import train
+from asrl_mlflow.residuals.statistics import Residuals
 
 ROUNDS = (10, 20, 40, 80, 160, 320, 640)
 SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0)

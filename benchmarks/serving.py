@@ -29,10 +29,11 @@ import pandas as pd
 import psutil
 
 from asrl_mlflow import registry, tracking
-from asrl_mlflow.datasets import Dataset, load
-from asrl_mlflow.lab import divide, experiment
+from asrl_mlflow.datasets.contamination import Contamination
+from asrl_mlflow.datasets.dataset import Dataset, load
+from asrl_mlflow.experiments.experiment import divide, experiment
+from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import ContinuousASRL
-from asrl_mlflow.settings import Contamination, Settings
 
 NAME, CLIENTS, PAIRS = "served", 16, 15
 

@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from asrl_mlflow import datasets, train
 from asrl_mlflow.losses import ASRL, AdaptiveHuber, ContinuousASRL, Loss
-from asrl_mlflow.residuals import backend
+from asrl_mlflow.residuals.statistics import backend
 
 LOSSES = (ContinuousASRL(), ASRL(), AdaptiveHuber())
 BYTES_A_ROW = 24

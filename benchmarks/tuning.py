@@ -23,14 +23,15 @@ import optuna
 import xgboost
 
 from asrl_mlflow import tracking
-from asrl_mlflow.datasets import load
-from asrl_mlflow.lab import divide
+from asrl_mlflow.datasets.contamination import Contamination
+from asrl_mlflow.datasets.dataset import load
+from asrl_mlflow.datasets.splits import Split
+from asrl_mlflow.experiments.experiment import divide
+from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import ContinuousASRL
-from asrl_mlflow.settings import Contamination, Settings
-from asrl_mlflow.splits import Split
-from asrl_mlflow.storages import opened
-from asrl_mlflow.studies import Study
-from asrl_mlflow.tuning import Plan, tune
+from asrl_mlflow.studies.storages import opened
+from asrl_mlflow.studies.study import Study
+from asrl_mlflow.tuning.api import Plan, tune
 
 ROUNDS, DEPTH = 100, 6
 SECONDS_LOOKED_AT = 30

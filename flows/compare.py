@@ -9,17 +9,21 @@ from typing import Any, Protocol
 
 import click
 
-from asrl_mlflow import paper, paper_figures, report, tracking
-from asrl_mlflow.catalogue import difference, is_in_order
-from asrl_mlflow.datasets import PAPER, Dataset
-from asrl_mlflow.drawing import png
+from asrl_mlflow import paper, tracking
+from asrl_mlflow.datasets.contamination import Contamination
+from asrl_mlflow.datasets.dataset import PAPER, Dataset
+from asrl_mlflow.datasets.published import difference, is_in_order
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.lab import data_params, divide
+from asrl_mlflow.experiments import report
+from asrl_mlflow.experiments.experiment import divide
+from asrl_mlflow.experiments.series import Case, run_series
+from asrl_mlflow.experiments.settings import Settings
+from asrl_mlflow.figures.style import png
 from asrl_mlflow.losses import Loss
-from asrl_mlflow.run_log import RunLog
-from asrl_mlflow.series import Case, run_series
-from asrl_mlflow.settings import Contamination, Settings
-from asrl_mlflow.splits import PAPER_SEED, split_as_the_paper
+from asrl_mlflow.paper import figures as paper_figures
+from asrl_mlflow.paper.protocol import PAPER_SEED, split_as_the_paper
+from asrl_mlflow.tracking.keys import data_params
+from asrl_mlflow.tracking.run_log import RunLog
 from flows.options import (
     BOOSTING,
     CONTAMINATION,
@@ -238,7 +242,7 @@ def reproduce(tables: Sequence[Dataset], *, figures: bool) -> int:
             parts = split_as_the_paper(table.rows)
             for depth in paper.DEPTHS:
                 settings = Settings(max_depth=depth, figures=figures)
-                for loss in paper.LOSSES.values():
+                for loss in paper.PAPER_LOSSES.values():
                     name = f"{loss.name} {table.name}, depth {depth}"
                     yield Case(name, loss, table, parts, PAPER_SEED, settings)
 
@@ -252,7 +256,7 @@ def reproduce(tables: Sequence[Dataset], *, figures: bool) -> int:
         parent.params({"preset": "paper", "seed": PAPER_SEED})
         series = run_series(
             cases(),
-            total=len(tables) * len(paper.DEPTHS) * len(paper.LOSSES) * Settings().rounds,
+            total=len(tables) * len(paper.DEPTHS) * len(paper.PAPER_LOSSES) * Settings().rounds,
             contamination=Contamination(),
             flow="compare",
             logs=logs,

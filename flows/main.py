@@ -10,16 +10,18 @@ import click
 from tqdm import tqdm
 
 from asrl_mlflow import tracking
+from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.judging import Judge
-from asrl_mlflow.lab import data_params, divide, refit
+from asrl_mlflow.experiments.experiment import divide, refit
+from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import ASRL, LOSSES, ContinuousASRL, Loss
-from asrl_mlflow.plans import Plan
-from asrl_mlflow.promotion import CHAMPION, promote
-from asrl_mlflow.registry import check_name
-from asrl_mlflow.run_log import RunLog
-from asrl_mlflow.settings import Contamination, Settings
-from asrl_mlflow.storages import opened
+from asrl_mlflow.registry.promotion import CHAMPION, promote
+from asrl_mlflow.registry.registration import check_name
+from asrl_mlflow.studies.storages import opened
+from asrl_mlflow.tracking.keys import data_params
+from asrl_mlflow.tracking.run_log import RunLog
+from asrl_mlflow.trials.judging import Judge
+from asrl_mlflow.tuning.plan import Plan
 from flows.compare import Scored, compare
 from flows.options import DATA, FIGURES, dataset, option, options, run
 from flows.register import REGISTERED_MODEL, registered, tell_promotion

@@ -16,16 +16,16 @@ from typing import Any, NoReturn, TypeVar, cast
 
 import click
 
-from asrl_mlflow.datasets import EMBEDDED, Dataset, load
+from asrl_mlflow.datasets.contamination import CONTAMINATIONS, Contamination, ContaminationKind
+from asrl_mlflow.datasets.dataset import EMBEDDED, Dataset, load
 from asrl_mlflow.errors import InputError, StorageError, StoreError
-from asrl_mlflow.interruption import came, heard, listen
+from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import LOSSES, Loss, from_config
-from asrl_mlflow.patience import hurry
-from asrl_mlflow.run_log import RunLog
-from asrl_mlflow.settings import Contamination, Settings
-from asrl_mlflow.splits import CONTAMINATIONS, ContaminationKind
-from asrl_mlflow.tracking import ui_command
-from asrl_mlflow.uris import JOURNAL, SQLITE
+from asrl_mlflow.system.signals import came, heard, listen
+from asrl_mlflow.system.uris import JOURNAL, SQLITE
+from asrl_mlflow.tracking.patience import hurry
+from asrl_mlflow.tracking.run_log import RunLog
+from asrl_mlflow.tracking.store import ui_command
 from flows import process
 
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -310,8 +310,7 @@ def ending(logs: Sequence[RunLog]) -> int:
     for file in files:
         click.echo(
             f"Not everything was logged; the rest is in {file}; once the store answers, send it "
-            f"with: {shlex.quote(sys.executable)} -c "
-            f'"from asrl_mlflow.spool import send; send({str(file)!r})"',
+            f"with: {shlex.quote(sys.executable)} -m asrl_mlflow.tracking.resend {shlex.quote(str(file))}",
             err=True,
         )
     return INCOMPLETE if files else DONE

@@ -9,7 +9,7 @@ import click
 from tqdm import tqdm
 
 from asrl_mlflow import registry, tracking
-from asrl_mlflow.scoring import score
+from asrl_mlflow.serving.batch import score
 from flows.options import DONE, Share, option, options, parse_names, run
 
 MODEL_URI = (

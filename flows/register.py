@@ -8,11 +8,11 @@ import click
 import mlflow
 
 from asrl_mlflow import registry, tracking
-from asrl_mlflow.datasets import load
+from asrl_mlflow.datasets.dataset import load
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.leftovers import STUDY_TAG
-from asrl_mlflow.promotion import CHAMPION, FORCED_TAG, Promotion, check_alias, promote
-from asrl_mlflow.registry import CHALLENGER, Registered
+from asrl_mlflow.registry.promotion import CHAMPION, FORCED_TAG, Promotion, check_alias, promote
+from asrl_mlflow.registry.registration import CHALLENGER, Registered
+from asrl_mlflow.tracking.leftovers import STUDY_TAG
 from flows.options import LONGEST_NAME, ending, option, options, run
 
 REGISTERED_MODEL = (

@@ -10,10 +10,10 @@ import click
 import uvicorn
 
 from asrl_mlflow import registry, tracking
-from asrl_mlflow.connections import Connection
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.guard import App, guarded
-from asrl_mlflow.registry import Registered
+from asrl_mlflow.registry.registration import Registered
+from asrl_mlflow.serving.connections import Connection
+from asrl_mlflow.serving.server import App, guarded
 from flows.options import DONE, option, options, run
 from flows.predict import MODEL_URI
 

@@ -8,13 +8,13 @@ import click
 import xgboost
 from tqdm import tqdm
 
-from asrl_mlflow import registry, report, tracking
-from asrl_mlflow.datasets import Dataset
-from asrl_mlflow.errors import InputError
-from asrl_mlflow.features import described
-from asrl_mlflow.lab import divide, experiment
+from asrl_mlflow import registry, tracking
+from asrl_mlflow.datasets.dataset import Dataset
+from asrl_mlflow.errors import InputError, listed
+from asrl_mlflow.experiments import report
+from asrl_mlflow.experiments.experiment import divide, experiment
 from asrl_mlflow.losses import LOSSES, ContinuousASRL, Loss, from_config
-from asrl_mlflow.names import listed
+from asrl_mlflow.records.features import described
 from flows.options import (
     BOOSTING,
     CONTAMINATION,

@@ -12,15 +12,16 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
-from asrl_mlflow import report, tracking
+from asrl_mlflow import tracking
 from asrl_mlflow.errors import StorageError
+from asrl_mlflow.experiments import report
 from asrl_mlflow.losses import LOSSES, class_named
 from asrl_mlflow.metrics import SELECTING
-from asrl_mlflow.run_log import RunLog
-from asrl_mlflow.spool import one_line
-from asrl_mlflow.storages import default_storage, opened, told
-from asrl_mlflow.studies import Study
-from asrl_mlflow.tuning import Outcome, Plan, tune
+from asrl_mlflow.studies.storages import default_storage, opened, told
+from asrl_mlflow.studies.study import Study
+from asrl_mlflow.tracking.run_log import RunLog
+from asrl_mlflow.tracking.spool import one_line
+from asrl_mlflow.tuning.api import Outcome, Plan, tune
 from flows.options import (
     BOOSTING,
     CONTAMINATION,

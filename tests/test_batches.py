@@ -8,7 +8,7 @@ import pytest
 import xgboost
 
 from asrl_mlflow import losses, train
-from asrl_mlflow.batches import ParquetBatches
+from asrl_mlflow.datasets.matrices import ParquetBatches
 from asrl_mlflow.errors import InputError
 from tests.conftest import PARAMS
 from tests.every_loss import EVERY_LOSS

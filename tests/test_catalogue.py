@@ -18,7 +18,8 @@ import pytest
 import sklearn.datasets._california_housing
 import ucimlrepo.fetch
 
-from asrl_mlflow import catalogue, datasets
+from asrl_mlflow import datasets
+from asrl_mlflow.datasets import published
 from asrl_mlflow.errors import InputError
 
 DATA_DIR = os.environ.get("ASRL_DATA_DIR")
@@ -206,12 +207,12 @@ def test_without_a_network_one_line_says_where_to_put_the_file(cache, monkeypatc
 
 def test_a_silent_server_is_left(cache, monkeypatch):
     silent = threading.Event()
-    table = catalogue.Published("nobody", silent.wait, 1, ("a", "y"), "", "")
-    monkeypatch.setattr(catalogue, "PUBLISHED", {"concrete": table})
-    monkeypatch.setattr(catalogue, "_SECONDS_TO_WAIT", 0.4)
+    table = published.Published("nobody", silent.wait, 1, ("a", "y"), "", "")
+    monkeypatch.setattr(published, "PUBLISHED", {"concrete": table})
+    monkeypatch.setattr(published, "_SECONDS_TO_WAIT", 0.4)
     try:
         with pytest.raises(InputError, match=r"got TimeoutError: no answer within 0.4 s; put"):
-            catalogue.fetched("concrete", cache)
+            published.fetched("concrete", cache)
     finally:
         silent.set()
 
@@ -225,9 +226,9 @@ def test_a_terminal_sees_that_something_is_being_fetched(cache, monkeypatch, cap
         waited.wait(0.5)
         return frame
 
-    table = catalogue.Published(
-        "far away", fetch, 1, ("a", "y"), catalogue.values_digest(frame), ""
+    table = published.Published(
+        "far away", fetch, 1, ("a", "y"), published.values_digest(frame), ""
     )
-    monkeypatch.setattr(catalogue, "PUBLISHED", {"concrete": table})
-    assert catalogue.fetched("concrete", cache).read_text() == "a,y\n1.0,2.0\n"
+    monkeypatch.setattr(published, "PUBLISHED", {"concrete": table})
+    assert published.fetched("concrete", cache).read_text() == "a,y\n1.0,2.0\n"
     assert "Fetching concrete from far away: 00:00" in capsys.readouterr().err

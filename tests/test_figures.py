@@ -11,14 +11,15 @@ import xgboost
 from matplotlib import image
 from matplotlib.colors import to_hex
 
-from asrl_mlflow import loss_figures, losses, model_figures, train
-from asrl_mlflow.drawing import COLOURS, REGION_COLOURS, png
-from asrl_mlflow.lab import fitted
-from asrl_mlflow.pictures import drawn
-from asrl_mlflow.residuals import Residuals
+from asrl_mlflow import losses, train
+from asrl_mlflow.datasets.splits import Part, split
+from asrl_mlflow.experiments.experiment import fitted
+from asrl_mlflow.experiments.settings import Settings
+from asrl_mlflow.figures import loss_figures, model_figures
+from asrl_mlflow.figures.run_figures import drawn
+from asrl_mlflow.figures.style import COLOURS, REGION_COLOURS, png
+from asrl_mlflow.residuals.statistics import Residuals
 from asrl_mlflow.rounds import Round
-from asrl_mlflow.settings import Settings
-from asrl_mlflow.splits import Part, split
 from tests.conftest import PARAMS
 from tests.every_loss import EVERY_LOSS
 

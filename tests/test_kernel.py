@@ -14,15 +14,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from asrl_mlflow import kernel, train
+from asrl_mlflow import train
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.forecast import Forecast
 from asrl_mlflow.losses.huber import PointwiseHuber
 from asrl_mlflow.losses.pointwise import FLOOR, PointwiseLoss
 from asrl_mlflow.losses.segments import Segments
 from asrl_mlflow.losses.weighing import weigh
-from asrl_mlflow.residuals import Residuals, subtract
-from asrl_mlflow.row_counts import row_counts
+from asrl_mlflow.residuals import kernel
+from asrl_mlflow.residuals.forecast import Forecast
+from asrl_mlflow.residuals.sample_weights import row_counts
+from asrl_mlflow.residuals.statistics import Residuals, subtract
 from tests.conftest import PARAMS
 from tests.every_loss import EVERY_LOSS
 

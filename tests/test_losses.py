@@ -19,7 +19,7 @@ from asrl_mlflow.losses.asrl import PointwiseASRL
 from asrl_mlflow.losses.continuous_asrl import PointwiseContinuousASRL
 from asrl_mlflow.losses.huber import PointwiseHuber
 from asrl_mlflow.losses.squared_error import PointwiseSquaredError
-from asrl_mlflow.residuals import Residuals, distances
+from asrl_mlflow.residuals.statistics import Residuals, distances
 from tests.every_loss import EVERY_LOSS
 
 VECTORS = json.loads(Path(__file__).with_name("vectors.json").read_text())

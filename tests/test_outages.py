@@ -17,10 +17,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from asrl_mlflow import spool, tracking
-from asrl_mlflow.patience import hurry, short
-from asrl_mlflow.spool import send
-from asrl_mlflow.storages import opened
+from asrl_mlflow import tracking
+from asrl_mlflow.studies.storages import opened
+from asrl_mlflow.tracking import resend, spool
+from asrl_mlflow.tracking.patience import hurry, short
 from tests.server import Server
 
 ROOT = Path(__file__).parent.parent
@@ -129,7 +129,7 @@ def test_a_server_that_takes_connections_and_never_answers_costs_seconds_too(
     for file in (tmp_path / "work/asrl-spool").iterdir():
         shutil.copy(file, tmp_path / "work" / file.name)
     copies = [str(path) for path in (tmp_path / "work").glob("*.jsonl")]
-    send(*map(str, (tmp_path / "work/asrl-spool").glob("*.jsonl")), *copies)
+    resend.main(*map(str, (tmp_path / "work/asrl-spool").glob("*.jsonl")), *copies)
     assert len(commands(err)) == len(copies)
     runs = server.runs()
     assert {run.info.status for run in runs} == {"FINISHED"}

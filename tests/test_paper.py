@@ -15,10 +15,12 @@ import xgboost
 from packaging.version import Version
 
 import flows.compare
-from asrl_mlflow import catalogue, paper, paper_figures
+from asrl_mlflow import paper
+from asrl_mlflow.datasets import published
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import LOSSES
-from asrl_mlflow.residuals import Residuals
+from asrl_mlflow.paper import figures as paper_figures
+from asrl_mlflow.residuals.statistics import Residuals
 from tests.test_flows import artifacts, runs
 
 # That of the page's numbers.
@@ -31,7 +33,7 @@ def results(table="airfoil"):
     rng = np.random.default_rng(0)
     made = {}
     for depth, factor in zip(paper.DEPTHS, (1.0, 0.5), strict=True):
-        for theirs, loss in paper.LOSSES.items():
+        for theirs, loss in paper.PAPER_LOSSES.items():
             values = paper.published()[table][theirs]
             actual = rng.normal(size=50)
             made[paper.Key(table, depth, loss.name)] = paper.Ours(
@@ -47,7 +49,7 @@ def results(table="airfoil"):
 def test_the_papers_values_are_those_of_its_tables():
     published = paper.published()
     assert list(published) == ["california", "concrete", "gas_turbine", "power_plant", "airfoil"]
-    assert all(list(losses) == list(paper.LOSSES) for losses in published.values())
+    assert all(list(losses) == list(paper.PAPER_LOSSES) for losses in published.values())
     assert published["gas_turbine"]["huber"] == {
         "mse": 3.57,
         "mae": 1.17,
@@ -55,7 +57,7 @@ def test_the_papers_values_are_those_of_its_tables():
         "recall": 0.89,
         "seconds": 0.73,
     }
-    assert {loss.name for loss in paper.LOSSES.values()} <= set(LOSSES)
+    assert {loss.name for loss in paper.PAPER_LOSSES.values()} <= set(LOSSES)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +114,7 @@ def test_the_overviews_show_every_table_and_loss():
         "3_metrics",
         "mae_against_rounds",
     }
-    assert len(drawn["2_predicted_against_actual"].axes) == len(paper.LOSSES)
+    assert len(drawn["2_predicted_against_actual"].axes) == len(paper.PAPER_LOSSES)
     bars = [bar.get_height() for bar in drawn["3_metrics"].axes[0].patches]
     expected = [(v["mse"], v["mse"], v["mse"] / 2) for v in paper.published()["airfoil"].values()]
     assert bars == pytest.approx(np.ravel(expected))
@@ -121,7 +123,9 @@ def test_the_overviews_show_every_table_and_loss():
     assert [axes.get_xlabel() for axes in rounds] == ["", "boosting round"]
     assert drawn["2_predicted_against_actual"].axes[0].get_xlabel() == "actual target"
     lines = rounds[0].get_lines()
-    assert [line.get_label() for line in lines] == [loss.name for loss in paper.LOSSES.values()]
+    assert [line.get_label() for line in lines] == [
+        loss.name for loss in paper.PAPER_LOSSES.values()
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +196,7 @@ def test_the_preset_is_held_against_the_papers_own_tables_only(tmp_path, monkeyp
 @pytest.mark.skipif("ASRL_DATA_DIR" not in os.environ, reason="ASRL_DATA_DIR is not set")
 def test_the_papers_table_in_another_order_is_known_as_one():
     table = pd.read_csv(Path(os.environ["ASRL_DATA_DIR"], "concrete.csv"))
-    assert catalogue.difference("concrete", table) is None
-    assert catalogue.is_in_order("concrete", table)
-    assert catalogue.difference("concrete", table[::-1]) is None
-    assert not catalogue.is_in_order("concrete", table[::-1])
+    assert published.difference("concrete", table) is None
+    assert published.is_in_order("concrete", table)
+    assert published.difference("concrete", table[::-1]) is None
+    assert not published.is_in_order("concrete", table[::-1])

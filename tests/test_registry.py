@@ -19,11 +19,12 @@ import xgboost
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
-from asrl_mlflow import losses, promotion, registry
-from asrl_mlflow.datasets import load
+from asrl_mlflow import losses, registry
+from asrl_mlflow.datasets.dataset import load
 from asrl_mlflow.errors import InputError, StoreError
-from asrl_mlflow.promotion import compare, promote
-from asrl_mlflow.unseen import Unseen, unseen
+from asrl_mlflow.records.unseen import Unseen, unseen
+from asrl_mlflow.registry import promotion
+from asrl_mlflow.registry.promotion import compare, promote
 from tests.every_loss import EVERY_LOSS
 
 QUICK = ["--rounds=8", "--figures=false"]
@@ -135,7 +136,7 @@ def test_no_file_of_the_working_folder_gets_into_a_model(train, store):
         ".python-version",
         "requirements.txt",
         "conda.yaml",
-        "scorer.py",
+        "model.py",
     )
     for name in (*mine, ".env", "code/mine.py", "artifacts/mine.txt"):
         Path(name).parent.mkdir(exist_ok=True)
@@ -143,7 +144,7 @@ def test_no_file_of_the_working_folder_gets_into_a_model(train, store):
     registry.register(run_id)
     files = [path for path in files_of(store).rglob("*") if path.is_file()]
     assert {path.name for path in files} == {
-        *("MLmodel", "scorer.py", "conda.yaml", "python_env.yaml", "requirements.txt"),
+        *("MLmodel", "model.py", "conda.yaml", "python_env.yaml", "requirements.txt"),
         *("input_example.json", "serving_input_example.json"),
         *("booster.ubj", "loss.json", "features.json", "unseen.npz"),
     }
@@ -193,7 +194,7 @@ TAMPERED = {
         "MLmodel",
         lambda content: content.replace(b"mlflow.pyfunc.loaders.code_model", b"os"),
     ),
-    "other code": ("scorer.py", lambda content: b"open('executed', 'w')\n" + content),
+    "other code": ("model.py", lambda content: b"open('executed', 'w')\n" + content),
     "another loss": ("artifacts/loss.json", lambda content: content.replace(b"asrl_c", b"huber")),
     "other residuals": ("artifacts/unseen.npz", altered),
     "other requirements": ("requirements.txt", lambda content: content + b"evil\n"),
@@ -225,7 +226,7 @@ def test_a_file_that_is_not_as_registered_is_named_and_nothing_is_run(train, sto
 def test_a_run_whose_model_was_tampered_with_can_be_registered_anew(train, store):
     run_id = train()
     registry.register(run_id)
-    (files_of(store) / "scorer.py").write_text("open('executed', 'w')")
+    (files_of(store) / "model.py").write_text("open('executed', 'w')")
     again = registry.register(run_id)
     assert (again.version, again.is_new) == ("2", True)
     assert holder(store, "challenger") == "2"
@@ -253,7 +254,7 @@ def test_a_link_in_place_of_a_file_is_refused(train, store):
 
 def test_the_commands_refuse_a_tampered_model(train, flow, store):
     registry.register(train())
-    (files_of(store) / "scorer.py").write_text("open('executed', 'w')")
+    (files_of(store) / "model.py").write_text("open('executed', 'w')")
     load().rows.features.to_csv("in.csv", index=False)
     uri = f"--model-uri=models:/{NAME}/1"
     for name, options in (
@@ -267,7 +268,7 @@ def test_the_commands_refuse_a_tampered_model(train, flow, store):
     other = ["register", f"--run-id={train('--rounds=30')}"]
     code, _, err = flow(*other)
     assert (code, err.count("Traceback")) == (2, 0)
-    assert "'scorer.py' changed" in err
+    assert "'model.py' changed" in err
     assert "--force=true" in err
     assert flow(*other, "--force=true")[0] == 0
     assert not Path("executed").exists()

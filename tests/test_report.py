@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from asrl_mlflow import drawing, losses, report
+from asrl_mlflow import losses
+from asrl_mlflow.experiments import report
+from asrl_mlflow.figures import style
 
 
 def scores(names, seeds=1):
@@ -15,8 +17,8 @@ def scores(names, seeds=1):
 
 
 def test_every_loss_has_a_colour_of_its_own():
-    assert set(drawing.COLOURS) == set(losses.LOSSES)
-    assert len(set(drawing.COLOURS.values())) == len(drawing.COLOURS)
+    assert set(style.COLOURS) == set(losses.LOSSES)
+    assert len(set(style.COLOURS.values())) == len(style.COLOURS)
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
@@ -35,7 +37,7 @@ def test_metric_bars_stand_for_the_means_with_the_best_on_top(seeds):
 
 def test_a_figure_becomes_a_png():
     figure = report.metric_bars(scores(["asrl"]), "title")
-    assert drawing.png(figure).startswith(b"\x89PNG")
+    assert style.png(figure).startswith(b"\x89PNG")
 
 
 def test_the_table_is_sorted_aligned_and_has_a_spread_over_seeds():

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.residuals import Residuals
-from asrl_mlflow.row_counts import row_counts
+from asrl_mlflow.residuals.sample_weights import row_counts
+from asrl_mlflow.residuals.statistics import Residuals
 
 LEVELS = np.array([0.0, 0.1, 0.25, 0.5, 0.733, 0.9, 1.0])
 finite = st.floats(-(2.0**100), 2.0**100, width=32)

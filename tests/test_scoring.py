@@ -28,14 +28,16 @@ import xgboost
 from mlflow.exceptions import MlflowException
 
 import flows.train
-from asrl_mlflow import bodies, connections, guard, registry, train
-from asrl_mlflow.datasets import load
+from asrl_mlflow import registry, train
+from asrl_mlflow.datasets.contamination import Contamination
+from asrl_mlflow.datasets.dataset import load
+from asrl_mlflow.datasets.splits import joined
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.lab import divide
+from asrl_mlflow.experiments.experiment import divide
 from asrl_mlflow.losses import ContinuousASRL
-from asrl_mlflow.settings import Contamination
-from asrl_mlflow.splits import joined
-from asrl_mlflow.unseen import out_of_fold
+from asrl_mlflow.records.unseen import out_of_fold
+from asrl_mlflow.serving import bodies, connections
+from asrl_mlflow.serving import server as server_file
 from tests.test_flows import spawn
 from tests.test_registry import env, fill, newest
 
@@ -673,11 +675,11 @@ async def no_app(*_):
 def test_who_sends_a_byte_now_and_then_is_answered_and_who_sends_nothing_is_cut_off(
     free_port, monkeypatch
 ):
-    monkeypatch.setattr(guard, "_SECONDS_TO_WAIT", 0.5)
+    monkeypatch.setattr(server_file, "_SECONDS_TO_WAIT", 0.5)
     monkeypatch.setattr(connections, "_SECONDS_TO_ASK", 0.5)
     head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
     with (
-        listening(guard.Guard(no_app, 1 << 20, 5), free_port),
+        listening(server_file.Guard(no_app, 1 << 20, 5), free_port),
         contextlib.ExitStack() as clients,
     ):
         slow, mute, unfinished = (
@@ -765,9 +767,9 @@ def test_a_port_in_use_is_one_line(model, flow):
 
 def test_serve_refuses_a_tampered_model(model, flow, store):
     source = store.get_model_version("asrl-mixed", "1").source.removeprefix("models:/")
-    code = Path(store.get_logged_model(source).artifact_location) / "scorer.py"
+    code = Path(store.get_logged_model(source).artifact_location) / "model.py"
     code.write_text("open('executed', 'w')")
     code, _, err = flow("serve", f"--model-uri={URI}")
     assert (code, len(err.splitlines())) == (2, 1)
-    assert "'scorer.py' changed" in err
+    assert "'model.py' changed" in err
     assert not Path("executed").exists()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from asrl_mlflow import registry
-from asrl_mlflow.datasets import load
+from asrl_mlflow.datasets.dataset import load
 from tests.test_registry import newest
 
 pyspark = pytest.importorskip("pyspark", reason="pyspark is not installed (group spark)")

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asrl_mlflow.datasets import load
-from asrl_mlflow.splits import Blocks, Part, contaminate, split, split_as_the_paper
+from asrl_mlflow.datasets.contamination import contaminate
+from asrl_mlflow.datasets.dataset import load
+from asrl_mlflow.datasets.splits import Blocks, Part, split
+from asrl_mlflow.paper.protocol import split_as_the_paper
 
 
 def part(codes, *, in_time):

@@ -10,11 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 import mlflow
 import pytest
 
-from asrl_mlflow import spool, tracking
+from asrl_mlflow import tracking
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.run_log import RunLog
-from asrl_mlflow.storages import opened, told
-from asrl_mlflow.uris import redacted, redacted_address
+from asrl_mlflow.studies.storages import opened, told
+from asrl_mlflow.system.uris import redacted, redacted_address
+from asrl_mlflow.tracking import resend, spool
+from asrl_mlflow.tracking.run_log import RunLog
 
 SHOWN = {
     "postgresql+psycopg://me:secret@host:5432/d": "postgresql+psycopg://me:***@host:5432/d",
@@ -230,7 +231,7 @@ def test_a_file_that_cannot_be_sent_is_one_line_and_stays(store, capsys):
     log = RunLog("0" * 32)
     log.spool("params", {"a": "1"})
     with pytest.raises(SystemExit) as ended:
-        spool.send(str(log.file))
+        resend.main(str(log.file))
     assert ended.value.code == 3
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert log.file.exists()

@@ -13,9 +13,9 @@ from pathlib import Path
 import optuna
 import pytest
 
-from asrl_mlflow.creation import created_whole
 from asrl_mlflow.errors import InputError, StorageError
-from asrl_mlflow.storages import default_storage, opened
+from asrl_mlflow.studies.storages import default_storage, opened
+from asrl_mlflow.system.files import created_whole
 
 FILES = ["journal:studies.journal", "sqlite:///studies.db"]
 

@@ -14,14 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from asrl_mlflow import losses, owners, studies
+from asrl_mlflow import losses
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses.space import LEVELS, Interval, levels_at, point_of
-from asrl_mlflow.owners import Owner, Watch
-from asrl_mlflow.residuals import Residuals
-from asrl_mlflow.sampler import UNDER_WAY
-from asrl_mlflow.storages import opened
-from asrl_mlflow.studies import LOSS, ROUNDS, Study
+from asrl_mlflow.losses.search_space import LEVELS, Interval, levels_at, point_of
+from asrl_mlflow.residuals.statistics import Residuals
+from asrl_mlflow.studies import study as study_file
+from asrl_mlflow.studies.sampler import UNDER_WAY
+from asrl_mlflow.studies.storages import opened
+from asrl_mlflow.studies.study import LOSS, ROUNDS, Study
+from asrl_mlflow.system import processes
+from asrl_mlflow.system.processes import Owner, Watch
 
 SPACE = {"x": Interval(0, 1), "k": Interval(1, 9, whole=True)}
 STARTS = [{"x": 0.25, "k": 3}, {"x": 0.5, "k": 5}]
@@ -65,7 +67,7 @@ def test_points_that_two_queued_at_the_same_moment_are_tried_once(join):
     one.begin("a", STARTS)
     # As if another had looked before the first had written.
     for index, point in enumerate(STARTS):
-        one._study.enqueue_trial(point, user_attrs={studies._KEY: f"start {index}"})
+        one._study.enqueue_trial(point, user_attrs={study_file._KEY: f"start {index}"})
     claimed = [one.claim(10) for _ in range(5)]
     points = [trial.params for trial in claimed if trial is not None]
     assert points[:2] == STARTS
@@ -109,10 +111,10 @@ def test_the_trial_of_a_dead_process_is_queued_again(join, named, monkeypatch):
     study.begin("a", STARTS)
     trial = study.claim(5)
     died = subprocess.Popen([sys.executable, "-c", ""])
-    owner = Owner(Owner.here().host, died.pid, owners._started(died.pid))
+    owner = Owner(Owner.here().host, died.pid, processes._started(died.pid))
     died.wait()
-    study.note(trial, {studies._OWNER: vars(owner) if named else None})
-    monkeypatch.setattr(studies, "_SECONDS_WITHOUT_OWNER", 0.0)
+    study.note(trial, {study_file._OWNER: vars(owner) if named else None})
+    monkeypatch.setattr(study_file, "_SECONDS_WITHOUT_OWNER", 0.0)
     late = join()
     # A nameless one is given a moment first.
     assert late.reap() == ([0] if named else [])
@@ -128,7 +130,7 @@ def test_a_process_killed_before_it_could_queue_again_is_stood_in_for(join):
     study = join()
     study.begin("a", STARTS[:1])
     trial = study.claim(5)
-    study.note(trial, {studies._AGAIN: trial.params})
+    study.note(trial, {study_file._AGAIN: trial.params})
     study._tell(trial.number, TrialState.FAIL)
     join().reap()
     join().reap()
@@ -141,21 +143,21 @@ def test_the_trial_of_a_live_process_is_left_alone(join):
     one.begin("a", STARTS)
     trial = one.claim(5)
     sleeper = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    alive = Owner(Owner.here().host, sleeper.pid, owners._started(sleeper.pid))
-    one.note(trial, {studies._OWNER: vars(alive)})
+    alive = Owner(Owner.here().host, sleeper.pid, processes._started(sleeper.pid))
+    one.note(trial, {study_file._OWNER: vars(alive)})
     assert other.reap() == []
     reused = Owner(alive.host, alive.pid, alive.started + "1")
-    one.note(trial, {studies._OWNER: vars(reused)})
+    one.note(trial, {study_file._OWNER: vars(reused)})
     assert other.reap() == [0]
     sleeper.communicate()
 
 
 def test_a_process_elsewhere_lives_as_long_as_it_renews_its_lease(join, monkeypatch):
-    monkeypatch.setattr(studies, "SECONDS_OF_SILENCE", 0.0)
+    monkeypatch.setattr(study_file, "SECONDS_OF_SILENCE", 0.0)
     one, other = join(), join()
     one.begin("a", STARTS)
     trial = one.claim(5)
-    one.note(trial, {studies._OWNER: {"host": "elsewhere", "pid": 1, "started": "1"}})
+    one.note(trial, {study_file._OWNER: {"host": "elsewhere", "pid": 1, "started": "1"}})
     for _ in range(3):
         one.renew()
         assert other.reap() == []

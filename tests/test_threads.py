@@ -7,9 +7,11 @@ import json
 import numpy as np
 import xgboost
 
-from asrl_mlflow import datasets, lab, losses
-from asrl_mlflow.settings import Contamination, Settings
-from asrl_mlflow.threads import CELLS_FOR_ALL, threads
+from asrl_mlflow import datasets, losses
+from asrl_mlflow.datasets.contamination import Contamination
+from asrl_mlflow.experiments import experiment
+from asrl_mlflow.experiments.settings import Settings
+from asrl_mlflow.system.threads import CELLS_FOR_ALL, threads
 
 
 def threads_of(booster):
@@ -18,11 +20,11 @@ def threads_of(booster):
 
 def test_a_small_table_is_learned_by_one_thread(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    parts = lab.divide(datasets.load(), 0, Contamination())
+    parts = experiment.divide(datasets.load(), 0, Contamination())
     loss, few = losses.ContinuousASRL(), Settings(rounds=2)
-    assert threads_of(lab.fitted(loss, parts, few, 0, lambda _: None)) == "1"
+    assert threads_of(experiment.fitted(loss, parts, few, 0, lambda _: None)) == "1"
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert threads_of(lab.fitted(loss, parts, few, 0, lambda _: None)) == "0"
+    assert threads_of(experiment.fitted(loss, parts, few, 0, lambda _: None)) == "0"
 
 
 def test_a_large_table_has_all_threads(monkeypatch):

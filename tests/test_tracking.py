@@ -13,10 +13,11 @@ import pytest
 import xgboost
 from mlflow.exceptions import MlflowException
 
-from asrl_mlflow import datasets, losses, spool, tracking, train
+from asrl_mlflow import datasets, losses, tracking, train
 from asrl_mlflow.errors import StoreError
 from asrl_mlflow.losses.continuous_asrl import PointwiseContinuousASRL
 from asrl_mlflow.rounds import Round
+from asrl_mlflow.tracking import spool
 from tests.conftest import PARAMS
 from tests.every_loss import EVERY_LOSS
 

@@ -20,13 +20,15 @@ import pandas as pd
 import pytest
 from optuna.trial import TrialState
 
-from asrl_mlflow import datasets, losses, plans, tracking, tuning
-from asrl_mlflow.judging import Judge, Pruned
-from asrl_mlflow.lab import divide
-from asrl_mlflow.residuals import distances
-from asrl_mlflow.settings import Contamination, Settings
-from asrl_mlflow.splits import Blocks, folds, joined
-from asrl_mlflow.storages import opened
+from asrl_mlflow import datasets, losses, tracking, tuning
+from asrl_mlflow.datasets.contamination import Contamination
+from asrl_mlflow.datasets.splits import Blocks, folds, joined
+from asrl_mlflow.experiments.experiment import divide
+from asrl_mlflow.experiments.settings import Settings
+from asrl_mlflow.residuals.statistics import distances
+from asrl_mlflow.studies.storages import opened
+from asrl_mlflow.trials.judging import Judge, Pruned
+from asrl_mlflow.tuning import plan as plan_file
 from tests.test_flows import artifacts, runs, spawn
 
 QUICK = ["--rounds=6", "--jobs=1", "--figures=false", "--study=s"]
@@ -405,7 +407,7 @@ def test_the_booster_is_searched_too_where_asked(flow, store):
     options = ["--loss=squared_error", "--tune-booster=true", "--storage=journal:j"]
     assert flow("tune", *QUICK, *options, "--trials=3")[0] == 0
     parent, trials = check_stores_agree(store, "journal:j", 3)
-    assert set(trials[0].params) == set(plans.BOOSTER_SPACE)
+    assert set(trials[0].params) == set(plan_file.BOOSTER_SPACE)
     assert trials[0].params["max_depth"] == 6
     run = store.get_run(trials[1].user_attrs["asrl.run_id"])
     assert float(run.data.params["booster.lambda"]) == trials[1].params["lambda"]
@@ -414,7 +416,7 @@ def test_the_booster_is_searched_too_where_asked(flow, store):
 
 @pytest.mark.parametrize("folds_", [1, 5])
 def test_the_tuner_is_given_no_test_row(plan, folds_, monkeypatch):
-    monkeypatch.setattr(plans, "ROWS_FOR_ONE_SPLIT", 5000 if folds_ == 5 else 0)
+    monkeypatch.setattr(plan_file, "ROWS_FOR_ONE_SPLIT", 5000 if folds_ == 5 else 0)
     parts = divide(plan.table, 0, plan.contamination)
     contest = plan.contest(parts)
     assert len(contest.folds) == folds_

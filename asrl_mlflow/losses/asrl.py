@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from asrl_mlflow.losses.loss import NEGLIGIBLE, Loss, Statistics, check_levels, check_positive
 from asrl_mlflow.losses.pointwise import THRESHOLD, WEIGHT, Array, PointwiseLoss
+from asrl_mlflow.losses.search_space import LEVELS, Point, SearchSpace, levels_at, point_of
 from asrl_mlflow.losses.segments import Segments
-from asrl_mlflow.losses.space import LEVELS, Point, SearchSpace, levels_at, point_of
 
 
 @dataclass(frozen=True)

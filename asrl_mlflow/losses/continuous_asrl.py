@@ -20,8 +20,15 @@ from asrl_mlflow.losses.loss import (
     widened,
 )
 from asrl_mlflow.losses.pointwise import THRESHOLD, Array, PointwiseLoss
+from asrl_mlflow.losses.search_space import (
+    LEVELS,
+    Interval,
+    Point,
+    SearchSpace,
+    levels_at,
+    point_of,
+)
 from asrl_mlflow.losses.segments import Segments
-from asrl_mlflow.losses.space import LEVELS, Interval, Point, SearchSpace, levels_at, point_of
 
 
 @dataclass(frozen=True)

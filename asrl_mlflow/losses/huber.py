@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from asrl_mlflow.losses.loss import Loss, Statistics, check_level, check_positive, widened
 from asrl_mlflow.losses.pointwise import THRESHOLD, Array, PointwiseLoss
+from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace
 from asrl_mlflow.losses.segments import Segments
-from asrl_mlflow.losses.space import Interval, Point, SearchSpace
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,10 @@ import numpy.typing as npt
 
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses.pointwise import Array, PointwiseLoss
-from asrl_mlflow.losses.space import Point, SearchSpace
+from asrl_mlflow.losses.search_space import Point, SearchSpace
 from asrl_mlflow.losses.weighing import weigh
-from asrl_mlflow.residuals import FloatArray, Residuals, distances
-from asrl_mlflow.row_counts import row_counts
+from asrl_mlflow.residuals.sample_weights import row_counts
+from asrl_mlflow.residuals.statistics import FloatArray, Residuals, distances
 
 # A threshold or spread this small beside the quantile of |r| it is measured with counts as zero.
 NEGLIGIBLE = 1e-6
@@ -174,7 +174,7 @@ class Loss(ABC):
         y_true, y_pred : arrays of shape (n,)
             Targets and predictions, in target units.
         sample_weight : array of shape (n,), optional
-            Read as `asrl_mlflow.row_counts.row_counts` says.
+            Read as `asrl_mlflow.residuals.row_counts` says.
 
         Notes
         -----

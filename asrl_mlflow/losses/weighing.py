@@ -8,10 +8,10 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from asrl_mlflow import kernel
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses.pointwise import FLOOR, Array, PointwiseLoss
-from asrl_mlflow.residuals import FloatArray, blocks
+from asrl_mlflow.residuals import kernel
+from asrl_mlflow.residuals.statistics import FloatArray, blocks
 
 # XGBoost sums gradients up and squares the sum, in float32 on some of its versions: beyond this no
 # split has a finite gain, and the model stays a constant without a word.

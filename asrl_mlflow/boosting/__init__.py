@@ -1,0 +1,23 @@
+"""Train XGBoost with a robust loss: XGBoost builds the trees, the loss says what each row weighs.
+
+Knows nothing of MLflow: a listener is called after each round (`on_round`). Imports `losses`, `metrics`,
+`residuals` and `rounds`.
+"""
+
+from __future__ import annotations
+
+from asrl_mlflow.boosting.training import (
+    LOSS_ATTRIBUTE,
+    SCALE_ATTRIBUTE,
+    WEIGHT_RULE_ATTRIBUTE,
+    recorded_loss,
+    train,
+)
+
+__all__ = [
+    "LOSS_ATTRIBUTE",
+    "SCALE_ATTRIBUTE",
+    "WEIGHT_RULE_ATTRIBUTE",
+    "recorded_loss",
+    "train",
+]

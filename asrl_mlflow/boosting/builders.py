@@ -1,0 +1,131 @@
+"""Add one tree to a model, from what a loss says that rows weigh."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple, Protocol
+
+import xgboost
+
+from asrl_mlflow.boosting.rows import TrainingRows
+from asrl_mlflow.losses import Loss, PointwiseLoss
+from asrl_mlflow.losses.weighing import Weighed, weigh
+
+
+class Built(NamedTuple):
+    """What the newest tree was built from.
+
+    Parameters
+    ----------
+    pointwise : PointwiseLoss
+        Of this round.
+    mean_weight : float
+        Mean weight of a row, relative to a full one.
+    floored : int
+        Rows whose weight was held up.
+    """
+
+    pointwise: PointwiseLoss
+    mean_weight: float = 1.0
+    floored: int = 0
+
+
+class Builder(Protocol):
+    """What adds one tree to a model."""
+
+    def build(self, model: xgboost.Booster, epoch: int) -> Built:
+        """Add the tree of this round, which counts from 0 in each training."""
+
+
+class LossBuilder(ABC):
+    """Build trees from what a loss says that rows weigh.
+
+    Parameters
+    ----------
+    loss : Loss
+        What to minimise.
+    rows : TrainingRows
+        To learn from.
+    factor : float
+        By which gradients and hessians are multiplied.
+    dropout : bool
+        Whether trees are left out to build the next one, as DART does.
+    """
+
+    def __init__(
+        self, loss: Loss, rows: TrainingRows, factor: float, *, dropout: bool = False
+    ) -> None:
+        self._loss, self._rows, self._factor, self._dropout = loss, rows, factor, dropout
+
+    def build(self, model: xgboost.Booster, epoch: int) -> Built:
+        """Look at the residuals, weigh them, add a tree."""
+        rows = self._rows
+        if self._dropout:
+            rows.forget()
+        pointwise = self._loss.adapt(rows.look(model, dropout=self._dropout))
+        rows.forget()
+        weighed = weigh(
+            pointwise,
+            rows.r,
+            rows.rows.counts.values,
+            self._factor,
+            hessian=rows.scratch,
+            gradient=rows.r,
+        )
+        self._add(model, epoch, weighed)
+        return Built(pointwise, weighed.mean, weighed.floored)
+
+    @abstractmethod
+    def _add(self, model: xgboost.Booster, epoch: int, weighed: Weighed) -> None:
+        """Add the tree."""
+
+
+class GradientBuilder(LossBuilder):
+    """Hand gradients and hessians to XGBoost."""
+
+    def _add(self, model: xgboost.Booster, epoch: int, weighed: Weighed) -> None:
+        model.boost(self._rows.rows.matrix, epoch, grad=weighed.gradient, hess=weighed.hessian)
+
+
+class WeightBuilder(LossBuilder):
+    """Hand weights to XGBoost's squared error, of a matrix that is lent.
+
+    Not of a plain DMatrix, whose histogram would be cut by the weights of the first round.
+    """
+
+    def _add(self, model: xgboost.Booster, epoch: int, weighed: Weighed) -> None:
+        matrix = self._rows.rows.matrix
+        matrix.set_weight(weighed.hessian)
+        model.update(matrix, epoch)
+
+
+class ObjectiveBuilder:
+    """Build trees by XGBoost's own objective.
+
+    Parameters
+    ----------
+    loss : Loss
+        Which has one.
+    rows : TrainingRows
+        To learn from.
+    factor : float
+        By which its weights are multiplied.
+    is_heard : bool
+        Whether somebody is told the pointwise loss of each round.
+    """
+
+    def __init__(self, loss: Loss, rows: TrainingRows, factor: float, *, is_heard: bool) -> None:
+        self._loss, self._rows, self._factor, self._is_heard = loss, rows, factor, is_heard
+        self._pointwise: PointwiseLoss | None = None
+
+    def build(self, model: xgboost.Booster, epoch: int) -> Built:
+        """Check the first gradients, as XGBoost does not; boost."""
+        rows = self._rows
+        if self._pointwise is None:
+            self._pointwise = self._loss.adapt(rows.look(model))
+            weigh(self._pointwise, rows.r, rows.rows.counts.values, self._factor)
+        elif self._is_heard:
+            self._pointwise = self._loss.adapt(rows.look(model))
+        rows.forget()
+        model.update(rows.rows.matrix, epoch)
+        return Built(self._pointwise)

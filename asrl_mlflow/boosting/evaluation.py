@@ -1,0 +1,86 @@
+"""Measure a model on the rows of `evals` after each round."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import xgboost
+
+from asrl_mlflow.boosting.rows import Rows, TrainingRows, shares
+from asrl_mlflow.losses import PointwiseLoss
+from asrl_mlflow.metrics import BY_RESIDUALS
+from asrl_mlflow.residuals.statistics import Residuals
+
+# By entry of `evals` and metric, one value a round; of XGBoost's type, which allows for more.
+History = dict[str, dict[str, Any]]
+
+
+class Judge:
+    """Measure a model on the rows of `evals` after each round.
+
+    Parameters
+    ----------
+    rows : TrainingRows
+        What trees are built from.
+    evals : sequence of (name, Rows)
+        Where metrics are computed; the last is the one that is told as `valid`.
+    metrics : sequence of str
+        Names of ours.
+    selecting : str, optional
+        The one of ours that selects, and so comes last; without it XGBoost's last one does.
+    native : bool
+        Whether XGBoost computes metrics too.
+    """
+
+    def __init__(
+        self,
+        *,
+        rows: TrainingRows,
+        evals: Sequence[tuple[str, Rows]],
+        metrics: Sequence[str],
+        selecting: str | None,
+        native: bool,
+    ) -> None:
+        self._rows, self._evals, self._metrics = rows, evals, metrics
+        self._selecting, self._native = selecting, native
+        # XGBoost's own container asks for its metrics and files the answers.
+        self._container = xgboost.callback.CallbackContainer([])
+        self.history: History = cast("History", self._container.history)
+
+    @property
+    def includes_training_rows(self) -> bool:
+        """Whether the training rows are measured for `evals`."""
+        return any(rows is self._rows.rows for _, rows in self._evals)
+
+    def measure(self, stats: Residuals) -> dict[str, float]:
+        """Our metrics of some rows."""
+        return {name: BY_RESIDUALS[name](stats) for name in self._metrics}
+
+    def judge(
+        self,
+        model: xgboost.Booster,
+        epoch: int,
+        train: dict[str, float],
+        heard: PointwiseLoss | None,
+    ) -> tuple[dict[str, float], Mapping[str, float]]:
+        """File the metrics of a round; give those of the last entry and, if heard, its shares."""
+        if self._native:
+            matrices = [(rows.matrix, name) for name, rows in self._evals]
+            self._container.after_iteration(model, epoch, self._rows.rows.matrix, matrices)
+        valid: dict[str, float] = {}
+        found: Mapping[str, float] = {}
+        for name, rows in self._evals:
+            own = rows is self._rows.rows
+            stats = self._rows.look(model) if own else rows.look(model)
+            valid = train if own else self.measure(stats)
+            log = self.history.setdefault(name, {})
+            natives = [metric for metric in log if metric not in valid]
+            for metric, value in valid.items():
+                log.setdefault(metric, []).append(value)
+            # The last metric selects, as XGBoost has it: XGBoost's behind ours, in front of `metric`.
+            for metric in [*natives, *filter(None, [self._selecting])]:
+                log[metric] = log.pop(metric)
+            if heard is not None and rows is self._evals[-1][1]:
+                found = shares(stats, heard)
+        return valid, found

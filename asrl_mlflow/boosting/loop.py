@@ -1,0 +1,132 @@
+"""One training, round by round: a tree is built, its rows are measured, listeners are told.
+
+Gradient -w r and hessian w are weighted least squares. A tree is built from them in one of three ways,
+to the same bits: from gradients that are computed here, which serves every loss, every kind of matrix
+and every booster; faster, where the matrix is free and quantised, by handing its weights to XGBoost's
+squared error; or by XGBoost's own objective, for the losses that have one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import xgboost
+
+from asrl_mlflow.boosting.builders import (
+    Builder,
+    Built,
+)
+from asrl_mlflow.boosting.early_stopping import with_categories
+from asrl_mlflow.boosting.evaluation import Judge
+from asrl_mlflow.boosting.rows import TrainingRows
+from asrl_mlflow.boosting.scaling import Regularisation
+from asrl_mlflow.errors import InputError
+from asrl_mlflow.rounds import Round
+
+
+class Boosting:
+    """A training: builds trees, judges them, tells of them.
+
+    Parameters
+    ----------
+    builder : Builder
+        What adds a tree.
+    rows : TrainingRows
+        What trees are built from.
+    judge : Judge
+        What measures the model.
+    regularisation : Regularisation
+        In whose unit trees are built, while listeners are shown the user's.
+    listeners : sequence of TrainingCallback
+        Called in this order, all of them, after the metrics of a round are known.
+    on_round : callable, optional
+        Told of each round before them.
+    """
+
+    def __init__(
+        self,
+        *,
+        builder: Builder,
+        rows: TrainingRows,
+        judge: Judge,
+        regularisation: Regularisation,
+        listeners: Sequence[xgboost.callback.TrainingCallback],
+        on_round: Callable[[Round], None] | None,
+    ) -> None:
+        self._builder, self._rows, self._judge = builder, rows, judge
+        self._regularisation, self._listeners, self._on_round = regularisation, listeners, on_round
+
+    def run(self, model: xgboost.Booster, rounds: int) -> xgboost.Booster:
+        """Add so many trees, or fewer where a listener stops."""
+        regularisation, listeners, log = self._regularisation, self._listeners, self._judge.history
+        first = model.num_boosted_rounds()
+        for listener in listeners:
+            model = _returned(listener, listener.before_training(model))
+        regularisation.scale(model)
+        for epoch in range(rounds):
+            with regularisation.as_given(model):
+                # All of them are called, also after one has stopped: they may count rounds.
+                stops = [each.before_iteration(model, epoch, log) for each in listeners]
+            if any(stops):
+                break
+            with named(first + epoch):
+                built = self._builder.build(model, epoch)
+                told = self._judged(model, epoch, first + epoch, built)
+            with regularisation.as_given(model):
+                if self._on_round is not None and told is not None:
+                    self._on_round(told)
+                stops = [each.after_iteration(model, epoch, log) for each in listeners]
+            if any(stops):
+                break
+        regularisation.restore(model)
+        with named(model.num_boosted_rounds() - 1):
+            self._rows.forget()
+            self._rows.look(model)  # refuses what is not finite
+        for listener in listeners:
+            whole, model = model, _returned(listener, listener.after_training(model))
+            model = with_categories(model, whole)
+        return model
+
+    def _judged(
+        self, model: xgboost.Booster, epoch: int, number: int, built: Built
+    ) -> Round | None:
+        self._rows.forget()
+        train: dict[str, float] = {}
+        if self._on_round is not None or self._judge.includes_training_rows:
+            train = self._judge.measure(self._rows.look(model))
+        heard = None if self._on_round is None else built.pointwise
+        valid, valid_shares = self._judge.judge(model, epoch, train, heard)
+        if self._on_round is None:
+            return None
+        return Round(
+            number=number,
+            pointwise=built.pointwise,
+            mean_weight=built.mean_weight,
+            floored=built.floored,
+            train=train,
+            valid=valid,
+            valid_shares=valid_shares,
+        )
+
+
+def _returned(
+    listener: xgboost.callback.TrainingCallback, model: xgboost.Booster | None
+) -> xgboost.Booster:
+    if not isinstance(model, xgboost.Booster):
+        msg = (
+            f"before_training and after_training of a callback must return the model; got {model!r} "
+            f"of {type(listener).__name__}; end them with return model."
+        )
+        raise InputError(msg)
+    return model
+
+
+@contextmanager
+def named(number: int) -> Iterator[None]:
+    """Say in an error which round it is about."""
+    try:
+        yield
+    except InputError as error:
+        msg = f"Round {number}: {error}"
+        raise InputError(msg) from error

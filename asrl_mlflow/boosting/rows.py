@@ -1,0 +1,127 @@
+"""The rows of a matrix that a training learns from or judges by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+
+import numpy as np
+import numpy.typing as npt
+import xgboost
+
+from asrl_mlflow.boosting.lending import own
+from asrl_mlflow.boosting.margins import residuals
+from asrl_mlflow.errors import InputError
+from asrl_mlflow.losses import PointwiseLoss
+from asrl_mlflow.residuals.forecast import Forecast
+from asrl_mlflow.residuals.sample_weights import RowCounts, WeightRule, row_counts
+from asrl_mlflow.residuals.statistics import Residuals, distances
+
+Float32Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is asked of a matrix every round and never changes.
+
+    Parameters
+    ----------
+    matrix : DMatrix
+        The user's.
+    target : float32 array of shape (n,)
+        Its labels, in target units.
+    counts : RowCounts
+        Its sample weights as numbers of rows.
+    """
+
+    matrix: xgboost.DMatrix
+    target: Float32Array
+    counts: RowCounts
+
+    @classmethod
+    def of(cls, matrix: xgboost.DMatrix, name: str, rule: WeightRule | None = None) -> Rows:
+        """The rows of a matrix; `name` is what an error calls it.
+
+        Raises
+        ------
+        InputError
+            No rows, no labels or several columns of them, or bad sample weights.
+        """
+        if matrix.num_row() == 0:
+            msg = f"train needs at least one row in {name}; got a matrix without rows."
+            raise InputError(msg)
+        target = own(matrix, "label")
+        if target.shape != (matrix.num_row(),):
+            msg = (
+                f"train needs one label a row in {name}; got labels of shape {target.shape} for "
+                f"{matrix.num_row()} rows; pass one target column as label=."
+            )
+            raise InputError(msg)
+        return cls(matrix, target, row_counts(own(matrix, "weight"), target.size, rule))
+
+    def look(self, model: xgboost.Booster) -> Residuals:
+        """The residuals of all trees so far."""
+        out, scratch = np.empty_like(self.target), np.empty_like(self.target)
+        seen = residuals(model, self.matrix, self.target, out=out, scratch=scratch)
+        return Residuals(out, self.counts, scratch=scratch, subtracted=seen)
+
+
+class TrainingRows:
+    """The rows that trees are built from: their residuals, looked at once between two trees.
+
+    Parameters
+    ----------
+    rows : Rows
+        Of the training matrix.
+    centre : float
+        What its margins lack while it is lent to the training, in target units.
+
+    Attributes
+    ----------
+    target : float32 array of shape (n,)
+        The labels less the centre.
+    r, scratch : float32 arrays of shape (n,)
+        The residuals, and what they are sorted in. Once they were asked all, they make room for the
+        gradients and hessians of the round.
+    """
+
+    def __init__(self, rows: Rows, centre: float) -> None:
+        self.rows, self.centre = rows, centre
+        # From float64: far from zero a float32 difference would lose digits.
+        self.target = (rows.target - np.float64(centre)).astype(np.float32, copy=False)
+        self.r = np.empty_like(rows.target)
+        self.scratch = np.empty_like(rows.target)
+        self._forecast = Forecast(rows.target.size if rows.counts.values is None else 0)
+        self._stats: Residuals | None = None
+        # Computed once, and only for a loss that asks.
+        self._start = cache(partial(distances, self.target, rows.counts))
+
+    def look(self, model: xgboost.Booster, *, dropout: bool = False) -> Residuals:
+        """The residuals of all trees so far; the same object until `forget`."""
+        if self._stats is None:
+            seen = residuals(
+                model,
+                self.rows.matrix,
+                self.target,
+                out=self.r,
+                scratch=self.scratch,
+                brackets=self._forecast.brackets(),
+                dropout=dropout,
+            )
+            self._stats = Residuals(
+                self.r, self.rows.counts, scratch=self.scratch, subtracted=seen, start=self._start
+            )
+        return self._stats
+
+    def forget(self) -> None:
+        """Take the rows back from whoever still holds their statistics."""
+        if self._stats is not None:
+            self._forecast.learn(self._stats.release())
+            self._stats = None
+
+
+def shares(stats: Residuals, pointwise: PointwiseLoss) -> Mapping[str, float]:
+    """How rows fall into a pointwise loss's regions; sums to 1."""
+    within = [stats.share_within(limit) for limit in pointwise.regions.values()]
+    return dict(zip(pointwise.regions, np.diff(within, prepend=0.0).tolist(), strict=True))

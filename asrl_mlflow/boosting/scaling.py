@@ -1,0 +1,113 @@
+"""What float32 needs of a target: a size that is not tiny, and margins that are not far from zero."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import xgboost
+
+from asrl_mlflow.errors import InputError
+from asrl_mlflow.losses.loss import NEGLIGIBLE
+from asrl_mlflow.residuals.statistics import Residuals
+
+# XGBoost refuses splits that gain less than about 1e-6, an absolute number in target units squared.
+# Below this robust scale that is felt, so objective and regularisation are scaled up together.
+_TINY = 1 / 16
+# A gain is a sum of squared residuals, in float32: the largest residual may grow to 2**40, and the
+# hessian to 2**120.
+_MOST_BITS, _MOST_DOUBLINGS = 40, 60
+# Robust scales outside of which float32 gains overflow or vanish whatever is done.
+_LEAST_SCALE, _MOST_SCALE = 1e-18, 1e15
+# So many robust scales from zero a margin's last digit, which each round rounds to, begins to be
+# felt (2**-24 of the margin each time). Nearer, trees are to the bit those of XGBoost itself.
+_FAR = 64
+# What is scaled with the objective, under the names of XGBoost's config.
+_SCALED = ("reg_lambda", "reg_alpha", "gamma", "min_child_weight")
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How a target is prepared for float32.
+
+    Parameters
+    ----------
+    factor : float
+        The power of four by which gradients, hessians and regularisation are multiplied; 1 for
+        targets of ordinary size.
+    centre : float
+        What is taken from targets and margins while trees are built; 0 for targets near zero.
+    """
+
+    factor: float
+    centre: float
+
+    @classmethod
+    def of(cls, target: Residuals) -> Scaling:
+        """What a target needs.
+
+        Raises
+        ------
+        InputError
+            Its robust scale is outside [1e-18, 1e15].
+        """
+        median = target.median()
+        mad, wide, largest = target.quantile_abs([0.5, 0.95, 1.0], centre=median)
+        # Where most targets are equal but for noise in their last digits, the others give the scale.
+        scale = 1.4826 * mad if mad > NEGLIGIBLE * wide else (wide or math.sqrt(target.variance()))
+        if scale and not _LEAST_SCALE <= scale <= _MOST_SCALE:
+            msg = (
+                f"train needs a target whose robust scale is in [{_LEAST_SCALE:g}, {_MOST_SCALE:g}], "
+                f"which is as far as float32 reaches; got {scale:.3g}; change its unit."
+            )
+            raise InputError(msg)
+        doublings = 0
+        if 0 < scale < _TINY:
+            headroom = _MOST_BITS - math.frexp(largest)[1]
+            doublings = max(0, min(1 - math.frexp(scale)[1], headroom, _MOST_DOUBLINGS))
+        is_far = abs(median) > _FAR * scale > 0
+        return cls(4.0**doublings, float(np.float32(median)) if is_far else 0.0)
+
+
+class Regularisation:
+    """The parameters of trees that have the objective's unit: multiplied while trees are built.
+
+    Parameters
+    ----------
+    factor : float
+        What they are multiplied by.
+    """
+
+    def __init__(self, factor: float) -> None:
+        self._factor = factor
+        self._given: Mapping[str, float] = {}
+
+    def scale(self, booster: xgboost.Booster) -> None:
+        """Have the booster use what it has now, multiplied."""
+        if self._factor != 1:
+            self._given = _of_trees(booster)
+            booster.set_param({name: self._factor * each for name, each in self._given.items()})
+
+    def restore(self, booster: xgboost.Booster) -> None:
+        """Have the booster use them as they were given."""
+        if self._factor != 1:
+            booster.set_param(dict(self._given))
+
+    @contextmanager
+    def as_given(self, booster: xgboost.Booster) -> Iterator[None]:
+        """Show the booster to somebody who may keep a copy of it, or change its parameters."""
+        self.restore(booster)
+        try:
+            yield
+        finally:
+            self.scale(booster)
+
+
+def _of_trees(booster: xgboost.Booster) -> Mapping[str, float]:
+    config = json.loads(booster.save_config())["learner"]["gradient_booster"]
+    trees = config.get("gbtree", config)["tree_train_param"]  # DART's are in a gbtree
+    return {name: float(trees[name]) for name in _SCALED}

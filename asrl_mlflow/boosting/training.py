@@ -1,0 +1,332 @@
+"""Boosting with a robust loss: XGBoost builds the trees, the loss says what each row weighs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xgboost
+from packaging.version import Version
+
+from asrl_mlflow.boosting.arguments import Arguments, is_quantised
+from asrl_mlflow.boosting.builders import Builder, GradientBuilder, ObjectiveBuilder, WeightBuilder
+from asrl_mlflow.boosting.early_stopping import CutAtBest
+from asrl_mlflow.boosting.evaluation import Judge
+from asrl_mlflow.boosting.lending import INFO, lent, own
+from asrl_mlflow.boosting.loop import Boosting, named
+from asrl_mlflow.boosting.rows import Rows, TrainingRows
+from asrl_mlflow.boosting.scaling import Regularisation, Scaling
+from asrl_mlflow.errors import InputError
+from asrl_mlflow.losses import LOSSES, Loss, from_config, to_config
+from asrl_mlflow.losses.weighing import STEEPEST, weigh
+from asrl_mlflow.residuals.sample_weights import WeightRule
+from asrl_mlflow.residuals.statistics import Residuals, distances
+from asrl_mlflow.rounds import Round
+
+# Attributes of the booster, which survive save and load: the file itself always claims
+# reg:squarederror.
+LOSS_ATTRIBUTE = "asrl_loss"
+WEIGHT_RULE_ATTRIBUTE = "asrl_weight_rule"
+SCALE_ATTRIBUTE = "asrl_objective_scale"
+
+# Objectives whose gains do not depend on the target's unit: before XGBoost 3.4, absolute error had
+# gradients of size 1 and refitted leaves to medians; since, its gains are those of squared error.
+_WITHOUT_UNIT = {"reg:absoluteerror"} if Version(xgboost.__version__) < Version("3.4") else set()
+
+# How much larger gradients may grow in later rounds than they are in the first.
+_ROOM = 64
+
+
+def train(
+    params: Mapping[str, Any] | None,
+    dtrain: xgboost.DMatrix,
+    num_boost_round: int = 100,
+    *,
+    loss: Loss,
+    evals: Sequence[tuple[xgboost.DMatrix, str]] | None = (),
+    early_stopping_rounds: int | None = None,
+    metric: str | None = None,
+    on_round: Callable[[Round], None] | None = None,
+    callbacks: Sequence[xgboost.callback.TrainingCallback] | None = None,
+    evals_result: dict[str, dict[str, list[float]]] | None = None,
+    xgb_model: str | PathLike[str] | xgboost.Booster | bytearray | None = None,
+    verbose_eval: bool | int = False,
+    change_loss: bool = False,
+    weight_rule: WeightRule | None = None,
+) -> xgboost.Booster:
+    """Train a booster with a loss of `asrl_mlflow.losses`; otherwise as `xgboost.train`.
+
+    Parameters
+    ----------
+    params : mapping
+        XGBoost's parameters, but not `objective` and `scale_pos_weight`; None means unset.
+        `base_score` is set to the (weighted) median of the training target unless given here or
+        taken over from `xgb_model`. `eval_metric` adds metrics; "mae" and "rmse" are computed anyway.
+    dtrain : DMatrix, QuantileDMatrix or ExtMemQuantileDMatrix
+        One label a row, in target units. Its weights are sample weights: whole numbers count rows,
+        any others are rescaled to mean 1.
+    num_boost_round : int, >= 0
+        Rounds to add.
+    loss : Loss
+        What to minimise.
+    evals : sequence of (DMatrix, name)
+        Where metrics are computed each round. The last entry stops and selects.
+    early_stopping_rounds : int, optional
+        At least 1. Stop when the last metric of the last entry of `evals` has not improved for so
+        many rounds. The booster returned is then cut at its best round. For trees of gbtree only.
+    metric : {"mae", "rmse", "mse", "medae", "trimmed_mae", "quantile"}, optional
+        What stops and selects, here and in callbacks that take the last metric: never the loss,
+        which is another function each round. By default the last one that `eval_metric` names, as
+        XGBoost has it, else "mae".
+    on_round : callable, optional
+        Called with a `Round` after each round. What it raises ends the training.
+    callbacks : sequence of xgboost.callback.TrainingCallback, optional
+        Called in this order, after the metrics of the round are known.
+    evals_result : dict, optional
+        Filled with {name: {metric: [one value a round]}}.
+    xgb_model : path, Booster or bytearray, optional
+        A model of ours to continue, with the loss that it recorded.
+    verbose_eval : bool or int
+        Print the metrics every so many rounds.
+    change_loss : bool
+        Continue `xgb_model` although it records another loss, or none.
+    weight_rule : {"none", "counts", "mean 1"}, optional
+        How the weights of the whole table are read that `dtrain` is a part of. With "mean 1" those
+        of a part are rescaled to mean 1 also where all of them happen to be whole.
+
+    Returns
+    -------
+    xgboost.Booster
+        Predicts in target units. Attribute "asrl_loss" is the loss's config as JSON,
+        "asrl_weight_rule" how sample weights were read ("none", "counts", "mean 1") and
+        "asrl_objective_scale" by which power of two objective and regularisation were scaled.
+
+    Raises
+    ------
+    InputError
+        An argument that is not as described; labels that are missing or have several columns; a
+        target whose robust scale is outside [1e-18, 1e15]; a continued model with another loss; a
+        matrix that another training must have for itself; a collective of several workers; or a round
+        whose residuals, gradients or hessians are not finite or too large (the message names round
+        and rows).
+
+    Notes
+    -----
+    `SquaredError` and `AbsoluteError` train through XGBoost's own objectives.
+
+    Targets whose robust scale (1.4826 MAD) is below 1/16 are learned badly by XGBoost itself (its
+    smallest allowed gain is an absolute number), so for them gradient, hessian, lambda, alpha, gamma
+    and min_child_weight are multiplied by one power of four (tree boosters only). The booster that
+    listeners see and that is returned has the values given; a callback may set others, under the
+    names reg_lambda, reg_alpha, gamma and min_child_weight.
+
+    Targets further than 64 robust scales from zero are learned about their median: float32 margins
+    lose digits there. Meanwhile the training matrix has other labels and base margins, and most
+    trainings give it other weights; it is given back as it was, also after an exception, and callbacks
+    meanwhile see it so. (Not where `eval_metric` has XGBoost measure the training rows themselves: there
+    far targets are learned as by XGBoost.) A second training on a matrix with other weights takes a slower way to the
+    same trees; one that cannot is refused.
+
+    Examples
+    --------
+    >>> import numpy as np, xgboost
+    >>> from asrl_mlflow import losses, train
+    >>> x = np.linspace(0, 1, 200)[:, None]
+    >>> y = 5 + 3 * x[:, 0]
+    >>> y[::5] += 100  # one target in five is spoiled
+    >>> dtrain = xgboost.QuantileDMatrix(x, label=y)
+    >>> booster = train({"max_depth": 2}, dtrain, 50, loss=losses.ContinuousASRL(0.5, 0.7))
+    >>> off = np.abs(booster.inplace_predict(x) - (5 + 3 * x[:, 0]))
+    >>> bool(off.mean() < 0.5)
+    True
+    """
+    if not isinstance(loss, Loss):
+        msg = f"train needs a loss, such as losses.ContinuousASRL(); got {loss!r}."
+        raise InputError(msg)
+    config, evals = to_config(loss), list(evals or ())
+    asked = Arguments.checked(
+        params, dtrain, num_boost_round, evals, early_stopping_rounds, metric, callbacks or ()
+    )
+    if xgb_model is not None:
+        _check_continues(xgb_model, loss, change_loss=change_loss)
+
+    rows = Rows.of(dtrain, "dtrain", weight_rule)
+    judged = [
+        (name, rows if matrix is dtrain else Rows.of(matrix, name, weight_rule))
+        for matrix, name in evals
+    ]
+    target = Residuals(rows.target, rows.counts)
+    scaling = Scaling.of(target)
+    settings = _settings(asked, loss, None if xgb_model is not None else target.median())
+    del target  # and its sorted rows
+    has_unit = asked.boosts_trees and loss.XGBOOST_OBJECTIVE not in _WITHOUT_UNIT
+    factor = _within_float32(scaling.factor, loss, rows) if has_unit else 1.0
+    listeners = list(callbacks or ())
+    if verbose_eval:
+        listeners.append(xgboost.callback.EvaluationMonitor(period=int(verbose_eval)))
+    if early_stopping_rounds:
+        listeners.append(
+            CutAtBest(
+                early_stopping_rounds,
+                evals[-1][1],
+                # Of ours, smaller is better.
+                maximize=None if asked.selecting is None else False,
+            )
+        )
+    with ExitStack() as stack:
+        for matrix in {id(matrix): matrix for matrix, _ in evals if matrix is not dtrain}.values():
+            relied_on = INFO if asked.natives else frozenset({"base_margin"})
+            stack.enter_context(lent(matrix, relied_on=relied_on))
+        model = xgboost.Booster(settings, [dtrain, *(matrix for matrix, _ in evals)], xgb_model)
+        # XGBoost would measure the rows that it trains on by what we have changed about them.
+        measures_itself = bool(asked.natives) and any(each is rows for _, each in judged)
+        training_rows = TrainingRows(rows, 0.0 if measures_itself else scaling.centre)
+        builder = _lend(
+            stack,
+            loss,
+            training_rows,
+            asked,
+            changed=_changed(training_rows, loss, factor, model),
+            factor=factor,
+            measures_itself=measures_itself,
+            is_heard=on_round is not None,
+        )
+        # Before the first round, so that what callbacks save can be continued. What was best in
+        # another training says nothing about this one.
+        model.set_attr(
+            **{
+                LOSS_ATTRIBUTE: json.dumps(config),
+                WEIGHT_RULE_ATTRIBUTE: rows.counts.rule,
+                SCALE_ATTRIBUTE: f"{factor:.0f}",
+                "best_iteration": None,
+                "best_score": None,
+            }
+        )
+        judge = Judge(
+            rows=training_rows,
+            evals=judged,
+            metrics=asked.metrics,
+            selecting=asked.selecting,
+            native=bool(asked.natives),
+        )
+        boosting = Boosting(
+            builder=builder,
+            rows=training_rows,
+            judge=judge,
+            regularisation=Regularisation(factor),
+            listeners=listeners,
+            on_round=on_round,
+        )
+        model = boosting.run(model, num_boost_round)
+    if evals_result is not None:
+        evals_result.update(judge.history)
+    model.set_param({"disable_default_eval_metric": 0})
+    return model.reset()
+
+
+def recorded_loss(booster: xgboost.Booster) -> Loss | None:
+    """The loss that a booster says it was trained with; None where `train` did not make it."""
+    config = booster.attr(LOSS_ATTRIBUTE)
+    return None if config is None else from_config(json.loads(config))
+
+
+def _settings(asked: Arguments, loss: Loss, start: float | None) -> dict[str, Any]:
+    """What XGBoost is told; `start` is where predictions do unless the user says otherwise."""
+    settings: dict[str, Any] = {} if start is None else {"base_score": start}
+    settings |= asked.settings
+    settings["objective"] = loss.XGBOOST_OBJECTIVE or "reg:squarederror"
+    settings["disable_default_eval_metric"] = int(not asked.natives)
+    if asked.natives:
+        settings["eval_metric"] = list(asked.natives)
+    return settings
+
+
+def _within_float32(factor: float, loss: Loss, rows: Rows) -> float:
+    """A factor for tiny targets, or a smaller one where gradients times it would be too large."""
+    if factor == 1:
+        return factor
+    start = distances(rows.target, rows.counts)
+    r = (rows.target - np.float64(Residuals(rows.target, rows.counts).median())).astype(np.float32)
+    with named(0):
+        weighed = weigh(loss.adapt(start), r, rows.counts.values)
+    while factor > 1 and factor * weighed.steepness > STEEPEST / _ROOM:
+        factor /= 4
+    return factor
+
+
+def _lend(
+    stack: ExitStack,
+    loss: Loss,
+    rows: TrainingRows,
+    asked: Arguments,
+    *,
+    changed: Mapping[str, npt.NDArray[np.float32]],
+    factor: float,
+    measures_itself: bool,
+    is_heard: bool,
+) -> Builder:
+    """Have the training matrix lent, and choose what builds the trees."""
+    matrix = rows.rows.matrix
+    if loss.XGBOOST_OBJECTIVE is not None:
+        stack.enter_context(lent(matrix, changed=changed))
+        return ObjectiveBuilder(loss, rows, factor, is_heard=is_heard)
+    if asked.is_plain and is_quantised(matrix) and not measures_itself:
+        try:
+            weighed = {**changed, "weight": own(matrix, "weight")}
+            stack.enter_context(lent(matrix, changed=weighed))
+        except InputError:
+            pass  # another training relies on its weights: gradients do without
+        else:
+            return WeightBuilder(loss, rows, factor)
+    # A plain matrix is cut by its weights in the first round.
+    reads = INFO if measures_itself or not is_quantised(matrix) else frozenset({"base_margin"})
+    stack.enter_context(lent(matrix, relied_on=reads, changed=changed))
+    return GradientBuilder(loss, rows, factor, dropout=asked.drops_trees)
+
+
+def _changed(
+    rows: TrainingRows, loss: Loss, factor: float, model: xgboost.Booster
+) -> dict[str, npt.NDArray[np.float32]]:
+    """What the training matrix must show to XGBoost instead of what the user gave it."""
+    changed: dict[str, npt.NDArray[np.float32]] = {}
+    target, counts = rows.target, rows.rows.counts
+    if loss.XGBOOST_OBJECTIVE is not None and (factor != 1 or counts.rule == "mean 1"):
+        weight = np.ones(target.size) if counts.values is None else counts.values
+        changed["weight"] = (weight * factor).astype(np.float32)
+    if rows.centre:
+        margin = own(rows.rows.matrix, "base_margin")
+        margin = margin if margin.size else np.full(target.shape, _base_score(model))
+        changed["base_margin"] = (margin - np.float64(rows.centre)).astype(np.float32)
+        changed["label"] = target
+    return changed
+
+
+def _base_score(model: xgboost.Booster) -> float:
+    """The constant from which a model's predictions start."""
+    learner = json.loads(model.save_config())["learner"]
+    return float(learner["learner_model_param"]["base_score"].strip("[]"))
+
+
+def _check_continues(
+    xgb_model: str | PathLike[str] | xgboost.Booster | bytearray, loss: Loss, *, change_loss: bool
+) -> None:
+    if change_loss:
+        return
+    model = xgb_model if isinstance(xgb_model, xgboost.Booster) else None
+    attribute = (model or xgboost.Booster(model_file=xgb_model)).attr(LOSS_ATTRIBUTE)
+    recorded = None if attribute is None else json.loads(attribute)
+    if recorded is not None and recorded["name"] in LOSSES:
+        # Parameters that it does not name, because they came later, have their defaults.
+        recorded = from_config(recorded)
+    # A user's own loss is in no catalogue, and stays a config.
+    if recorded not in (loss, to_config(loss)):
+        msg = (
+            f"A model goes on with the loss that it recorded; it records {recorded}, got {loss}; "
+            "pass that loss, or change_loss=True."
+        )
+        raise InputError(msg)

@@ -1,0 +1,37 @@
+"""Tables to learn from: read, checked, split into parts, and spoiled on purpose.
+
+Named tables, CSV files, Parquet files and folders of them. Imports `residuals` and `system`.
+"""
+
+from __future__ import annotations
+
+from asrl_mlflow.datasets.contamination import (
+    CONTAMINATIONS,
+    Contamination,
+    ContaminationKind,
+    contaminate,
+)
+from asrl_mlflow.datasets.dataset import DATA_DIR_VARIABLE, EMBEDDED, PAPER, Dataset, Roles, load
+from asrl_mlflow.datasets.matrices import ParquetBatches, matrix
+from asrl_mlflow.datasets.splits import Blocks, Part, Split, folds, joined, split
+
+__all__ = [
+    "CONTAMINATIONS",
+    "DATA_DIR_VARIABLE",
+    "EMBEDDED",
+    "PAPER",
+    "Blocks",
+    "Contamination",
+    "ContaminationKind",
+    "Dataset",
+    "ParquetBatches",
+    "Part",
+    "Roles",
+    "Split",
+    "contaminate",
+    "folds",
+    "joined",
+    "load",
+    "matrix",
+    "split",
+]

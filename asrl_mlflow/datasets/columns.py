@@ -1,0 +1,207 @@
+"""What a column must be to serve as feature, target, weight, group or time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from asrl_mlflow.datasets.splits import Blocks, FloatArray, Part
+from asrl_mlflow.errors import InputError, listed
+
+# A group for each part of a split.
+_LEAST_BLOCKS = 3
+# XGBoost computes in float32, which has every integer up to here and then ever fewer.
+_EXACT_INTEGERS, _EXACT_DOUBLES = 2.0**24, 2.0**53
+# A step of float32 that is more than this share of the target's interquartile range is felt.
+_COARSE = 0.01
+# With a larger block than a validation part should be, the parts cannot have the shares they should.
+_LARGEST_BLOCK = 0.2
+
+
+def check_features(features: pd.DataFrame, owner: str) -> None:
+    """Refuse what XGBoost cannot learn from: names that it does not allow, infinite values.
+
+    Raises
+    ------
+    InputError
+        The line names the columns.
+    """
+    names = [str(name) for name in features]
+    illegal = [name for name in names if any(sign in name for sign in "[]<")]
+    if illegal:
+        msg = f"{owner}: XGBoost refuses [, ] and < in names; got {listed(illegal)}; rename them."
+        raise InputError(msg)
+    measured = features.select_dtypes(exclude="category")
+    with np.errstate(over="ignore"):
+        infinite = [
+            str(name) for name in measured if np.isinf(measured[name].astype(np.float32)).any()
+        ]
+    if infinite:
+        msg = (
+            f"{owner}: features must be missing or below 3.4e38 (float32); got infinite values in "
+            f"{listed(infinite)}; leave them empty, or cap them."
+        )
+        raise InputError(msg)
+
+
+def numbers(column: pd.Series[float], owner: str, role: str) -> FloatArray:
+    """A column that needs a finite number in every row.
+
+    Raises
+    ------
+    InputError
+        The line names the first row, counted from 1.
+    """
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        msg = f"{owner}: the {role} {column.name!r} must be numbers; got categories; encode them."
+        raise InputError(msg)
+    values: FloatArray = column.to_numpy(dtype=np.float64, na_value=np.nan)  # type: ignore[assignment]  # pandas-stubs forget the dtype
+    with np.errstate(over="ignore"):
+        bad = np.flatnonzero(~np.isfinite(values.astype(np.float32)))
+    if bad.size:
+        msg = (
+            f"{owner}: the {role} {column.name!r} must be finite (float32); got {bad.size} missing "
+            f"or infinite values, the first in row {bad[0] + 1}; remove those rows."
+        )
+        raise InputError(msg)
+    return values
+
+
+def weights(column: pd.Series[float], owner: str) -> FloatArray:
+    """Sample weights: finite, and 0 or more.
+
+    Raises
+    ------
+    InputError
+        The line names the first row, counted from 1.
+    """
+    weight = numbers(column, owner, "weight")
+    negative = np.flatnonzero(weight < 0)
+    if negative.size:
+        msg = (
+            f"{owner}: the weight {column.name!r} must not be negative; got "
+            f"{weight[negative[0]]:g} in row {negative[0] + 1}; weight 0 leaves a row out."
+        )
+        raise InputError(msg)
+    if not weight.any():
+        msg = f"{owner}: the weight {column.name!r} must count some row; got 0 in every one."
+        raise InputError(msg)
+    return weight
+
+
+def blocks(column: pd.Series[Any], owner: str, *, in_time: bool) -> Blocks:
+    """Rows with equal values as blocks, in order of their values where those are times.
+
+    Raises
+    ------
+    InputError
+        A value is missing, a time is text, or there are fewer than three different values.
+    """
+    role, name = "time" if in_time else "group", column.name
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
+    text = pd.api.types.is_string_dtype(column)
+    if text:
+        column = column.mask(column == "")
+    if in_time and text:
+        dates = pd.to_datetime(column, format="ISO8601", errors="coerce")
+        bad = np.flatnonzero(column.notna() & dates.isna())
+        if bad.size:
+            msg = (
+                f"{owner}: the time {name!r} must be numbers, or dates as 2024-01-31 or 2024-01-31 "
+                f"10:00:00; got {column.iloc[bad[0]]!r:.40} in row {bad[0] + 1}; write it so."
+            )
+            raise InputError(msg)
+        column = dates
+    codes, values = pd.factorize(column, sort=in_time)
+    missing = np.flatnonzero(codes < 0)
+    if missing.size:
+        msg = (
+            f"{owner}: every row needs a {role}; got {missing.size} without one in {name!r}, the "
+            f"first in row {missing[0] + 1}; fill them in, or remove those rows."
+        )
+        raise InputError(msg)
+    if len(values) < _LEAST_BLOCKS:
+        msg = (
+            f"{owner}: a split by {role} needs at least {_LEAST_BLOCKS} different values, one for "
+            f"each part; got {len(values)} in {name!r}; split by rows."
+        )
+        raise InputError(msg)
+    return Blocks(codes.astype(np.int64), in_time=in_time)
+
+
+def warnings(rows: Part, target_name: str) -> tuple[str, ...]:
+    """What is legal but hardly meant, a line each."""
+    empty, constant, lines = [], [], []
+    for name in map(str, rows.features):
+        known = rows.features[name].dropna()
+        if known.empty:
+            empty.append(name)
+        elif (known == known.iloc[0]).all():
+            constant.append(name)
+        elif not isinstance(known.dtype, pd.CategoricalDtype):
+            lines += _blurred(name, known.to_numpy())
+    if empty:
+        lines.append(
+            f"{listed(empty)}: no values, so nothing to learn from; leave out with --drop."
+        )
+    if constant:
+        lines.append(
+            f"{listed(constant)}: the same in every row that has a value; leave out with --drop."
+        )
+    if all(map(_is_number, [*map(str, rows.features), target_name])):
+        lines.append(
+            f"all columns have numbers for names ({target_name!r}): if the first row is no header, "
+            "write one above it."
+        )
+    lines += _target_warnings(rows.target, target_name)
+    if rows.blocks is not None:
+        largest = np.bincount(rows.blocks.codes).max() / len(rows)
+        if largest > _LARGEST_BLOCK:
+            what = "moment" if rows.blocks.in_time else "group"
+            lines.append(
+                f"one {what} has {largest:.0%} of the rows, and is not parted; so the parts cannot be "
+                "near 60%, 20% and 20%."
+            )
+    return tuple(lines)
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _target_warnings(target: FloatArray, name: str) -> list[str]:
+    if target.min() == target.max():
+        return [f"{name!r}: the target is the same in every row; there is nothing to learn."]
+    low, high = np.quantile(target, [0.25, 0.75])
+    step = float(np.spacing(np.float32(np.abs(target).max())))
+    if step > _COARSE * (high - low or target.std()):
+        line = (
+            f"{name!r}: the target is read in steps of {step:g} (float32), which is coarse beside its "
+            "spread; subtract a constant first."
+        )
+        return [line]
+    return []
+
+
+def _blurred(name: str, known: npt.NDArray[np.number]) -> list[str]:
+    """The warning for integers that float32 cannot tell apart."""
+    if np.abs(known).max() <= _EXACT_INTEGERS or not np.array_equal(known, np.floor(known)):
+        return []
+    distinct, told = (np.unique(values).size for values in (known, known.astype(np.float32)))
+    # Integers of CSV files are read as float64, which loses some of the very large ones already.
+    lost = known.dtype == np.float64 and np.abs(known).max() > _EXACT_DOUBLES
+    if told == distinct and not lost:
+        return []
+    line = (
+        f"{name!r}: {'integers above 2**53' if lost else f'{distinct} different integers, some above 2**24'}, "
+        f"of which XGBoost (float32) can tell {told} apart; if it is an id, leave it out with --drop."
+    )
+    return [line]

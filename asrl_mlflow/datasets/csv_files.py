@@ -1,0 +1,346 @@
+"""CSV files as they come: encoding, delimiter and decimal sign are found, nothing is guessed."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import re
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+
+from asrl_mlflow.datasets.names import check_known, check_learned, check_names
+from asrl_mlflow.errors import InputError
+
+# Tried in this order where several cut a file into equally many columns.
+_DELIMITERS = (",", ";", "\t")
+# Not read, but recognised, so that a file that uses them can be told so.
+_OTHER_DELIMITERS = ("|", ":", " ")
+_ROWS_LOOKED_AT = 20
+_BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
+_BLOCK_BYTES = 4 << 20
+# As pyarrow counts, the header is row 1.
+_FIRST_ROW = 2
+
+_BAD_CELL = re.compile(
+    r"In CSV column #(\d+): Row #(\d+): CSV conversion error to (\w+).*: invalid value '(.*)'",
+    flags=re.DOTALL,
+)
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*")
+_THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2},\d{3}\s*")
+
+
+def read(
+    path: Path,
+    *,
+    drop: Collection[str] = (),
+    group: str | None = None,
+    time: str | None = None,
+) -> pa.Table:
+    """A CSV file as a table whose numbers are float64.
+
+    Parameters
+    ----------
+    path : Path
+        Encoded as UTF-8, or as UTF-16 with a byte order mark. Delimited by comma, semicolon or tab,
+        whichever cuts header and rows into the same number of fields. Numbers have a decimal point
+        or, throughout the file, a decimal comma.
+    drop : collection of str
+        Columns that are not read.
+    group : str, optional
+        A column that is read as text, whatever it holds.
+    time : str, optional
+        A column that may hold dates, times or text.
+
+    Raises
+    ------
+    InputError
+        In one line, which names row (counted from 1 below the header) and column: the file is empty
+        or no such text, a column has no name, names stand twice, a row has more or fewer fields
+        than the header, or a cell of a column of numbers is none.
+    """
+    encoding = _encoding(path)
+    delimiter, names = _delimiter(path, encoding)
+    check_names(names, path)
+    check_known(drop, names, path)
+    reader = _Reader(path, encoding, delimiter, [name for name in names if name not in drop])
+    decimal_point, types = ".", reader.types(".")
+    if reader.has_decimal_commas(_text(types, group, time)):
+        decimal_point, types = ",", reader.types(",")
+    _refuse_text_with_numbers(reader, _text(types, group, time), decimal_point)
+    kept = {name: pa.string() if name == group else _widest(kind) for name, kind in types.items()}
+    return reader.table(kept, decimal_point)
+
+
+def stream(
+    path: Path,
+    numbers: Collection[str],
+    text: Collection[str],
+    learned: Collection[str],
+    file: BinaryIO,
+) -> Iterator[pa.RecordBatch]:
+    """Some columns of a CSV file, megabytes at a time.
+
+    Parameters
+    ----------
+    path : Path
+        As for `read`.
+    numbers : collection of str
+        Columns of numbers, or of true and false.
+    text : collection of str
+        Columns that are read as they stand.
+    learned : collection of str
+        Those among both that a model learned from.
+    file : binary file
+        The same file, opened: how far it has been read tells the progress.
+
+    Raises
+    ------
+    InputError
+        As `read`, or one of the columns is not there.
+    """
+    encoding = _encoding(path)
+    delimiter, names = _delimiter(path, encoding)
+    check_names(names, path)
+    check_learned(learned, names, path)
+    check_known([*numbers, *text], names, path)
+    remedy = "correct it, or leave it empty"
+    reader = _Reader(path, encoding, delimiter, [*numbers, *text], remedy)
+    types = reader.types(".")
+    commas = reader.has_decimal_commas(
+        [name for name in numbers if pa.types.is_string(types[name])]
+    )
+    decimal_point = "," if commas else "."
+    kinds = {
+        name: kind if pa.types.is_boolean(kind) else pa.float64() for name, kind in types.items()
+    }
+    return reader.batches(kinds | dict.fromkeys(text, pa.string()), decimal_point, file)
+
+
+class _Reader:
+    """One file, its dialect known, read with pyarrow.
+
+    Not with pandas: that would take the surplus field of a row for an index and shift all columns
+    without a word.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        encoding: str,
+        delimiter: str,
+        names: Sequence[str],
+        remedy: str = "correct it, leave it empty, or leave the column out with --drop",
+    ) -> None:
+        self.path, self._names, self._remedy = path, list(names), remedy
+        self._surplus: list[pyarrow.csv.InvalidRow] = []
+        self._heads: dict[str, pa.Table] = {}
+        # One thread: only then does the parser know the number of a bad row.
+        self._read = pyarrow.csv.ReadOptions(
+            use_threads=False, block_size=_BLOCK_BYTES, encoding=encoding.removesuffix("-sig")
+        )
+        self._parse = pyarrow.csv.ParseOptions(
+            delimiter=delimiter, newlines_in_values=True, invalid_row_handler=self._refuse
+        )
+
+    def _refuse(self, row: pyarrow.csv.InvalidRow) -> str:
+        self._surplus.append(row)
+        return "error"
+
+    def _convert(
+        self, decimal_point: str, types: Mapping[str, pa.DataType] | None = None
+    ) -> pyarrow.csv.ConvertOptions:
+        return pyarrow.csv.ConvertOptions(
+            decimal_point=decimal_point,
+            column_types=types,
+            include_columns=self._names,
+            # Only while looking: in a column of names, NA may be one.
+            strings_can_be_null=types is None,
+        )
+
+    def _explained(self, error: pa.ArrowInvalid) -> InputError:
+        if self._surplus:
+            row = self._surplus[0]
+            remedy = "quote a value that holds the delimiter, and close every quote"
+            if row.number == _FIRST_ROW:
+                remedy += "; remove a first line that is no header"
+            return InputError(
+                f"{self.path}: every row needs the header's {row.expected_columns} fields; got "
+                f"{row.actual_columns} in row {row.number - 1}; {remedy}."
+            )
+        if found := _BAD_CELL.fullmatch(str(error)):
+            column, row, kind, cell = found.groups()
+            return self.bad_cell(self._names[int(column)], int(row) - 1, cell, kind)
+        got = str(error).splitlines()[0]
+        if "straddling" in got:
+            got = "a quote that is never closed, or a cell of megabytes"
+        return InputError(f"{self.path}: must be a readable CSV file; got: {got}")
+
+    def bad_cell(self, column: str, row: int, cell: str, kind: str) -> InputError:
+        """The error for a cell that is not what its column is."""
+        kinds = {"double": "numbers", "bool": "true or false"}
+        what = kinds.get(kind, "dates or times in one form")
+        return InputError(
+            f"{self.path}: column {column!r} must hold {what}; got {cell!r:.40} in row {row}; "
+            f"{self._remedy}."
+        )
+
+    def head(self, decimal_point: str) -> pa.Table:
+        """The first megabytes, with types as pyarrow infers them; read once a decimal point."""
+        if decimal_point not in self._heads:
+            self._heads[decimal_point] = self._first_batch(decimal_point)
+        return self._heads[decimal_point]
+
+    def _first_batch(self, decimal_point: str) -> pa.Table:
+        try:
+            with pyarrow.csv.open_csv(
+                self.path, self._read, self._parse, self._convert(decimal_point)
+            ) as batches:
+                return pa.Table.from_batches([batches.read_next_batch()])
+        except StopIteration:  # a header without rows
+            return pa.table({name: pa.array([], pa.float64()) for name in self._names})
+        except pa.ArrowInvalid as error:
+            raise self._explained(error) from error
+
+    def types(self, decimal_point: str) -> dict[str, pa.DataType]:
+        """What the columns are, by the first megabytes."""
+        schema = self.head(decimal_point).schema
+        return dict(zip(schema.names, schema.types, strict=True))
+
+    def has_decimal_commas(self, text: Sequence[str]) -> bool:
+        """Whether text columns are numbers with a decimal comma.
+
+        Raises
+        ------
+        InputError
+            They could as well be thousands: 1,234.
+        """
+        head, ambiguous = self.head("."), None
+        for name in text:
+            cells = head.column(name).drop_null().to_pylist()
+            commas = list(filter(_DECIMAL_COMMA.fullmatch, cells))
+            if not all(map(_THOUSANDS.fullmatch, commas)):
+                # One that can be nothing else settles it for the file.
+                return True
+            if commas and ambiguous is None:
+                ambiguous = (name, commas[0])
+        if ambiguous is not None:
+            msg = (
+                f"{self.path}: column {ambiguous[0]!r} must have one meaning; got {ambiguous[1]!r}, "
+                "which may be a decimal comma or thousands; write decimals with a point and thousands "
+                "without a sign."
+            )
+            raise InputError(msg)
+        return False
+
+    def table(self, types: Mapping[str, pa.DataType], decimal_point: str) -> pa.Table:
+        """The whole file. With types given no text is kept while it is read."""
+        try:
+            return pyarrow.csv.read_csv(
+                self.path, self._read, self._parse, self._convert(decimal_point, types)
+            )
+        except pa.ArrowInvalid as error:
+            raise self._explained(error) from error
+
+    def batches(
+        self, types: Mapping[str, pa.DataType], decimal_point: str, file: BinaryIO
+    ) -> Iterator[pa.RecordBatch]:
+        """The whole file, megabytes at a time."""
+        try:
+            with pyarrow.csv.open_csv(
+                file, self._read, self._parse, self._convert(decimal_point, types)
+            ) as found:
+                yield from found
+        except pa.ArrowInvalid as error:
+            raise self._explained(error) from error
+
+
+def _text(types: Mapping[str, pa.DataType], group: str | None, time: str | None) -> list[str]:
+    text = [name for name, kind in types.items() if pa.types.is_string(kind)]
+    return [name for name in text if name not in (group, time)]
+
+
+def _widest(kind: pa.DataType) -> pa.DataType:
+    # Integers may turn out to have decimals, or gaps, further down; and so may what begins empty.
+    numbers = pa.types.is_integer(kind) or pa.types.is_null(kind)
+    return pa.float64() if numbers else kind
+
+
+def _refuse_text_with_numbers(reader: _Reader, text: Collection[str], decimal_point: str) -> None:
+    """A column that is mostly numbers is not text: the cell that is none can be corrected."""
+    for name in text:
+        cells = reader.head(decimal_point).column(name).to_pandas().astype(object)
+        points = pd.to_numeric(cells, errors="coerce")
+        if decimal_point == "," and points.notna().any():
+            row = int(np.flatnonzero(points.notna())[0])
+            msg = (
+                f"{reader.path}: decimals need one sign throughout; got {cells.iloc[row]!r:.40} in "
+                f"column {name!r}, row {row + 1}, and a decimal comma elsewhere; decide for one."
+            )
+            raise InputError(msg)
+        numbers = pd.to_numeric(cells.str.replace(decimal_point, "."), errors="coerce")
+        bad = np.flatnonzero(cells.notna() & numbers.isna())
+        if numbers.notna().sum() > bad.size > 0:
+            raise reader.bad_cell(name, int(bad[0]) + 1, cells.iloc[bad[0]], "double")
+
+
+def _encoding(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(4096)
+    if not start.removeprefix(b"\xef\xbb\xbf").strip():
+        msg = f"{path}: must be a readable CSV file; got an empty file; write it again."
+        raise InputError(msg)
+    for mark, encoding in _BYTE_ORDER_MARKS.items():
+        if start.startswith(mark):
+            return encoding
+    if b"\0" in start:
+        msg = (
+            f"{path}: must be text in UTF-8, or UTF-16 with a byte order mark; got zero bytes; save "
+            "it as UTF-8."
+        )
+        raise InputError(msg)
+    return "utf-8"
+
+
+def _delimiter(path: Path, encoding: str) -> tuple[str, list[str]]:
+    """The delimiter under which rows have as many fields as the header, and the header."""
+
+    def rows(delimiter: str) -> list[list[str]]:
+        # The module's own limit would stop at long texts, which are no reason to read nothing.
+        limit = csv.field_size_limit(sys.maxsize)
+        try:
+            with path.open(encoding=encoding, newline="") as file:
+                lines = csv.reader(file, delimiter=delimiter)
+                return list(itertools.islice(filter(None, lines), _ROWS_LOOKED_AT))
+        except csv.Error as error:
+            msg = f"{path}: must be a readable CSV file; got: {error}"
+            raise InputError(msg) from error
+        finally:
+            csv.field_size_limit(limit)
+
+    def fit(delimiter: str) -> tuple[bool, int]:
+        header, *others = rows(delimiter) or [[]]
+        return len(header) > 1 and all(len(row) == len(header) for row in others), len(header)
+
+    try:
+        best = max(_DELIMITERS, key=fit)
+        names = next(iter(rows(best)), [])
+    except UnicodeError as error:
+        msg = f"{path}: must be UTF-8; got bytes that are not; save it as UTF-8."
+        raise InputError(msg) from error
+    if len(names) == 1:
+        likely = max((*_OTHER_DELIMITERS, *_DELIMITERS), key=lambda sign: max(map(len, rows(sign))))
+        if max(map(len, rows(likely))) > 1:
+            msg = (
+                f"{path}: needs a feature beside the target; 1 column found; did you mean "
+                f"{likely!r}? Save it with comma, semicolon or tab between all columns, the header's "
+                "too."
+            )
+            raise InputError(msg)
+    return best, names

@@ -1,0 +1,257 @@
+"""Tables to learn from: named ones and any CSV or Parquet file, with the roles that columns play.
+
+The embedded table is real and ships with scikit-learn. The other named tables are the paper's; they
+are read as `<name>.csv` (features first, target last) from the folder that `ASRL_DATA_DIR` names,
+else from the user's cache, and fetched into that where it has none.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from asrl_mlflow.datasets.columns import blocks, check_features, numbers, warnings, weights
+from asrl_mlflow.datasets.names import check_known
+from asrl_mlflow.datasets.published import PUBLISHED, fetched
+from asrl_mlflow.datasets.splits import Part
+from asrl_mlflow.datasets.tables import SUFFIXES, read
+from asrl_mlflow.errors import InputError, listed
+from asrl_mlflow.residuals.sample_weights import row_counts
+
+EMBEDDED = "diabetes"
+PAPER = tuple(PUBLISHED)
+DATA_DIR_VARIABLE = "ASRL_DATA_DIR"
+
+# Under this a 60/20/20 split leaves too few rows to judge anything by.
+_LEAST_ROWS = 20
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What columns are for; those named here are not features.
+
+    Parameters
+    ----------
+    target : str, optional
+        To predict; by default the last column that has no other role.
+    weight : str, optional
+        Sample weights.
+    group : str, optional
+        Rows with the same value stay on one side of a split.
+    time : str, optional
+        Numbers, dates or times by which the table is split: the past learns, the future judges.
+    drop : sequence of str
+        Not read at all.
+
+    Raises
+    ------
+    InputError
+        A column in two roles, or group and time together.
+    """
+
+    target: str | None = None
+    weight: str | None = None
+    group: str | None = None
+    time: str | None = None
+    drop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.group is not None and self.time is not None:
+            msg = (
+                f"A split goes by group or by time; got group {self.group!r} and time {self.time!r}; "
+                "leave one of them out."
+            )
+            raise InputError(msg)
+        named = [*self.named, *self.drop]
+        twice = sorted({name for name in named if named.count(name) > 1})
+        if twice:
+            msg = f"A column can have one role; got {listed(twice)} in several; decide for one."
+            raise InputError(msg)
+
+    @property
+    def named(self) -> list[str]:
+        """The columns that have a role and are read."""
+        roles = (self.target, self.weight, self.group, self.time)
+        return [name for name in roles if name is not None]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A table with a target, and where it came from.
+
+    Parameters
+    ----------
+    name : str
+        Its short name.
+    rows : Part
+        Features, target, weights and blocks, in file order.
+    target_name : str
+        The column that is the target.
+    source : str
+        A path, or the function that made it.
+    digest : str
+        The first 16 hexadecimal digits of a SHA-256 over names and values.
+    roles : Roles
+        As asked for.
+    warnings : tuple of str
+        A line for each thing that is legal but hardly meant.
+    """
+
+    name: str
+    rows: Part
+    target_name: str
+    source: str
+    digest: str
+    roles: Roles = field(default_factory=Roles)
+    warnings: tuple[str, ...] = ()
+
+    def told(self) -> str:
+        """The table in one line, so that a wrong one is noticed before it is learned from.
+
+        Examples
+        --------
+        >>> load("diabetes").told()
+        "diabetes: 442 rows, 10 features, target 'disease_progression'"
+        """
+        rows, features = self.rows.features.shape
+        roles = [
+            f", {what} {name!r}"
+            for what, name in (
+                ("weight", self.roles.weight),
+                ("groups by", self.roles.group),
+                ("time by", self.roles.time),
+            )
+            if name is not None
+        ]
+        return (
+            f"{self.name}: {rows} rows, {features} features, target {self.target_name!r}"
+            f"{''.join(roles)}"
+        )
+
+
+def load(
+    data: str = EMBEDDED,
+    target: str | None = None,
+    *,
+    weight: str | None = None,
+    group: str | None = None,
+    time: str | None = None,
+    drop: Sequence[str] = (),
+) -> Dataset:
+    """Read a table by name or path.
+
+    Parameters
+    ----------
+    data : str
+        "diabetes" (embedded), "california", "concrete", "gas_turbine", "power_plant", "airfoil"
+        (fetched once), or a path to a .csv file (comma, semicolon or tab; decimal point or comma),
+        a .parquet file or a folder of .parquet files.
+    target, weight, group, time, drop
+        As in `Roles`.
+
+    Raises
+    ------
+    InputError
+        The file or a column is not there; a named table could not be fetched; what `tables.read`
+        and `Roles` refuse; a feature is infinite or text or a date; a target, weight, group or time
+        is missing or no number where it must be one; fewer than 20 rows, or 3 groups or times. One
+        line, which names the file, the row or the column, and the remedy.
+
+    Examples
+    --------
+    >>> table = load("diabetes", drop=["sex"])
+    >>> table.rows.features.shape, table.target_name
+    ((442, 9), 'disease_progression')
+    """
+    roles = Roles(target, weight, group, time, tuple(drop))
+    path = _find(data)
+    if path is None:
+        frame, source, name = _diabetes(), "sklearn.datasets.load_diabetes", EMBEDDED
+        check_known(roles.drop, list(frame.columns), source)
+        frame = frame.drop(columns=list(roles.drop))
+    else:
+        frame = read(path, drop=roles.drop, group=group, time=time)
+        source = str(path.resolve())
+        name = data if data in PAPER or data == EMBEDDED else path.stem
+    owner = source if path is None else str(path)
+    check_known(roles.named, list(frame.columns), owner)
+    column = target or _last_without_role(frame, roles, owner)
+    if len(frame) < _LEAST_ROWS:
+        msg = f"{owner}: needs at least {_LEAST_ROWS} rows to split; got {len(frame)}."
+        raise InputError(msg)
+    features = frame.drop(columns=list({column, *roles.named}))
+    if features.columns.empty:
+        msg = f"{owner}: needs a feature beside the target; got no column but {column!r}."
+        raise InputError(msg)
+    check_features(features, owner)
+    by = group or time
+    weighed = None if weight is None else weights(frame[weight], owner)
+    rows = Part(
+        features,
+        numbers(frame[column], owner, "target"),
+        weighed,
+        None if by is None else blocks(frame[by], owner, in_time=time is not None),
+        row_counts(weighed, len(frame)).rule,
+    )
+    return Dataset(name, rows, column, source, _digest(frame), roles, warnings(rows, column))
+
+
+def _find(data: str) -> Path | None:
+    """The file that a name or path means; None is the embedded table."""
+    if data not in (EMBEDDED, *PAPER):
+        if Path(data).is_file() or Path(data).is_dir():
+            return Path(data)
+        if Path(data).suffix.lower() in SUFFIXES:
+            msg = f"Data needs a .csv or .parquet file; got no such file: {data}; check the path."
+            raise InputError(msg)
+        known = (EMBEDDED, *PAPER)
+        close = difflib.get_close_matches(data, known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else "check the path."
+        msg = (
+            f"Data needs a .csv or .parquet file or one of {', '.join(known)}; got {data!r}; {hint}"
+        )
+        raise InputError(msg)
+    named = os.environ.get(DATA_DIR_VARIABLE)
+    cache = _cache()
+    for folder in [Path(named or cache), cache]:
+        if (folder / f"{data}.csv").is_file():
+            return folder / f"{data}.csv"
+    return None if data == EMBEDDED else fetched(data, cache)
+
+
+def _cache() -> Path:
+    try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:  # a container's user may have no home
+        base = Path(tempfile.gettempdir())
+    return base / "asrl-mlflow"
+
+
+def _diabetes() -> pd.DataFrame:
+    # Here, not above: scikit-learn takes a second to import and only this table needs it.
+    from sklearn.datasets import load_diabetes  # noqa: PLC0415 - see above
+
+    bunch = load_diabetes(as_frame=True)
+    frame: pd.DataFrame = bunch.data.assign(disease_progression=bunch.target)
+    return frame
+
+
+def _last_without_role(frame: pd.DataFrame, roles: Roles, owner: str) -> str:
+    left = [str(name) for name in frame.columns if name not in roles.named]
+    if not left:
+        msg = f"{owner}: needs a target; got none beside {listed(roles.named)}; drop fewer columns."
+        raise InputError(msg)
+    return left[-1]
+
+
+def _digest(frame: pd.DataFrame) -> str:
+    digest = hashlib.sha256(",".join(map(str, frame.columns)).encode())
+    digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,154 @@
+"""Read Parquet files, one or a folder of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet
+
+from asrl_mlflow.datasets.names import check_known, check_names
+from asrl_mlflow.errors import InputError, listed
+
+_CATEGORIES = "asrl.categories"
+
+
+# Whole files are not held in memory beside what is read from them.
+_FRUGAL = pa.dataset.ParquetFileFormat(
+    default_fragment_scan_options=pa.dataset.ParquetFragmentScanOptions(
+        use_buffered_stream=True, pre_buffer=False
+    )
+)
+
+
+def parquet_files(path: Path) -> list[Path]:
+    """The file, or those of a folder, in order of their names.
+
+    Raises
+    ------
+    InputError
+        The folder has none, or others besides.
+    """
+    if not path.is_dir():
+        return [path]
+    # As Spark and Hive have it, names that begin so are not data.
+    files = sorted(
+        file
+        for file in path.rglob("*")
+        if file.is_file()
+        and not any(part.startswith(("_", ".")) for part in file.relative_to(path).parts)
+    )
+    others = [str(file.relative_to(path)) for file in files if file.suffix.lower() != ".parquet"]
+    if others:
+        msg = (
+            f"{path}: a folder needs .parquet files and no others; got {listed(others)}; rename or "
+            "move them."
+        )
+        raise InputError(msg)
+    if not files:
+        msg = f"{path}: a folder needs .parquet files; got none; check the path."
+        raise InputError(msg)
+    return files
+
+
+def _merged(
+    files: Sequence[Path], schemas: Sequence[pa.Schema], drop: Collection[str]
+) -> pa.Schema:
+    """The columns of all files, each of a type that holds what is in every file."""
+    check_names(schemas[0].names, files[0])
+    for file, schema in zip(files, schemas, strict=True):
+        odd = sorted(set(schema.names) ^ set(schemas[0].names))
+        if odd:
+            msg = (
+                f"{file}: files of a folder need the same columns; got {listed(odd)} in only one of "
+                f"it and {files[0].name}; write them anew, or read one file."
+            )
+            raise InputError(msg)
+    read = [pa.schema([field for field in schema if field.name not in drop]) for schema in schemas]
+    merged = read[0]
+    for file, schema in zip(files, read, strict=True):
+        try:
+            merged = pa.unify_schemas([merged, schema], promote_options="permissive")
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            msg = (
+                f"{file}: files of a folder need columns of one kind; got: "
+                f"{str(error).splitlines()[0]}; write them anew, or leave the column out with --drop."
+            )
+            raise InputError(msg) from error
+    return merged
+
+
+def parquet_source(path: Path, drop: Collection[str]) -> pa.dataset.Dataset:
+    """A .parquet file, or a folder of them with the same columns, not yet read.
+
+    Raises
+    ------
+    InputError
+        As `read`.
+    """
+    files = parquet_files(path)
+    schemas = [pa.parquet.read_schema(file) for file in files]
+    merged = _merged(files, schemas, drop)
+    hive = {
+        "partitioning": pa.dataset.HivePartitioning.discover(),
+        "partition_base_dir": str(path),
+    }
+    found = pa.dataset.dataset(files, format=_FRUGAL, **hive).schema
+    partitions = [field for field in found if field.name not in schemas[0].names]
+    check_known(drop, [*(field.name for field in partitions), *schemas[0].names], path)
+    # Partitions first: the last column is the target where none is named. What pandas noted of any
+    # file goes along.
+    noted = {
+        column["name"]: column
+        for schema in schemas
+        for column in (schema.pandas_metadata or {"columns": []})["columns"]
+    }
+    categories = [name for name, each in noted.items() if each["pandas_type"] == "categorical"]
+    categories += [field.name for field in partitions if pa.types.is_string(field.type)]
+    schema = pa.schema([*partitions, *merged], {_CATEGORIES: json.dumps(categories)})
+    return pa.dataset.dataset(files, schema, format=_FRUGAL, **hive)
+
+
+def kept_columns(source: pa.dataset.Dataset, path: Path, drop: Collection[str]) -> list[str]:
+    """The columns of a `parquet_source` but for those to leave out; a pandas index is refused."""
+    kept = [name for name in source.schema.names if name not in drop]
+    index = [name for name in kept if name.startswith("__index_level_")]
+    if index:
+        msg = (
+            f"{path}: every column needs a name; got {index[0]!r}, a pandas index that was written "
+            f"along; leave it out with --drop={index[0]}, or give it a name."
+        )
+        raise InputError(msg)
+    return kept
+
+
+def noted_categories(source: pa.dataset.Dataset) -> list[str]:
+    """The columns of a `parquet_source` that were categories when pandas wrote them.
+
+    Parquet itself has no categories but of text.
+    """
+    names: list[str] = json.loads((source.schema.metadata or {})[_CATEGORIES.encode()])
+    return names
+
+
+def read_parquet(path: Path, drop: Collection[str]) -> pa.Table:
+    """Read a Parquet file, or a folder of them, without the columns in `drop`.
+
+    Raises
+    ------
+    InputError
+        It is no such file, or has columns that cannot be told apart.
+    """
+    source = parquet_source(path, drop)
+    kept = kept_columns(source, path, drop)
+    table = source.to_table(
+        columns=kept, use_threads=False, batch_readahead=1, fragment_readahead=1
+    )
+    for name in noted_categories(source):
+        if name in kept and not pa.types.is_dictionary(table.schema.field(name).type):
+            place = table.column_names.index(name)
+            table = table.set_column(place, name, table.column(place).dictionary_encode())
+    return table

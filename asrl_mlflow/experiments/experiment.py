@@ -1,0 +1,312 @@
+"""One experiment: a loss learns from a table, is judged once on its test rows, and all is logged."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xgboost
+
+from asrl_mlflow import tracking
+from asrl_mlflow.boosting.training import train
+from asrl_mlflow.datasets.contamination import Contamination, contaminate
+from asrl_mlflow.datasets.dataset import Dataset
+from asrl_mlflow.datasets.matrices import matrix
+from asrl_mlflow.datasets.splits import Part, Split, joined, split
+from asrl_mlflow.errors import InputError
+from asrl_mlflow.experiments.settings import Settings
+from asrl_mlflow.figures.run_figures import drawn
+from asrl_mlflow.losses import Loss
+from asrl_mlflow.metrics import METRICS
+from asrl_mlflow.records.artifacts import BOOSTER, FEATURES, LOSS, UNSEEN
+from asrl_mlflow.records.features import described, example
+from asrl_mlflow.records.record import Record
+from asrl_mlflow.records.unseen import Unseen, held_out, out_of_fold, unseen
+from asrl_mlflow.rounds import Round
+from asrl_mlflow.system.threads import threads
+from asrl_mlflow.tracking.keys import data_params
+from asrl_mlflow.tracking.run_log import RunLog
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out of one experiment.
+
+    Parameters
+    ----------
+    metrics : mapping of metric name to value
+        On the clean test rows.
+    seconds : float
+        Of training alone.
+    rounds : sequence of Round
+        What happened in each.
+    prediction : float32 array of shape (n,)
+        Of the test rows, in target units.
+    """
+
+    metrics: Mapping[str, float]
+    seconds: float
+    rounds: Sequence[Round]
+    prediction: npt.NDArray[np.float32]
+
+
+def divide(dataset: Dataset, seed: int, contamination: Contamination) -> Split:
+    """The parts of a table, by seed, with training and validation targets spoiled as asked.
+
+    Raises
+    ------
+    InputError
+        All rows of a part have weight 0.
+    """
+    parts = split(dataset.rows, seed)
+    for name, part in vars(parts).items():
+        if part.weight is not None and not part.weight.any():
+            msg = (
+                f"{dataset.name}: every part needs a row that counts; got weight "
+                f"{dataset.roles.weight!r} 0 in all {len(part)} rows to {name}; split otherwise."
+            )
+            raise InputError(msg)
+    return contaminate(parts, contamination.kind, contamination.share, seed)
+
+
+def experiment(
+    loss: Loss,
+    dataset: Dataset,
+    parts: Split,
+    log: RunLog,
+    *,
+    seed: int,
+    settings: Settings,
+    contamination: Contamination,
+    on_round: Callable[[Round], object],
+    continued: xgboost.Booster | None = None,
+    change_loss: bool = False,
+) -> Result:
+    """Train, judge on the test rows, draw; log everything to an open run.
+
+    Parameters
+    ----------
+    loss : Loss
+        What to minimise.
+    dataset : Dataset
+        Where the parts come from.
+    parts : Split
+        As `divide` gives them.
+    log : RunLog
+        Of the run to fill.
+    seed : int
+        Of parts and booster.
+    settings : Settings
+        How to boost.
+    contamination : Contamination
+        How the parts were spoiled.
+    on_round : callable
+        Told of each round after the log, for a progress bar.
+    continued : xgboost.Booster, optional
+        A booster of ours to add the rounds to, with the loss that it recorded.
+    change_loss : bool
+        Go on although it recorded another one.
+    """
+    params = settings.booster_params(seed)
+    log.params(
+        {
+            **tracking.loss_params(loss),
+            **{f"booster.{key}": value for key, value in params.items()},
+            "booster.num_boost_round": settings.rounds,
+            "booster.early_stopping_rounds": settings.early_stopping_rounds,
+            **data_params(dataset, contamination),
+            "split.rows": parts.told(),
+            "seed": seed,
+        }
+    )
+    log.dataset(dataset)
+    rounds: list[Round] = []
+
+    def listen(round_: Round) -> None:
+        rounds.append(round_)
+        log.round(round_)
+        on_round(round_)
+
+    started = time.perf_counter()
+    booster = fitted(
+        loss, parts, settings, seed, listen, continued=continued, change_loss=change_loss
+    )
+    seconds = time.perf_counter() - started
+    title = f"{loss.name} on {dataset.name}, seed {seed}{contamination.told()}"
+    # What another booster learned from is not known. Rows that stop a training have a say in it.
+    is_fresh = continued is None
+    untouched = is_fresh and settings.early_stopping_rounds is None
+    if untouched and parts.valid is not parts.test:
+        calibration = held_out(booster, parts.valid)
+    else:
+        calibration = np.empty(0)
+    kept = unseen(calibration, booster, parts.test, is_fresh=is_fresh)
+    data = _told(dataset, contamination)
+    result = _judged(loss, booster, rounds, seconds, parts.test, data, kept, log)
+    if settings.figures:
+        _draw(loss, booster, parts.test, result, log, title, valid=parts.valid)
+    return result
+
+
+def refit(
+    loss: Loss,
+    params: Mapping[str, Any],
+    rounds: int,
+    dataset: Dataset,
+    parts: Split,
+    log: RunLog,
+    *,
+    seed: int,
+    contamination: Contamination,
+    title: str | None,
+) -> Result:
+    """Train what was chosen on train and valid together, judge it once on the test rows, log it.
+
+    Parameters
+    ----------
+    loss : Loss
+        What to minimise.
+    params : mapping
+        XGBoost's parameters.
+    rounds : int
+        As many as were best when it was chosen.
+    dataset : Dataset
+        Where the parts come from.
+    parts : Split
+        As `divide` gives them.
+    log : RunLog
+        Of the run to fill.
+    seed : int
+        Of the folds that intervals are calibrated by.
+    contamination : Contamination
+        How the parts were spoiled.
+    title : str, optional
+        Above each picture; without there are none.
+    """
+    told: list[Round] = []
+
+    def listen(round_: Round) -> None:
+        told.append(round_)
+        log.round(round_)
+
+    started = time.perf_counter()
+    known = joined(parts.train, parts.valid)
+    params = {"nthread": threads(*known.features.shape), **params}
+    booster = train(
+        params,
+        matrix(known),
+        rounds,
+        loss=loss,
+        on_round=listen,
+        weight_rule=known.weight_rule,
+    )
+    seconds = time.perf_counter() - started
+    calibration = out_of_fold(loss, params, rounds, known, seed)
+    kept = unseen(calibration, booster, parts.test, is_fresh=True)
+    data = _told(dataset, contamination)
+    result = _judged(loss, booster, told, seconds, parts.test, data, kept, log)
+    if title is not None:
+        _draw(loss, booster, parts.test, result, log, title, valid=None)
+    return result
+
+
+def _judged(
+    loss: Loss,
+    booster: xgboost.Booster,
+    rounds: Sequence[Round],
+    seconds: float,
+    test: Part,
+    data: Mapping[str, Any],
+    kept: Unseen,
+    log: RunLog,
+) -> Result:
+    """Judge by the test rows; log that, the booster and what a model needs beside it."""
+    prediction = booster.inplace_predict(test.features)
+    metrics = {
+        name: metric(test.target, prediction, test.weight) for name, metric in METRICS.items()
+    }
+    last = _last(booster, rounds)
+    log.metrics(
+        {
+            **{f"test.{name}": value for name, value in metrics.items()},
+            "fit_seconds": seconds,
+            "best_round": last.number,
+        }
+    )
+    record = Record.of(booster, loss, last, data, metrics)
+    columns = {"features": described(test.features), "example": example(test.features)}
+    log.artifact(LOSS, record.to_json().encode())
+    log.artifact(FEATURES, json.dumps(columns).encode())
+    log.artifact(UNSEEN, kept.to_bytes())
+    # Last: where it is, the others are.
+    log.artifact(BOOSTER, bytes(booster.save_raw("ubj")))
+    return Result(metrics, seconds, rounds, prediction)
+
+
+def _told(dataset: Dataset, contamination: Contamination) -> dict[str, Any]:
+    """The data of a model's record."""
+    data = {
+        "name": dataset.name,
+        "digest": dataset.digest,
+        "target": dataset.target_name,
+        "rows": len(dataset.rows),
+    }
+    if contamination.kind == "none":
+        return data
+    return {**data, "spoiled": f"{contamination.kind} {contamination.share:g}"}
+
+
+def _last(booster: xgboost.Booster, rounds: Sequence[Round]) -> Round:
+    """The last round that is in the booster: early stopping cuts off those after the best."""
+    number = booster.num_boosted_rounds() - 1
+    return next(round_ for round_ in reversed(rounds) if round_.number == number)
+
+
+def _draw(
+    loss: Loss,
+    booster: xgboost.Booster,
+    test: Part,
+    result: Result,
+    log: RunLog,
+    title: str,
+    *,
+    valid: Part | None,
+) -> None:
+    last = _last(booster, result.rounds)
+    pictures = drawn(
+        loss, booster, test, result.prediction, result.rounds, last, title, valid=valid
+    )
+    for file, content in pictures:
+        log.artifact(f"figures/{file}.png", content)
+
+
+def fitted(
+    loss: Loss,
+    parts: Split,
+    settings: Settings,
+    seed: int,
+    on_round: Callable[[Round], None],
+    *,
+    continued: xgboost.Booster | None = None,
+    change_loss: bool = False,
+) -> xgboost.Booster:
+    """A booster trained on the training part and, if asked, stopped early by the validation part."""
+    dtrain = matrix(parts.train)
+    dvalid = matrix(parts.valid, ref=dtrain)
+    return train(
+        {**settings.booster_params(seed), "nthread": threads(*parts.train.features.shape)},
+        dtrain,
+        settings.rounds,
+        loss=loss,
+        evals=[(dvalid, "valid")],
+        early_stopping_rounds=settings.early_stopping_rounds,
+        on_round=on_round,
+        xgb_model=continued,
+        change_loss=change_loss,
+        weight_rule=parts.train.weight_rule,
+    )

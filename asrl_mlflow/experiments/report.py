@@ -1,0 +1,127 @@
+"""Losses side by side: the summary table, and the bars that show it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import mean, stdev
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from asrl_mlflow.figures.style import COLOURS, plain
+
+# Columns of the summary, as (metric, heading).
+SUMMARY = (
+    ("mae", "test MAE"),
+    ("rmse", "test RMSE"),
+    ("r2", "test R2"),
+    ("recall", "recall"),
+    ("seconds", "seconds"),
+)
+RECALL_NOTE = (
+    "recall: share of the test rows above the median target that are predicted above it too\n"
+    "        (predictions that are too high do well by it)"
+)
+
+# A loss's results: metric name to one value a seed.
+Scores = Mapping[str, Sequence[float]]
+
+
+def ranked(scores: Mapping[str, Scores]) -> list[str]:
+    """Loss names by mean test MAE, the best first."""
+    return sorted(scores, key=lambda name: mean(scores[name]["mae"]))
+
+
+def summary_columns(scores: Mapping[str, Scores]) -> dict[str, list[str | float]]:
+    """The summary as columns of numbers: mean over seeds and, with several, the deviation."""
+    names = ranked(scores)
+    columns: dict[str, list[str | float]] = {"loss": list(names)}
+    for metric, heading in SUMMARY:
+        columns[heading] = [mean(scores[name][metric]) for name in names]
+        if len(scores[names[0]][metric]) > 1:
+            columns[f"{heading} sd"] = [stdev(scores[name][metric]) for name in names]
+    return columns
+
+
+def summary_table(scores: Mapping[str, Scores]) -> str:
+    """The summary as text, sorted by test MAE.
+
+    Parameters
+    ----------
+    scores : mapping of loss name to {metric: one value a seed}
+        With the metrics "mae", "rmse", "r2", "recall" and "seconds".
+
+    Examples
+    --------
+    >>> one = {"rmse": [2.0], "r2": [0.5], "recall": [0.75], "seconds": [1.0]}
+    >>> print(summary_table({"huber": {"mae": [1.5], **one}, "asrl_c": {"mae": [1.25], **one}}))
+    loss    test MAE  test RMSE  test R2  recall  seconds
+    asrl_c     1.250      2.000   0.5000  0.7500        1
+    huber      1.500      2.000   0.5000  0.7500        1
+    """
+    rows = [["loss", *(heading for _, heading in SUMMARY)]]
+    rows += [
+        [name, *(_cell(metric, scores[name][metric]) for metric, _ in SUMMARY)]
+        for name in ranked(scores)
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
+    )
+
+
+def _cell(metric: str, values: Sequence[float]) -> str:
+    spread = f" ± {stdev(values):.2g}" if len(values) > 1 else ""
+    # Four digits, zeros at the end included, so that a column can be compared at a glance.
+    number = f"{mean(values):.2g}" if metric == "seconds" else f"{mean(values):#.4g}".rstrip(".")
+    return number + spread
+
+
+def metric_bars(scores: Mapping[str, Scores], title: str) -> Figure:
+    """Bars across losses, sorted by MAE, with one dot a seed and the deviation over seeds.
+
+    Parameters
+    ----------
+    scores : mapping of loss name to {metric: one value a seed}
+        As for `summary_table`.
+    title : str
+        Above the figure.
+    """
+    names = ranked(scores)
+    # Best on top.
+    names.reverse()
+    panels = [entry for entry in SUMMARY if entry[0] != "seconds"]
+    better = {"mae": "smaller is better", "rmse": "smaller is better", "r2": "larger is better"}
+    figure = Figure(figsize=(11, 1.6 + 0.42 * len(names)), layout="constrained")
+    several = len(scores[names[0]]["mae"]) > 1
+    legend = "\nbars: mean over seeds; dots: seeds; lines: standard deviation" if several else ""
+    figure.suptitle(title + legend, fontsize="medium")
+    for axes, (metric, heading) in zip(
+        figure.subplots(1, len(panels), sharey=True), panels, strict=True
+    ):
+        for place, name in enumerate(names):
+            values = np.asarray(scores[name][metric])
+            axes.barh(
+                place,
+                values.mean(),
+                xerr=values.std(ddof=1) if several else None,
+                # "asrl_c tuned" is a bar of asrl_c.
+                color=COLOURS[name.partition(" ")[0]],
+                height=0.7,
+                error_kw={"capsize": 3, "elinewidth": 1},
+            )
+            if several:
+                axes.scatter(values, np.full(len(values), place), s=10, color="black", zorder=3)
+            # In a column beside the bars, clear of dots and lines.
+            axes.text(
+                1.02,
+                place,
+                f"{values.mean():.3g}",
+                transform=axes.get_yaxis_transform(),
+                va="center",
+                fontsize="small",
+            )
+        axes.set_yticks(range(len(names)), names)
+        axes.set(title=heading, xlabel=better.get(metric, "too high predictions do well"))
+        plain(axes)
+    return figure

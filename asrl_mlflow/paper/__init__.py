@@ -1,0 +1,35 @@
+"""Repeat the paper's experiments (arXiv 2504.06935) and show its values beside ours.
+
+Imports `datasets`, `figures` and `losses`.
+"""
+
+from __future__ import annotations
+
+from asrl_mlflow.paper.comparison import (
+    DEPTHS,
+    PAPER_LOSSES,
+    Key,
+    Ours,
+    Results,
+    agrees,
+    columns,
+    published,
+    rounds_to,
+    told,
+)
+from asrl_mlflow.paper.protocol import PAPER_SEED, split_as_the_paper
+
+__all__ = [
+    "DEPTHS",
+    "PAPER_LOSSES",
+    "PAPER_SEED",
+    "Key",
+    "Ours",
+    "Results",
+    "agrees",
+    "columns",
+    "published",
+    "rounds_to",
+    "split_as_the_paper",
+    "told",
+]

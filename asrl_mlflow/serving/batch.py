@@ -1,0 +1,212 @@
+"""Tables of any length predicted in chunks, into a file that is whole or not there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.dataset
+import pyarrow.parquet
+from mlflow.exceptions import MlflowException
+from mlflow.pyfunc import PyFuncModel
+
+from asrl_mlflow.datasets import csv_files
+from asrl_mlflow.datasets.names import check_known, check_learned
+from asrl_mlflow.datasets.parquet import parquet_source
+from asrl_mlflow.datasets.tables import SUFFIXES
+from asrl_mlflow.errors import InputError
+
+PREDICTIONS = ("prediction", "lower", "upper")
+_ROWS_A_CHUNK = 65_536
+
+
+def score(
+    model: PyFuncModel,
+    data: Path,
+    out: Path,
+    *,
+    level: float | None = None,
+    keep: Collection[str] = (),
+    on_progress: Callable[[int, int], object] = lambda *_: None,
+) -> int:
+    """Predict every row of a table, in its order.
+
+    Parameters
+    ----------
+    model : PyFuncModel
+        As `registry.load` gives it.
+    data : Path
+        A .csv file, a .parquet file, or a folder of .parquet files.
+    out : Path
+        A .csv or .parquet file: the columns to keep, then prediction, and lower and upper with a
+        level. It is written under another name beside it and renamed at the end.
+    level : float, in (0, 1), optional
+        Of prediction intervals.
+    keep : collection of str
+        Columns of the table to have in the result, as they stand.
+    on_progress : callable
+        Told of what is done and of the whole: bytes of a CSV file, rows of a Parquet file.
+
+    Returns
+    -------
+    int
+        The number of rows.
+
+    Raises
+    ------
+    InputError
+        A column is not there or has a cell that is no number; the line names row and column.
+    OSError
+        The result cannot be written.
+    """
+    _check_paths(data, out)
+    columns = (model.metadata.metadata or {})["asrl.columns"]
+    twice = sorted(set(keep) & set(PREDICTIONS))
+    if twice:
+        msg = f"{data}: the result has a column {twice[0]!r} of its own; got it to keep; rename it."
+        raise InputError(msg)
+    text = [each["name"] for each in columns if "categories" in each]
+    numbers = [each["name"] for each in columns if "categories" not in each]
+    params = None if level is None else {"interval": level}
+    rows = 0
+    try:
+        with _chunks(data, numbers, text, keep, on_progress) as chunks, _whole(out) as write:
+            for chunk in chunks:
+                frame = _frame(chunk.select([*numbers, *text]), rows, columns)
+                predicted = model.predict(frame, params=params)
+                write(_result(chunk.select(list(dict.fromkeys(keep))), predicted))
+                rows += len(chunk)
+    except MlflowException as error:
+        msg = f"{data}: {error.message}"
+        raise InputError(msg) from error
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        msg = (
+            f"{data}: must be readable, and what is kept of it be writable to {out}; got: "
+            f"{str(error).splitlines()[0]}"
+        )
+        raise InputError(msg) from error
+    return rows
+
+
+def _check_paths(data: Path, out: Path) -> None:
+    if not data.exists() or not (data.is_dir() or data.suffix.lower() in SUFFIXES):
+        msg = (
+            f"Data needs a .csv or .parquet file, or a folder, that is there; got {data}; check it."
+        )
+        raise InputError(msg)
+    if data.is_dir() and out.resolve().is_relative_to(data.resolve()):
+        msg = f"The result needs a place outside of the data; got {out} in {data}; name another."
+        raise InputError(msg)
+    if out.suffix.lower() not in SUFFIXES:
+        msg = f"The result needs a name that ends in {' or '.join(SUFFIXES)}; got {out}; rename it."
+        raise InputError(msg)
+    if out.exists() and (out.is_dir() or out.samefile(data)):
+        msg = f"The result needs a file of its own; got {out}; name another."
+        raise InputError(msg)
+    if not out.absolute().parent.is_dir():
+        msg = f"The result needs a folder that is there; got {out}; make it first."
+        raise InputError(msg)
+
+
+@contextmanager
+def _chunks(
+    data: Path,
+    numbers: Collection[str],
+    text: Collection[str],
+    keep: Collection[str],
+    on_progress: Callable[[int, int], object],
+) -> Iterator[Iterator[pa.Table]]:
+    learned = [*numbers, *text]
+    names = list(dict.fromkeys([*learned, *keep]))
+    if data.suffix.lower() == ".csv":
+        size = data.stat().st_size
+        with data.open("rb") as file:
+            as_it_stands = [name for name in names if name not in numbers]
+            batches = csv_files.stream(data, numbers, as_it_stands, learned, file)
+            yield _told(batches, lambda _: on_progress(file.tell(), size))
+        return
+    source = parquet_source(data, drop=())
+    check_learned(learned, source.schema.names, data)
+    check_known(names, source.schema.names, data)
+    total, done = source.count_rows(), 0
+
+    def count(batch: pa.RecordBatch) -> None:
+        nonlocal done
+        done += len(batch)
+        on_progress(done, total)
+
+    # Otherwise it would read ahead as far as memory allows.
+    batches = source.to_batches(
+        columns=names, batch_size=_ROWS_A_CHUNK, batch_readahead=2, fragment_readahead=1
+    )
+    yield _told(batches, count)
+
+
+def _told(
+    batches: Iterator[pa.RecordBatch], tell: Callable[[pa.RecordBatch], object]
+) -> Iterator[pa.Table]:
+    for batch in batches:
+        if len(batch):
+            yield pa.Table.from_batches([batch])
+        tell(batch)
+
+
+def _frame(chunk: pa.Table, first: int, columns: list[dict[str, Any]]) -> pd.DataFrame:
+    """A chunk as the model takes it; its index counts from the table's first row."""
+    frame: pd.DataFrame = chunk.to_pandas(ignore_metadata=True)
+    frame.index = pd.RangeIndex(first, first + len(frame))
+    for each in columns:
+        known, cells = each.get("categories"), frame[each["name"]]
+        if not known or cells.isna().all():
+            continue
+        # Categories have the type that they had in training, whatever the file makes of them.
+        plain = cells.astype(object)
+        if isinstance(known[0], str) and not isinstance(plain.dropna().iloc[0], str):
+            frame[each["name"]] = plain.map(str, na_action="ignore")
+        elif isinstance(known[0], int):
+            numbers = pd.to_numeric(plain, errors="coerce")
+            frame[each["name"]] = numbers.where(numbers.notna(), plain)
+    return frame
+
+
+def _result(kept: pa.Table, predicted: Any) -> pa.Table:  # noqa: ANN401 - an array or a frame
+    frame = pd.DataFrame(predicted)
+    for name, values in zip(PREDICTIONS, frame.to_numpy(np.float64).T, strict=False):
+        kept = kept.append_column(name, pa.array(values))
+    return kept
+
+
+@contextmanager
+def _whole(out: Path) -> Iterator[Callable[[pa.Table], None]]:
+    """A writer whose file appears under its name when all is in it."""
+    unfinished = out.with_name(f".{out.name}.{os.getpid()}.unfinished")
+    opened: list[Any] = []
+
+    def write(table: pa.Table) -> None:
+        if not opened:
+            make = (
+                pa.parquet.ParquetWriter
+                if out.suffix.lower() == ".parquet"
+                else pyarrow.csv.CSVWriter
+            )
+            opened.append(make(unfinished, table.schema))
+        opened[0].write_table(table)
+
+    try:
+        yield write
+        if not opened:
+            msg = f"{out}: a result needs rows; got a table without any; nothing was written."
+            raise InputError(msg)
+        opened[0].close()
+        unfinished.replace(out)
+    finally:
+        if opened:
+            opened[0].close()
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,291 @@
+"""What stands before MLflow's scoring server: bodies have a limit, errors are short and show no data."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import json
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import nullcontext, suppress
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+from mlflow.exceptions import MlflowException
+from mlflow.pyfunc import PyFuncModel, scoring_server
+
+from asrl_mlflow.errors import InputError
+from asrl_mlflow.serving import bodies
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+_logger = logging.getLogger(__name__)
+
+# The scorer begins its lines so. (To import that file would set it as the model to log.)
+MARK = "Model input: "
+_BAD, _NOWHERE, _SLOW, _LARGE, _KIND, _FAILED, _BUSY = 400, 404, 408, 413, 415, 500, 503
+_PATHS = {"/invocations", "/ping", "/health", "/version"}
+# A few kilobytes of it can unfold to gigabytes.
+_PARQUET, _CSV = b"parquet", b"text/csv"
+# Of a pause; and more for each byte, so that no client can go on for ever.
+_SECONDS_TO_WAIT, _LEAST_BYTES_A_SECOND = 30, 1 << 15
+# Larger bodies are scored one after another, and share room for a few; the memory of each is given back.
+_MOST_IN_PASSING, _MOST_HELD = 1 << 18, 8
+_SECONDS_TO_GIVE_BACK = 1.0
+# Of glibc's mallopt: blocks of a megabyte are the system's again once they are free, and threads share
+# two heaps.
+_MALLOPT = {-3: 1 << 20, -8: 2}
+_MOST_CHARACTERS = 1_000
+_MOST_FORGOTTEN = 1 << 30
+_ERRORS = {
+    _BAD: "The body must be JSON with one of dataframe_split, dataframe_records, instances and inputs, "
+    'and optionally {"params": {"interval": 0.9}}; or CSV with a header; got something else.',
+    _NOWHERE: "There are POST /invocations, GET /ping, GET /health and GET /version; got another path.",
+    405: "POST to /invocations; GET the others.",
+    _SLOW: "A body must come without long pauses.",
+    _BUSY: "The server is at its limit, or ends; send it again later.",
+    _KIND: "The content type must be application/json or text/csv.",
+}
+
+
+def guarded(model: PyFuncModel, most_bytes: int) -> App:
+    """MLflow's scoring server for a model, as an ASGI app, behind a guard.
+
+    Parameters
+    ----------
+    model : PyFuncModel
+        As `registry.load` gives it.
+    most_bytes : int
+        Longer bodies are refused with 413, and not kept.
+    """
+    with suppress(AttributeError):  # another C library
+        for option, value in _MALLOPT.items():
+            ctypes.CDLL(None).mallopt(option, value)
+    known = len((model.metadata.metadata or {})["asrl.columns"])
+    return Guard(scoring_server.init(_Strict(model)), most_bytes, known)  # type: ignore[arg-type]  # all of a model that it asks for
+
+
+class _Strict:
+    """A model as the server knows it, which refuses what MLflow would pass over."""
+
+    def __init__(self, model: PyFuncModel) -> None:
+        self._model, self.metadata = model, model.metadata
+
+    def predict(self, data: Any, params: Any = None) -> Any:  # noqa: ANN401 - MLflow's signature
+        known = isinstance(params, dict) and set(params) <= {"interval"}
+        level = params.get("interval") if known else None
+        if params and (not known or isinstance(level, str | bool | list | dict)):
+            rule = "params may have an interval, a level in (0, 1)"
+            raise _refused(rule, "something else", 'pass {"interval": 0.9}')
+        if not len(data):
+            rule, remedy = "needs rows", "send CSV with its line breaks (--data-binary)"
+            raise _refused(rule, "none", remedy)
+        return self._model.predict(data, params=params)
+
+
+def _refused(rule: str, got: str, remedy: str) -> MlflowException:
+    refusal: MlflowException = MlflowException.invalid_parameter_value(
+        f"{MARK}{rule}; got: {got}; {remedy}."
+    )
+    return refusal
+
+
+class Guard:
+    """An ASGI app before another one.
+
+    Whatever status of 400 or more the other answers with, or raises, becomes {"error": "one line"}
+    of at most 1,000 characters, without paths, tracebacks or data.
+
+    Parameters
+    ----------
+    app : ASGI app
+        The other one.
+    most_bytes : int
+        Longer bodies are refused with 413, and not kept.
+    known : int
+        So many columns the model knows: tables that have far more are refused.
+    """
+
+    def __init__(self, app: App, most_bytes: int, known: int) -> None:
+        self._app, self._most, self._known = app, most_bytes, known
+        self._held, self._turn = 0, asyncio.Semaphore()
+        self._giving_back: asyncio.TimerHandle | None = None
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            await self._answered(scope, receive, send)
+        except asyncio.CancelledError:
+            # The server ends, and this client is still in the middle of its body.
+            with suppress(asyncio.CancelledError, Exception):
+                await _answer(send, _BUSY, _ERRORS[_BUSY])
+
+    async def _answered(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["path"] not in _PATHS:
+            await _answer(send, _NOWHERE, _ERRORS[_NOWHERE])
+            return
+        if scope["query_string"]:
+            line = 'Params go into the body, as {"params": {"interval": 0.9}}; got a query.'
+            await _answer(send, _BAD, line, then=partial(_forget, receive))
+            return
+        if _PARQUET in dict(scope["headers"]).get(b"content-type", b""):
+            await _answer(send, _KIND, _ERRORS[_KIND], then=partial(_forget, receive))
+            return
+        body = bytearray()
+        try:
+            await self._scored(scope, receive, send, body)
+        finally:
+            if large := _large(body):
+                self._held -= large
+                self._give_back_soon()
+
+    async def _scored(self, scope: Message, receive: Receive, send: Send, body: bytearray) -> None:
+        try:
+            failed = await self._read(scope, receive, body)
+        except TimeoutError:
+            failed = _SLOW
+        if failed == _LARGE:
+            line = f"A body may have {self._most} bytes; got more; send fewer rows at a time."
+            await _answer(send, _LARGE, line, then=partial(_forget, receive))
+            return
+        if failed:
+            await _answer(send, failed, _ERRORS[failed])
+            return
+        async with self._turn if _large(body) else nullcontext():
+            status, headers, content = await self._asked(scope, bytes(body))
+        if status < _BAD:
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": content})
+        else:
+            await _answer(send, status, _short(status, content))
+
+    def _give_back_soon(self) -> None:
+        """Once for all large bodies of a second, and after their connections have let go of them."""
+        loop = asyncio.get_running_loop()
+        if self._giving_back is None or self._giving_back.when() < loop.time():
+            self._giving_back = loop.call_later(
+                _SECONDS_TO_GIVE_BACK, loop.run_in_executor, None, _give_back
+            )
+
+    async def _read(self, scope: Message, receive: Receive, body: bytearray) -> int:
+        """Fill the body; 0, or the status of what is wrong with it."""
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        if not announced.isdigit() or int(announced) > self._most:
+            return _LARGE
+        patience = _Patience()
+        while True:
+            message = await patience.wait(receive, len(body))
+            if message["type"] == "http.disconnect":
+                return _SLOW
+            self._held -= _large(body)
+            body += message.get("body", b"")
+            self._held += _large(body)
+            if len(body) > self._most:
+                return _LARGE
+            if _large(body) and self._held > _MOST_HELD * self._most:
+                return _BUSY
+            if not message.get("more_body"):
+                return 0
+
+    async def _asked(self, scope: Message, body: bytes) -> tuple[int, Any, bytes]:
+        """What the other app answers: status, headers, content."""
+        told = iter([{"type": "http.request", "body": body, "more_body": False}])
+        status, headers, content = _FAILED, [], bytearray()
+
+        async def receive() -> Message:
+            return next(told, {"type": "http.disconnect"})
+
+        async def keep(message: Message) -> None:
+            nonlocal status, headers
+            if message["type"] == "http.response.start":
+                status, headers = message["status"], message["headers"]
+            content.extend(message.get("body", b""))
+
+        is_csv = _CSV in dict(scope["headers"]).get(b"content-type", b"")
+        try:
+            await asyncio.to_thread(bodies.check, body, is_csv=is_csv, known=self._known)
+            await self._app(scope, receive, keep)
+        except InputError as error:
+            return _BAD, [], json.dumps({"error": str(error)}).encode()
+        except Exception as error:  # noqa: BLE001 - a body can make the parsers fail in any way
+            _logger.warning("A request failed: %s", type(error).__name__)
+            return (_FAILED if isinstance(error, MemoryError) else _BAD), [], b""
+        return status, headers, bytes(content)
+
+
+class _Patience:
+    """How long a client is waited for: no long pause, and on the whole not too slowly."""
+
+    def __init__(self) -> None:
+        self._began = asyncio.get_running_loop().time()
+
+    async def wait(self, receive: Receive, came: int) -> Message:
+        """The next message after so many bytes; TimeoutError where it does not come."""
+        passed = asyncio.get_running_loop().time() - self._began
+        left = _SECONDS_TO_WAIT + came / _LEAST_BYTES_A_SECOND - passed
+        return await asyncio.wait_for(receive(), min(left, _SECONDS_TO_WAIT))
+
+
+def _large(body: bytearray) -> int:
+    """The length of a body, where it is large."""
+    return len(body) if len(body) > _MOST_IN_PASSING else 0
+
+
+def _give_back() -> None:
+    """Return to the system what a large body took: the allocators would keep it."""
+    gc.collect()
+    pa.default_memory_pool().release_unused()
+    with suppress(AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _short(status: int, content: bytes) -> str:
+    """The scorer's own line, or that of the check; else what can be said without data."""
+    try:
+        found = json.loads(content)
+        message = str(found.get("error") or found["message"])
+    except (ValueError, TypeError, KeyError, AttributeError):
+        message = ""
+    if message.startswith("Body: "):
+        return message
+    # MLflow puts the data before, in which line breaks are escaped.
+    _, mark, line = message.rpartition(f"\nError: {MARK}")
+    if mark:
+        return f"{MARK}{line}"[:_MOST_CHARACTERS]
+    return _ERRORS.get(status, _ERRORS[_BAD] if status < _FAILED else "The request failed.")
+
+
+async def _answer(
+    send: Send, status: int, line: str, then: Callable[[], Awaitable[None]] | None = None
+) -> None:
+    content = json.dumps({"error": line}).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(content)).encode()),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content, "more_body": True})
+    if then is not None:
+        await then()
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _forget(receive: Receive) -> None:
+    """Let a client finish what it sends: many read no answer before."""
+    forgotten, patience = 0, _Patience()
+    while forgotten < _MOST_FORGOTTEN:
+        try:
+            message = await patience.wait(receive, forgotten)
+        except TimeoutError:
+            return
+        forgotten += len(message.get("body", b""))
+        if not message.get("more_body"):
+            return

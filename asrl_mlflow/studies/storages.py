@@ -1,0 +1,189 @@
+"""Where studies are kept: Optuna's storages, opened so that a kill or a crowd wrecks nothing."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import optuna
+import sqlalchemy
+import sqlalchemy.exc
+from optuna.storages import BaseStorage, RDBStorage
+
+from asrl_mlflow.errors import InputError, StorageError
+from asrl_mlflow.studies.journal import open_journal
+from asrl_mlflow.system.files import created_whole
+from asrl_mlflow.system.uris import JOURNAL, SQLITE, is_address, redacted, redacted_address
+
+_logger = logging.getLogger(__name__)
+
+_SERVERS = ("postgresql", "mysql")
+_FORMS = "journal:PATH, sqlite:///PATH, postgresql+psycopg://... or mysql+pymysql://..."
+
+# How long a process waits for others that write to the same sqlite file.
+_SQLITE_PATIENCE = 60
+_ATTEMPTS = 6
+
+
+def default_storage(tracking_uri: str) -> str:
+    """A journal beside the tracking store, or in the current folder where that is elsewhere.
+
+    Examples
+    --------
+    >>> default_storage("sqlite:////data/mlflow.db"), default_storage("http://tracking:5000")
+    ('journal:/data/asrl-studies.journal', 'journal:asrl-studies.journal')
+    """
+    folder = Path()
+    if tracking_uri.startswith(SQLITE):
+        folder = Path(tracking_uri.removeprefix(SQLITE)).parent
+    elif tracking_uri.startswith("file:"):
+        folder = Path(unquote(urlsplit(tracking_uri).path))
+    elif "://" not in tracking_uri:
+        folder = Path(tracking_uri)
+    return f"{JOURNAL}{folder / 'asrl-studies.journal'}"
+
+
+def told(storage: str) -> str:
+    """A storage as people may read it: paths absolute, without a password.
+
+    Examples
+    --------
+    >>> told("postgresql+psycopg://me:secret@host/studies")
+    'postgresql+psycopg://me:***@host/studies'
+    """
+    for kind in (JOURNAL, SQLITE):
+        if storage.startswith(kind):
+            return f"{kind}{Path(storage.removeprefix(kind)).absolute()}"
+    return redacted_address(storage)
+
+
+@contextmanager
+def opened(storage: str) -> Iterator[BaseStorage]:
+    """An Optuna storage, its schema in place; its connections are closed at the end.
+
+    Parameters
+    ----------
+    storage : str
+        `journal:PATH` or `sqlite:///PATH` for the processes of one host, or the URL of a PostgreSQL
+        or MySQL database for those of many. Paths may be relative to the current folder.
+
+    Raises
+    ------
+    InputError
+        No such form, a driver that is not installed, or a file that holds something else.
+    StorageError
+        The database does not answer.
+    OSError
+        The file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile, optuna
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with opened(f"journal:{folder}/studies.journal") as storage:
+    ...         study = optuna.create_study(storage=storage)
+    ...         study.ask().number
+    0
+    """
+    # Its lines about every trial would run through the progress bar.
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    found = _opened(storage)
+    try:
+        yield found
+    finally:
+        if isinstance(found, RDBStorage):
+            found.remove_session()
+            found.engine.dispose()
+
+
+def _opened(storage: str) -> BaseStorage:
+    if storage.startswith(JOURNAL) and storage != JOURNAL:
+        return open_journal(Path(storage.removeprefix(JOURNAL)).absolute())
+    if storage.startswith(SQLITE) and storage != SQLITE:
+        return _sqlite(Path(storage.removeprefix(SQLITE)).absolute())
+    if storage.startswith(_SERVERS):
+        return _served(storage)
+    msg = f"A storage needs the form {_FORMS}; got {told(storage)!r}; see --help."
+    raise InputError(msg)
+
+
+def _sqlite(path: Path) -> RDBStorage:
+    def create(unfinished: Path) -> None:
+        _database(f"{SQLITE}{unfinished}").engine.dispose()
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        created_whole(path, create)
+        return _database(f"{SQLITE}{path}")
+    except sqlalchemy.exc.DatabaseError as error:
+        msg = f"{path}: must be a SQLite database; got: {error.orig}; name another with --storage."
+        raise InputError(msg) from error
+
+
+def _database(url: str) -> RDBStorage:
+    arguments = {"timeout": _SQLITE_PATIENCE} if url.startswith(SQLITE) else {}
+    _check_own(url, arguments)
+    try:
+        return RDBStorage(url, engine_kwargs={"connect_args": arguments})
+    except RuntimeError as error:
+        msg = (
+            f"{told(url)} must have the schema of Optuna {optuna.__version__}; got: "
+            f"{str(error).splitlines()[0]} name another with --storage."
+        )
+        raise InputError(msg) from error
+
+
+def _check_own(url: str, arguments: Mapping[str, object]) -> None:
+    """Optuna and MLflow note the version of their schemas in a table of the same name."""
+    engine = sqlalchemy.create_engine(url, connect_args=dict(arguments))
+    try:
+        tables = set(sqlalchemy.inspect(engine).get_table_names())
+    finally:
+        engine.dispose()
+    if "alembic_version" in tables and "studies" not in tables:
+        msg = (
+            f"{told(url)}: studies need a database of their own; got one that is another "
+            "program's, such as MLflow; name another with --storage."
+        )
+        raise InputError(msg)
+
+
+def _served(url: str) -> RDBStorage:
+    name = told(url)
+    try:
+        sqlalchemy.make_url(url)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        is_url = False
+    else:
+        is_url = is_address(url)
+    if not is_url:
+        # Without what was raised: it may have a part of the password.
+        msg = (
+            f"A storage needs the form {_FORMS}, its port a number, an @ in a password written as %40; "
+            f"got {name!r}; see --help."
+        )
+        raise InputError(msg)
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return _database(url)
+        except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
+            msg = (
+                f"{name} needs a driver that is not installed ({error}); pip install "
+                "'asrl-mlflow[postgres]', or the driver that the URL names."
+            )
+            raise InputError(msg) from error
+        except InputError:
+            raise
+        except Exception as error:
+            # Processes that create a schema at the same moment trip over each other, once or twice.
+            if attempt == _ATTEMPTS:
+                reason = " ".join(redacted(str(error), url).split())[:200]
+                msg = f"The storage {name} must answer; got: {reason}; start it, or name another."
+                raise StorageError(msg) from error
+            time.sleep(random.uniform(0.2, 1))  # noqa: S311 - to fall out of step, not to hide
+    raise AssertionError

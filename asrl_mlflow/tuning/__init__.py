@@ -1,0 +1,18 @@
+"""Tune a loss: Optuna suggests, worker processes judge, MLflow has a run for each trial.
+
+Imports `studies`, `trials`, `experiments` and what they stand on.
+"""
+
+from __future__ import annotations
+
+from asrl_mlflow.tuning.api import Outcome, tune
+from asrl_mlflow.tuning.plan import BOOSTER_SPACE, FOLDS, ROWS_FOR_ONE_SPLIT, Plan
+
+__all__ = [
+    "BOOSTER_SPACE",
+    "FOLDS",
+    "ROWS_FOR_ONE_SPLIT",
+    "Outcome",
+    "Plan",
+    "tune",
+]
