@@ -31,7 +31,7 @@ import psutil
 from asrl_mlflow import registry, tracking
 from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.datasets.dataset import Dataset, load
-from asrl_mlflow.experiments.experiment import divide, experiment
+from asrl_mlflow.experiments.experiment import divide, run_experiment
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import ContinuousASRL
 
@@ -251,7 +251,7 @@ def main(data: str, seconds: float) -> None:
     tracking.connect()
     table, seed = load(data), 0
     with tracking.run("served", flow="benchmark") as log:
-        experiment(
+        run_experiment(
             ContinuousASRL(),
             table,
             divide(table, seed, Contamination()),

@@ -62,7 +62,7 @@ def main(data: str, seconds: float, jobs: int) -> None:
         "straightforward": lambda: straightforward(parts, seconds),
         "asrl-mlflow": lambda: ours(plan, seconds, jobs),
     }
-    print(f"{data}, {plan.contamination.told()[2:]}, {ROUNDS} rounds, depth {DEPTH}\n")
+    print(f"{data}, {plan.contamination.describe()[2:]}, {ROUNDS} rounds, depth {DEPTH}\n")
     head = f"{'':18}{'trials':>8}{'a minute':>10}"
     print(f"{head}  best validation MAE after {SECONDS_LOOKED_AT} s")
     speeds = []

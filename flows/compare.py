@@ -184,7 +184,7 @@ def compare(
     tracking.connect()
     for table in tables:
         tell(table)
-    title = f"seed {', '.join(map(str, seeds))}{spoiling.told()}"
+    title = f"seed {', '.join(map(str, seeds))}{spoiling.describe()}"
     logs: list[RunLog] = []
     with _parent(tables, spoiling, flow) as parent:
         logs.append(parent)
@@ -271,13 +271,13 @@ def reproduce(tables: Sequence[Dataset], *, figures: bool) -> int:
                 result.prediction,
                 result.rounds[-1].pointwise,
             )
-        told = paper.told(results)
+        text = paper.describe(results)
         parent.table("paper.json", paper.columns(results))
-        parent.artifact("paper.md", told.encode())
+        parent.artifact("paper.md", text.encode())
         if figures:
             for name, figure in paper_figures.drawn(results).items():
                 parent.artifact(f"figures/{name}.png", png(figure))
-    click.echo(f"\n{told}")
+    click.echo(f"\n{text}")
     return ending(logs)
 
 

@@ -285,7 +285,7 @@ def dataset(values: dict[str, Any], data: str | None = None) -> Dataset:
 
 def tell(table: Dataset) -> None:
     """Say what will be learned from, and what about it is hardly meant."""
-    click.echo(table.told())
+    click.echo(table.describe())
     for line in table.warnings:
         click.echo(f"Warning: {table.name}: {line}", err=True)
 

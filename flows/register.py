@@ -97,7 +97,7 @@ def tell_promotion(
         against = f" over version {promotion.holder}"
     is_worse = promotion.comparison is not None and promotion.comparison.is_worse
     how = "worse" if is_worse else "not clearly better"
-    compared = "" if promotion.comparison is None else f": {promotion.comparison.told()}"
+    compared = "" if promotion.comparison is None else f": {promotion.comparison.describe()}"
     if promotion.promoted:
         by_force = ", forced" if forced and against else ""
         click.echo(f"{alias}: version {version.version}{against}{by_force}{compared}")

@@ -12,7 +12,7 @@ from asrl_mlflow import registry, tracking
 from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.errors import InputError, listed
 from asrl_mlflow.experiments import report
-from asrl_mlflow.experiments.experiment import divide, experiment
+from asrl_mlflow.experiments.experiment import divide, run_experiment
 from asrl_mlflow.losses import LOSSES, ContinuousASRL, Loss, from_config
 from asrl_mlflow.records.features import described
 from flows.options import (
@@ -79,7 +79,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
         tracking.run(f"{loss.name} {table.name}", flow="train") as log,
         tqdm(total=settings.rounds, unit="round", desc=loss.name, disable=None) as bar,
     ):
-        result = experiment(
+        result = run_experiment(
             loss,
             table,
             parts,
@@ -96,7 +96,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     scores = {name: [value] for name, value in result.metrics.items()}
     summary = report.summary_table({loss.name: {**scores, "seconds": [result.seconds]}})
     click.echo(
-        f"\n{loss}, seed {values['seed']}{spoiling.told()}\n\n{summary}\n\n{report.RECALL_NOTE}"
+        f"\n{loss}, seed {values['seed']}{spoiling.describe()}\n\n{summary}\n\n{report.RECALL_NOTE}"
     )
     click.echo(f"\nRegister it: python -m flows.register --run-id={log.run_id}")
     return ending([log])

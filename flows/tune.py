@@ -17,7 +17,7 @@ from asrl_mlflow.errors import StorageError
 from asrl_mlflow.experiments import report
 from asrl_mlflow.losses import LOSSES, class_named
 from asrl_mlflow.metrics import SELECTING
-from asrl_mlflow.studies.storages import default_storage, opened, told
+from asrl_mlflow.studies.storages import default_storage, opened, public_address
 from asrl_mlflow.studies.study import Study
 from asrl_mlflow.tracking.run_log import RunLog
 from asrl_mlflow.tracking.spool import one_line
@@ -151,7 +151,7 @@ def tuned(plan: Plan, values: dict[str, Any], logs: list[RunLog]) -> Outcome:
     """
     name = values.get("study") or plan.name()
     where = values["storage"] or default_storage(mlflow.get_tracking_uri())
-    click.echo(f"\nstudy {name} in {told(where)}")
+    click.echo(f"\nstudy {name} in {public_address(where)}")
     with tqdm(total=values["trials"], unit="trial", desc=name, disable=None) as bar:
 
         def show(study: Study) -> None:
@@ -188,7 +188,7 @@ def tell_choice(plan: Plan, outcome: Outcome) -> None:
     click.echo(
         f"{outcome.study}: {outcome.complete} trials complete, {outcome.pruned} pruned\n"
         f"best: {outcome.loss}, trial {best.number}, {best.rounds} rounds\n"
-        f"{plan.metric} {plan.judged}: {best.value:.5g}{untuned}{plan.contamination.told()}"
+        f"{plan.metric} {plan.judged}: {best.value:.5g}{untuned}{plan.contamination.describe()}"
     )
 
 

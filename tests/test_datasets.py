@@ -94,7 +94,9 @@ def test_columns_with_a_role_are_no_features():
     assert list(table.rows.weight[:3]) == [1, 2, 1]
     assert table.rows.blocks.count == 7
     assert not table.rows.blocks.in_time
-    assert table.told() == ("table: 60 rows, 1 features, target 'y', weight 'w', groups by 'site'")
+    assert table.describe() == (
+        "table: 60 rows, 1 features, target 'y', weight 'w', groups by 'site'"
+    )
 
 
 def test_the_target_is_the_last_column_that_has_no_other_role():

@@ -78,7 +78,7 @@ def test_a_cell_agrees_within_the_tolerance_that_is_stated(metric, theirs, ours,
 
 
 def test_what_agrees_is_bold_and_counted():
-    text = paper.told(results())
+    text = paper.describe(results())
     assert "| airfoil | 4 of 4 | 0 of 4 | 12 of 12 | 0 of 12 |" in text
     assert "| airfoil | `asrl` | 3.56 · **3.560** · 1.780 | 1.42 · **1.420** · 0.710 |" in text
     assert (
@@ -101,7 +101,7 @@ def test_who_converges_faster_is_counted_in_rounds():
     made = results()
     key = paper.Key("airfoil", 3, "asrl")
     made[key] = paper.Ours(**{**vars(made[key]), "curve": [1.0]})
-    text = paper.told(made)
+    text = paper.describe(made)
     assert "| airfoil | 3 | 1 | 100 | never | never |" in text
     assert "ASRL is there before squared error in 1 of 2 cases" in text
 

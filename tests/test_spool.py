@@ -12,7 +12,7 @@ import pytest
 
 from asrl_mlflow import tracking
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.studies.storages import opened, told
+from asrl_mlflow.studies.storages import opened, public_address
 from asrl_mlflow.system.uris import redacted, redacted_address
 from asrl_mlflow.tracking import resend, spool
 from asrl_mlflow.tracking.run_log import RunLog
@@ -67,7 +67,7 @@ def test_a_storage_that_cannot_be_used_is_refused_without_its_secret(storage):
         opened(storage).__enter__()
     assert "\n" not in str(caught.value)
     for part in ("secret", "sec@", "ret@"):
-        assert part not in str(caught.value) + told(storage)
+        assert part not in str(caught.value) + public_address(storage)
 
 
 @pytest.mark.parametrize(

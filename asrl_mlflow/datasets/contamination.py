@@ -73,12 +73,12 @@ class Contamination:
     kind: ContaminationKind = "none"
     share: float = 0.0
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """What to add to a title: nothing where nothing was spoiled.
 
         Examples
         --------
-        >>> Contamination("asym", 0.2).told()
+        >>> Contamination("asym", 0.2).describe()
         '; 20% of the training targets spoiled (asym), test targets clean'
         """
         if self.kind == "none":

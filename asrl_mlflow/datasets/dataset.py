@@ -112,12 +112,12 @@ class Dataset:
     roles: Roles = field(default_factory=Roles)
     warnings: tuple[str, ...] = ()
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """The table in one line, so that a wrong one is noticed before it is learned from.
 
         Examples
         --------
-        >>> load("diabetes").told()
+        >>> load("diabetes").describe()
         "diabetes: 442 rows, 10 features, target 'disease_progression'"
         """
         rows, features = self.rows.features.shape

@@ -92,13 +92,13 @@ class Split:
     valid: Part
     test: Part
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """How many rows are in train, valid and test; none in valid where those are the test rows.
 
         Examples
         --------
         >>> from asrl_mlflow.datasets import load
-        >>> split(load().rows, seed=0).told()
+        >>> split(load().rows, seed=0).describe()
         '265/88/89'
         """
         valid = 0 if self.valid is self.test else len(self.valid)

@@ -74,7 +74,7 @@ def divide(dataset: Dataset, seed: int, contamination: Contamination) -> Split:
     return contaminate(parts, contamination.kind, contamination.share, seed)
 
 
-def experiment(
+def run_experiment(
     loss: Loss,
     dataset: Dataset,
     parts: Split,
@@ -120,7 +120,7 @@ def experiment(
             "booster.num_boost_round": settings.rounds,
             "booster.early_stopping_rounds": settings.early_stopping_rounds,
             **data_params(dataset, contamination),
-            "split.rows": parts.told(),
+            "split.rows": parts.describe(),
             "seed": seed,
         }
     )
@@ -137,7 +137,7 @@ def experiment(
         loss, parts, settings, seed, listen, continued=continued, change_loss=change_loss
     )
     seconds = time.perf_counter() - started
-    title = f"{loss.name} on {dataset.name}, seed {seed}{contamination.told()}"
+    title = f"{loss.name} on {dataset.name}, seed {seed}{contamination.describe()}"
     # What another booster learned from is not known. Rows that stop a training have a say in it.
     is_fresh = continued is None
     untouched = is_fresh and settings.early_stopping_rounds is None
@@ -146,7 +146,7 @@ def experiment(
     else:
         calibration = np.empty(0)
     kept = unseen(calibration, booster, parts.test, is_fresh=is_fresh)
-    data = _told(dataset, contamination)
+    data = _data_record(dataset, contamination)
     result = _judged(loss, booster, rounds, seconds, parts.test, data, kept, log)
     if settings.figures:
         _draw(loss, booster, parts.test, result, log, title, valid=parts.valid)
@@ -188,10 +188,10 @@ def refit(
     title : str, optional
         Above each picture; without there are none.
     """
-    told: list[Round] = []
+    heard: list[Round] = []
 
     def listen(round_: Round) -> None:
-        told.append(round_)
+        heard.append(round_)
         log.round(round_)
 
     started = time.perf_counter()
@@ -208,8 +208,8 @@ def refit(
     seconds = time.perf_counter() - started
     calibration = out_of_fold(loss, params, rounds, known, seed)
     kept = unseen(calibration, booster, parts.test, is_fresh=True)
-    data = _told(dataset, contamination)
-    result = _judged(loss, booster, told, seconds, parts.test, data, kept, log)
+    data = _data_record(dataset, contamination)
+    result = _judged(loss, booster, heard, seconds, parts.test, data, kept, log)
     if title is not None:
         _draw(loss, booster, parts.test, result, log, title, valid=None)
     return result
@@ -248,7 +248,7 @@ def _judged(
     return Result(metrics, seconds, rounds, prediction)
 
 
-def _told(dataset: Dataset, contamination: Contamination) -> dict[str, Any]:
+def _data_record(dataset: Dataset, contamination: Contamination) -> dict[str, Any]:
     """The data of a model's record."""
     data = {
         "name": dataset.name,

@@ -11,7 +11,7 @@ from asrl_mlflow import tracking
 from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.datasets.splits import Split
-from asrl_mlflow.experiments.experiment import Result, experiment
+from asrl_mlflow.experiments.experiment import Result, run_experiment
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.tracking.run_log import RunLog
@@ -74,7 +74,7 @@ def run_series(
             bar.set_description(case.name)
             with tracking.run(case.name, flow=flow) as log:
                 logs.append(log)
-                result = experiment(
+                result = run_experiment(
                     case.loss,
                     case.table,
                     case.parts,

@@ -13,9 +13,9 @@ from asrl_mlflow.paper.comparison import (
     Results,
     agrees,
     columns,
+    describe,
     published,
     rounds_to,
-    told,
 )
 from asrl_mlflow.paper.protocol import PAPER_SEED, split_as_the_paper
 
@@ -28,8 +28,8 @@ __all__ = [
     "Results",
     "agrees",
     "columns",
+    "describe",
     "published",
     "rounds_to",
     "split_as_the_paper",
-    "told",
 ]

@@ -168,7 +168,7 @@ def table(results: Results) -> str:
     return "\n".join(lines)
 
 
-def told(results: Results) -> str:
+def describe(results: Results) -> str:
     """The table, and a short text: where ours agree, where they do not, what is untold."""
     depths = " · ".join(f"ours at depth {depth}" for depth in DEPTHS)
     legend = (

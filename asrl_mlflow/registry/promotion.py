@@ -59,12 +59,12 @@ class Comparison:
         """Whether the whole interval is above 0."""
         return self.low > 0
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """The comparison in words.
 
         Examples
         --------
-        >>> Comparison(-1.25, -2.0, -0.5, 89).told()
+        >>> Comparison(-1.25, -2.0, -0.5, 89).describe()
         'MAE -1.25 [-2, -0.5] on the same 89 rows'
         """
         return f"MAE {self.difference:+.4g} [{self.low:.4g}, {self.high:.4g}] on the same {self.rows} rows"

@@ -130,7 +130,7 @@ def _chunks(
         with data.open("rb") as file:
             as_it_stands = [name for name in names if name not in numbers]
             batches = csv_files.stream(data, numbers, as_it_stands, learned, file)
-            yield _told(batches, lambda _: on_progress(file.tell(), size))
+            yield _with_progress(batches, lambda _: on_progress(file.tell(), size))
         return
     source = parquet_source(data, drop=())
     check_learned(learned, source.schema.names, data)
@@ -146,10 +146,10 @@ def _chunks(
     batches = source.to_batches(
         columns=names, batch_size=_ROWS_A_CHUNK, batch_readahead=2, fragment_readahead=1
     )
-    yield _told(batches, count)
+    yield _with_progress(batches, count)
 
 
-def _told(
+def _with_progress(
     batches: Iterator[pa.RecordBatch], tell: Callable[[pa.RecordBatch], object]
 ) -> Iterator[pa.Table]:
     for batch in batches:

@@ -48,12 +48,12 @@ def default_storage(tracking_uri: str) -> str:
     return f"{JOURNAL}{folder / 'asrl-studies.journal'}"
 
 
-def told(storage: str) -> str:
+def public_address(storage: str) -> str:
     """A storage as people may read it: paths absolute, without a password.
 
     Examples
     --------
-    >>> told("postgresql+psycopg://me:secret@host/studies")
+    >>> public_address("postgresql+psycopg://me:secret@host/studies")
     'postgresql+psycopg://me:***@host/studies'
     """
     for kind in (JOURNAL, SQLITE):
@@ -108,7 +108,7 @@ def _opened(storage: str) -> BaseStorage:
         return _sqlite(Path(storage.removeprefix(SQLITE)).absolute())
     if storage.startswith(_SERVERS):
         return _served(storage)
-    msg = f"A storage needs the form {_FORMS}; got {told(storage)!r}; see --help."
+    msg = f"A storage needs the form {_FORMS}; got {public_address(storage)!r}; see --help."
     raise InputError(msg)
 
 
@@ -132,7 +132,7 @@ def _database(url: str) -> RDBStorage:
         return RDBStorage(url, engine_kwargs={"connect_args": arguments})
     except RuntimeError as error:
         msg = (
-            f"{told(url)} must have the schema of Optuna {optuna.__version__}; got: "
+            f"{public_address(url)} must have the schema of Optuna {optuna.__version__}; got: "
             f"{str(error).splitlines()[0]} name another with --storage."
         )
         raise InputError(msg) from error
@@ -147,14 +147,14 @@ def _check_own(url: str, arguments: Mapping[str, object]) -> None:
         engine.dispose()
     if "alembic_version" in tables and "studies" not in tables:
         msg = (
-            f"{told(url)}: studies need a database of their own; got one that is another "
+            f"{public_address(url)}: studies need a database of their own; got one that is another "
             "program's, such as MLflow; name another with --storage."
         )
         raise InputError(msg)
 
 
 def _served(url: str) -> RDBStorage:
-    name = told(url)
+    name = public_address(url)
     try:
         sqlalchemy.make_url(url)
     except (sqlalchemy.exc.ArgumentError, ValueError):

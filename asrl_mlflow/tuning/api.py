@@ -136,9 +136,7 @@ def tune(
 def _finished(plan: Plan, study: Study, best: Best, parts: Split, parent: RunLog) -> Outcome:
     loss = from_config(best.loss)
     _, booster = plan.candidate(best.point)
-    title = (
-        f"{plan.loss.name} tuned on {plan.table.name}, seed {plan.seed}{plan.contamination.told()}"
-    )
+    title = f"{plan.loss.name} tuned on {plan.table.name}, seed {plan.seed}{plan.contamination.describe()}"
     told = json.dumps({"loss": best.loss, "booster": booster})
     known = tracking.recorded(parent.run_id)
     if known is not None and known.tags.get(_BEST) == told:
@@ -202,7 +200,7 @@ def _parent_params(
         "seed": plan.seed,
         "tune.metric": plan.metric,
         "tune.folds": folds_,
-        "tune.sampler": f"TPE {_told(SAMPLER)} seed=({plan.seed}, trial) under_way={under_way}",
+        "tune.sampler": f"TPE {_in_words(SAMPLER)} seed=({plan.seed}, trial) under_way={under_way}",
         "tune.pruner": f"median of at least {FEWEST_TO_PRUNE_BY} trials",
         **{f"tune.space.{key}": _interval(interval) for key, interval in space.items()},
     }
@@ -217,7 +215,7 @@ def _booster(plan: Plan) -> dict[str, object]:
     }
 
 
-def _told(arguments: Mapping[str, object]) -> str:
+def _in_words(arguments: Mapping[str, object]) -> str:
     return " ".join(f"{key}={value}" for key, value in arguments.items())
 
 
