@@ -122,3 +122,9 @@ def small_disk(tmp_path):
     yield disk
     os.chdir(tmp_path)
     subprocess.run([unmount, "--lazy", str(disk)], check=True)
+
+
+def fill(disk, left):
+    """Leave so many kilobytes of it."""
+    free = os.statvfs(disk)
+    (disk / "other").write_bytes(b"x" * (free.f_bavail * free.f_frsize - left * 1024))

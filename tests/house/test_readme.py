@@ -15,9 +15,9 @@ from packaging.version import Version
 import flows.main
 import flows.train
 from asrl_mlflow import losses, tracking
-from tests.test_flows import runs
+from tests.stores import runs
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
 def blocks(language):

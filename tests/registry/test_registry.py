@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickletools
 import shutil
 import subprocess
@@ -25,7 +24,10 @@ from asrl_mlflow.errors import InputError, StoreError
 from asrl_mlflow.records.unseen import Unseen, unseen
 from asrl_mlflow.registry import promotion
 from asrl_mlflow.registry.promotion import compare, promote
+from tests.conftest import fill
 from tests.every_loss import EVERY_LOSS
+from tests.processes import ROOT, env
+from tests.stores import newest
 
 QUICK = ["--rounds=8", "--figures=false"]
 NAME = "asrl-diabetes"
@@ -42,11 +44,6 @@ def train(flow, store):
         return newest(store)
 
     return call
-
-
-def newest(store):
-    experiment = store.get_experiment_by_name("asrl-mlflow").experiment_id
-    return store.search_runs([experiment])[0].info.run_id
 
 
 def holder(store, alias="champion"):
@@ -68,7 +65,7 @@ def test_whoever_only_uses_a_model_loads_neither_pictures_nor_tuning(module):
         capture_output=True,
         text=True,
         check=True,
-        cwd=Path(registry.__file__).parent.parent,
+        cwd=ROOT,
     )
     assert done.stdout.strip() == "set()"
 
@@ -122,7 +119,7 @@ def test_a_model_has_no_pickle_and_no_path_of_where_it_was_made(train, store, mo
             with pytest.raises((ValueError, IndexError, UnicodeDecodeError)):
                 list(pickletools.genops(content))
     assert str(Path.cwd()) not in (files_of(store) / "MLmodel").read_text()
-    assert str(Path(registry.__file__).parent) not in (files_of(store) / "MLmodel").read_text()
+    assert str(ROOT) not in (files_of(store) / "MLmodel").read_text()
     assert len(registry.load(version.uri).predict(load().rows.features)) == 442
     plain = mlflow.pyfunc.load_model(version.uri)
     assert plain.metadata.metadata["asrl"]["loss"]["name"] == "asrl_c"
@@ -173,13 +170,6 @@ def test_those_that_register_and_promote_at_once_agree_and_none_fails(train, sto
     assert len(store.search_model_versions(f"name = '{NAME}'")) == 1
     assert all(each.promoted for each in promoted)
     assert registry.load(CHAMPION)
-
-
-def env():
-    return os.environ | {
-        "PYTHONPATH": str(Path(registry.__file__).parent.parent),
-        "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(),
-    }
 
 
 def altered(content):
@@ -484,12 +474,6 @@ def test_a_killed_command_leaves_no_half_model_once_it_is_called_again(train, fl
     assert [str(each.status) for each in store.search_logged_models([experiment])] == ["PENDING"]
     assert flow("register", f"--run-id={run_id}")[0] == 0
     assert [str(each.status) for each in store.search_logged_models([experiment])] == ["READY"]
-
-
-def fill(disk, left):
-    """Leave so many kilobytes of it."""
-    free = os.statvfs(disk)
-    (disk / "other").write_bytes(b"x" * (free.f_bavail * free.f_frsize - left * 1024))
 
 
 # Of a booster of 137 KB; at the last there is room enough.

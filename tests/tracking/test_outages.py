@@ -23,7 +23,7 @@ from asrl_mlflow.tracking import resend, spool
 from asrl_mlflow.tracking.patience import hurry, short
 from tests.server import Server
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SECONDS_TO_END = 30
 
 

@@ -27,7 +27,7 @@ from asrl_mlflow.residuals.statistics import Residuals, subtract
 from tests.conftest import PARAMS
 from tests.every_loss import EVERY_LOSS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 COMPILED = pytest.mark.skipif(kernel.native is None, reason="no C compiler when this was installed")
 
 # Ties, signed zeros, denormals and the ends of float32 among them.

@@ -21,11 +21,11 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import LOSSES
 from asrl_mlflow.paper import figures as paper_figures
 from asrl_mlflow.residuals.statistics import Residuals
-from tests.test_flows import artifacts, runs
+from tests.stores import artifacts, runs
 
 # That of the page's numbers.
 NEWEST = Version(xgboost.__version__) >= Version("3.4")
-README = (Path(__file__).parent.parent / "README.md").read_text()
+README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
 def results(table="airfoil"):

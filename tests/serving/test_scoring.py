@@ -38,8 +38,9 @@ from asrl_mlflow.losses import ContinuousASRL
 from asrl_mlflow.records.unseen import out_of_fold
 from asrl_mlflow.serving import bodies, connections
 from asrl_mlflow.serving import server as server_file
-from tests.test_flows import spawn
-from tests.test_registry import env, fill, newest
+from tests.conftest import fill
+from tests.processes import env, spawn
+from tests.stores import newest
 
 URI = "models:/asrl-mixed/1"
 

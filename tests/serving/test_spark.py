@@ -13,7 +13,7 @@ import pytest
 
 from asrl_mlflow import registry
 from asrl_mlflow.datasets.dataset import load
-from tests.test_registry import newest
+from tests.stores import newest
 
 pyspark = pytest.importorskip("pyspark", reason="pyspark is not installed (group spark)")
 if not (shutil.which("java") or os.environ.get("JAVA_HOME")):

@@ -26,24 +26,11 @@ from asrl_mlflow.datasets.splits import split
 from asrl_mlflow.metrics import mae
 from asrl_mlflow.system.processes import Owner, _started
 from tests.conftest import FLOWS
+from tests.processes import spawn
+from tests.stores import artifacts, runs
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 NAMES = list(losses.LOSSES)
-
-
-def runs(store):
-    """All runs of the store as (parent, children): the parent is the run without one."""
-    experiments = [experiment.experiment_id for experiment in store.search_experiments()]
-    found = store.search_runs(experiments)
-    parents = [run for run in found if "mlflow.parentRunId" not in run.data.tags]
-    return parents, [run for run in found if run not in parents]
-
-
-def artifacts(store, run_id, path=None):
-    found = []
-    for item in store.list_artifacts(run_id, path):
-        found += artifacts(store, run_id, item.path) if item.is_dir else [item.path]
-    return sorted(found)
 
 
 def download(run_id, path, folder):
@@ -534,16 +521,6 @@ def wait_for(condition, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.05)
-
-
-def spawn(*options, **settings):
-    return subprocess.Popen(
-        [sys.executable, "-m", *options],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        text=True,
-        **settings,
-    )
 
 
 def unended(store):

@@ -29,7 +29,8 @@ from asrl_mlflow.residuals.statistics import distances
 from asrl_mlflow.studies.storages import opened
 from asrl_mlflow.trials.judging import Judge, Pruned
 from asrl_mlflow.tuning import plan as plan_file
-from tests.test_flows import artifacts, runs, spawn
+from tests.processes import spawn
+from tests.stores import artifacts, runs
 
 QUICK = ["--rounds=6", "--jobs=1", "--figures=false", "--study=s"]
 STORAGES = ["journal:j", "sqlite:///s.db"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from asrl_mlflow import datasets
 from asrl_mlflow.errors import InputError
-from tests.test_datasets import GOOD, rows, write
+from tests.datasets.test_datasets import GOOD, rows, write
 
 
 @pytest.fixture(autouse=True)
