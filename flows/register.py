@@ -13,7 +13,8 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.registry.promotion import CHAMPION, FORCED_TAG, Promotion, check_alias, promote
 from asrl_mlflow.registry.registration import CHALLENGER, Registered
 from asrl_mlflow.tracking.leftovers import STUDY_TAG
-from flows.options import LONGEST_NAME, ending, option, options, run
+from flows._options import LONGEST_NAME, option, options
+from flows._running import ending, run
 
 REGISTERED_MODEL = (
     option(
