@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean, stdev
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from asrl_mlflow.experiments.experiment import Result
 from asrl_mlflow.figures.style import COLOURS, plain
 
 # Columns of the summary, as (metric, heading).
@@ -25,6 +26,16 @@ RECALL_NOTE = (
 
 # A loss's results: metric name to one value a seed.
 Scores = Mapping[str, Sequence[float]]
+
+
+def scores(results: Iterable[tuple[str, Result]]) -> dict[str, dict[str, list[float]]]:
+    """Collect the metrics of results, and their seconds, by loss name: one value a result."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for name, result in results:
+        mine = found.setdefault(name, {})
+        for metric, value in {**result.metrics, "seconds": result.seconds}.items():
+            mine.setdefault(metric, []).append(value)
+    return found
 
 
 def ranked(scores: Mapping[str, Scores]) -> list[str]:

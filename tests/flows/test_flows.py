@@ -26,10 +26,9 @@ from asrl_mlflow.datasets.splits import split
 from asrl_mlflow.metrics import mae
 from asrl_mlflow.system.processes import Owner, _started
 from tests.conftest import FLOWS
-from tests.processes import spawn
+from tests.processes import ROOT, spawn
 from tests.stores import artifacts, runs
 
-ROOT = Path(__file__).parents[2]
 NAMES = list(losses.LOSSES)
 
 

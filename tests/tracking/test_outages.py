@@ -21,9 +21,9 @@ from asrl_mlflow import tracking
 from asrl_mlflow.studies.storages import opened
 from asrl_mlflow.tracking import resend, spool
 from asrl_mlflow.tracking.patience import hurry, short
+from tests.processes import ROOT
 from tests.server import Server
 
-ROOT = Path(__file__).parents[2]
 SECONDS_TO_END = 30
 
 
