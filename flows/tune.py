@@ -16,7 +16,7 @@ from tqdm import tqdm
 from asrl_mlflow import tracking
 from asrl_mlflow.errors import StorageError
 from asrl_mlflow.experiments import report
-from asrl_mlflow.losses import LOSSES, Loss, class_named
+from asrl_mlflow.losses import LOSSES, Loss, loss_class
 from asrl_mlflow.metrics import SELECTING
 from asrl_mlflow.studies.storages import default_storage, opened, public_address
 from asrl_mlflow.studies.study import Study
@@ -110,7 +110,7 @@ TUNED_BOOSTING = (
 )
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
     """Tune one loss, and go on where an earlier run of the same command was stopped."""
-    loss = class_named(values["loss"])
+    loss = loss_class(values["loss"])
     settings, spoiling = boosting(values), contamination(values)
     table = dataset(values)
     plan = Plan(

@@ -7,7 +7,6 @@ else from the user's cache, and fetched into that where it has none.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 import tempfile
@@ -22,7 +21,7 @@ from asrl_mlflow.datasets.names import check_known
 from asrl_mlflow.datasets.published import PUBLISHED, fetched
 from asrl_mlflow.datasets.splits import Part
 from asrl_mlflow.datasets.tables import SUFFIXES, read
-from asrl_mlflow.errors import InputError, listed
+from asrl_mlflow.errors import InputError, did_you_mean, listed
 from asrl_mlflow.residuals.sample_weights import row_counts
 
 EMBEDDED = "diabetes"
@@ -212,8 +211,7 @@ def _find(data: str) -> Path | None:
             msg = f"Data needs a .csv or .parquet file; got no such file: {data}; check the path."
             raise InputError(msg)
         known = (EMBEDDED, *PAPER)
-        close = difflib.get_close_matches(data, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else "check the path."
+        hint = did_you_mean(data, known) or "check the path."
         msg = (
             f"Data needs a .csv or .parquet file or one of {', '.join(known)}; got {data!r}; {hint}"
         )
