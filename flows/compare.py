@@ -12,10 +12,10 @@ import click
 from asrl_mlflow import paper, tracking
 from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.datasets.dataset import PAPER, Dataset
-from asrl_mlflow.datasets.published import difference, is_in_order
+from asrl_mlflow.datasets.published import describe_difference, has_published_order
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments import report
-from asrl_mlflow.experiments.experiment import divide
+from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.experiments.series import Case, run_series
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.figures.style import png
@@ -174,7 +174,7 @@ def compare(
     def cases() -> Iterator[Case]:
         for table in tables:
             for seed in seeds:
-                parts = divide(table, seed, spoiling)
+                parts = prepare_split(table, seed, spoiling)
                 where = f" {table.name}" if several else ""
                 which = f", seed {seed}" if len(seeds) > 1 else ""
                 for loss in losses:
@@ -263,8 +263,8 @@ def reproduce(tables: Sequence[Dataset], *, figures: bool) -> int:
         )
         results = paper.Results()
         for case, result in series:
-            key = paper.Key(case.table.name, case.settings.max_depth, case.loss.name)
-            results[key] = paper.Ours(
+            key = paper.TrainingKey(case.table.name, case.settings.max_depth, case.loss.name)
+            results[key] = paper.OurResult(
                 {**result.metrics, "seconds": result.seconds},
                 [round_.valid["mae"] for round_ in result.rounds],
                 case.parts.test.target,
@@ -272,7 +272,7 @@ def reproduce(tables: Sequence[Dataset], *, figures: bool) -> int:
                 result.rounds[-1].pointwise,
             )
         text = paper.describe(results)
-        parent.table("paper.json", paper.columns(results))
+        parent.table("paper.json", paper.comparison_columns(results))
         parent.artifact("paper.md", text.encode())
         if figures:
             for name, figure in paper_figures.drawn(results).items():
@@ -285,10 +285,10 @@ def _check_tables(tables: Sequence[Dataset]) -> None:
     """What lies under a table's name may be anything; beside the paper's values only its own may."""
     for table in tables:
         frame = table.rows.features.assign(**{table.target_name: table.rows.target})
-        if differs := difference(table.name, frame):
+        if differs := describe_difference(table.name, frame):
             msg = f"--preset=paper: {table.source} must be {differs}; put the table there, or remove it."
             raise InputError(msg)
-        if not is_in_order(table.name, frame):
+        if not has_published_order(table.name, frame):
             click.echo(
                 f"Warning: {table.name}: the rows stand in another order than the README's, so that "
                 "the split and all that follows differ.",

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from asrl_mlflow import tracking
 from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.experiments.experiment import divide, refit
+from asrl_mlflow.experiments.experiment import prepare_split, refit
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import ASRL, LOSSES, ContinuousASRL, Loss
 from asrl_mlflow.registry.promotion import CHAMPION, promote
@@ -121,7 +121,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
 
 def _baselines(plan: Plan) -> list[Candidate]:
     """The losses that are not tuned, judged by the same rows and rules as the trials were."""
-    judge = Judge(plan.contest(divide(plan.table, plan.seed, plan.contamination)))
+    judge = Judge(plan.contest(prepare_split(plan.table, plan.seed, plan.contamination)))
     found = []
     for loss in tqdm([each() for each in LOSSES.values() if each not in TUNED], disable=None):
         verdict = judge.judge(loss, {}, lambda *_: None, lambda *_: True)
@@ -151,7 +151,7 @@ def _refitted(plan: Plan, best: Candidate, name: str, log: RunLog) -> Scored:
         params,
         best.rounds,
         plan.table,
-        divide(plan.table, plan.seed, plan.contamination),
+        prepare_split(plan.table, plan.seed, plan.contamination),
         log,
         seed=plan.seed,
         contamination=plan.contamination,

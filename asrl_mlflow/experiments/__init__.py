@@ -5,7 +5,7 @@ Imports `boosting`, `tracking`, `figures`, `records`: here they meet.
 
 from __future__ import annotations
 
-from asrl_mlflow.experiments.experiment import Result, divide, fitted, refit, run_experiment
+from asrl_mlflow.experiments.experiment import Result, fit, prepare_split, refit, run_experiment
 from asrl_mlflow.experiments.series import Case, run_series
 from asrl_mlflow.experiments.settings import Settings
 
@@ -13,8 +13,8 @@ __all__ = [
     "Case",
     "Result",
     "Settings",
-    "divide",
-    "fitted",
+    "fit",
+    "prepare_split",
     "refit",
     "run_experiment",
     "run_series",

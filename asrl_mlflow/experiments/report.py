@@ -27,14 +27,14 @@ RECALL_NOTE = (
 Scores = Mapping[str, Sequence[float]]
 
 
-def ranked(scores: Mapping[str, Scores]) -> list[str]:
+def rank_losses(scores: Mapping[str, Scores]) -> list[str]:
     """Loss names by mean test MAE, the best first."""
     return sorted(scores, key=lambda name: mean(scores[name]["mae"]))
 
 
 def summary_columns(scores: Mapping[str, Scores]) -> dict[str, list[str | float]]:
     """The summary as columns of numbers: mean over seeds and, with several, the deviation."""
-    names = ranked(scores)
+    names = rank_losses(scores)
     columns: dict[str, list[str | float]] = {"loss": list(names)}
     for metric, heading in SUMMARY:
         columns[heading] = [mean(scores[name][metric]) for name in names]
@@ -62,7 +62,7 @@ def summary_table(scores: Mapping[str, Scores]) -> str:
     rows = [["loss", *(heading for _, heading in SUMMARY)]]
     rows += [
         [name, *(_cell(metric, scores[name][metric]) for metric, _ in SUMMARY)]
-        for name in ranked(scores)
+        for name in rank_losses(scores)
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
@@ -87,7 +87,7 @@ def metric_bars(scores: Mapping[str, Scores], title: str) -> Figure:
     title : str
         Above the figure.
     """
-    names = ranked(scores)
+    names = rank_losses(scores)
     # Best on top.
     names.reverse()
     panels = [entry for entry in SUMMARY if entry[0] != "seconds"]

@@ -25,7 +25,7 @@ def test_every_loss_has_a_colour_of_its_own():
 def test_metric_bars_stand_for_the_means_with_the_best_on_top(seeds):
     values = scores(["asrl", "asrl_c", "huber"], seeds)
     figure = report.metric_bars(values, "title")
-    order = report.ranked(values)
+    order = report.rank_losses(values)
     first = figure.axes[0]
     assert [label.get_text() for label in first.get_yticklabels()] == order[::-1]
     assert [bar.get_width() for bar in first.patches] == pytest.approx(

@@ -64,7 +64,7 @@ def test_main_compares_every_loss_and_says_where_to_look(flow, store):
     studies = {name: child for name, child in by_name.items() if name.startswith("tune ")}
     assert set(by_name) - set(studies) == {*NAMES, refitted}
     # What was best on validation rows is registered: here a loss that is not tuned, trained anew.
-    version = registry.found("models:/asrl-diabetes@champion")
+    version = registry.find("models:/asrl-diabetes@champion")
     assert version.run_id == by_name[refitted].info.run_id
     assert f"{version.record.loss['name']} refitted" == refitted
     ranked = next(
