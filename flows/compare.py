@@ -24,7 +24,7 @@ from asrl_mlflow.paper import figures as paper_figures
 from asrl_mlflow.paper.protocol import PAPER_SEED, split_as_the_paper
 from asrl_mlflow.tracking.keys import data_params
 from asrl_mlflow.tracking.run_log import RunLog
-from flows.options import (
+from flows._options import (
     BOOSTING,
     CONTAMINATION,
     DATA,
@@ -32,13 +32,12 @@ from flows.options import (
     boosting,
     contamination,
     dataset,
-    ending,
     option,
     options,
     parse_losses,
-    run,
     tell,
 )
+from flows._running import ending, run
 
 ALL = "all"
 

@@ -22,8 +22,9 @@ from asrl_mlflow.tracking.keys import data_params
 from asrl_mlflow.tracking.run_log import RunLog
 from asrl_mlflow.trials.judging import Judge
 from asrl_mlflow.tuning.plan import Plan
+from flows._options import DATA, FIGURES, dataset, option, options
+from flows._running import run
 from flows.compare import Scored, compare
-from flows.options import DATA, FIGURES, dataset, option, options, run
 from flows.register import REGISTERED_MODEL, registered, tell_promotion
 from flows.tune import EARLY_STOPPING_ROUNDS, STORAGE, tell_choice, tuned
 

@@ -10,7 +10,8 @@ from tqdm import tqdm
 
 from asrl_mlflow import registry, tracking
 from asrl_mlflow.serving.batch import predict_file
-from flows.options import DONE, Share, option, options, parse_names, run
+from flows._options import Share, option, options, parse_names
+from flows._running import DONE, run
 
 MODEL_URI = (
     option(

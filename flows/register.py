@@ -14,7 +14,8 @@ from asrl_mlflow.registry.promotion import CHAMPION, FORCED_TAG, Promotion, chec
 from asrl_mlflow.registry.registration import CHALLENGER
 from asrl_mlflow.registry.versions import RegisteredVersion
 from asrl_mlflow.tracking.leftovers import STUDY_TAG
-from flows.options import LONGEST_NAME, ending, option, options, run
+from flows._options import LONGEST_NAME, option, options
+from flows._running import ending, run
 
 REGISTERED_MODEL = (
     option(

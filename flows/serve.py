@@ -14,7 +14,8 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.registry.versions import RegisteredVersion
 from asrl_mlflow.serving.connections import Connection
 from asrl_mlflow.serving.server import App, create_app
-from flows.options import DONE, option, options, run
+from flows._options import option, options
+from flows._running import DONE, run
 from flows.predict import MODEL_URI
 
 _MEGABYTE = 1 << 20

@@ -15,7 +15,7 @@ from asrl_mlflow.experiments import report
 from asrl_mlflow.experiments.experiment import prepare_split, run_experiment
 from asrl_mlflow.losses import LOSSES, ContinuousASRL, Loss, from_config
 from asrl_mlflow.records.features import describe_columns
-from flows.options import (
+from flows._options import (
     BOOSTING,
     CONTAMINATION,
     DATA,
@@ -23,13 +23,12 @@ from flows.options import (
     boosting,
     contamination,
     dataset,
-    ending,
     option,
     options,
     parse_params,
-    run,
     tell,
 )
+from flows._running import ending, run
 
 
 @click.command("train")

@@ -22,7 +22,7 @@ from asrl_mlflow.studies.study import Study
 from asrl_mlflow.tracking.run_log import RunLog
 from asrl_mlflow.tracking.spool import one_line
 from asrl_mlflow.tuning.api import Outcome, Plan, tune
-from flows.options import (
+from flows._options import (
     BOOSTING,
     CONTAMINATION,
     DATA,
@@ -32,12 +32,11 @@ from flows.options import (
     boosting,
     contamination,
     dataset,
-    ending,
     option,
     options,
-    run,
     tell,
 )
+from flows._running import ending, run
 
 EARLY_STOPPING_ROUNDS = 20
 

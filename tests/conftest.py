@@ -21,7 +21,7 @@ import flows.register
 import flows.serve
 import flows.train
 import flows.tune
-from flows.options import run
+from flows._running import run
 
 FLOWS = {
     "main": flows.main,
