@@ -201,9 +201,8 @@ def compare(
             _add(scores[case.table.name][case.loss.name], result)
         for table_name, name, scored in also(parent, logs):
             _add(scores[table_name][name], scored)
-        click.echo(f"\n{title}")
+        click.echo(f"\n{title}\n\n{report.NOTE}")
         _summarise(scores, title, parent, figures=settings.figures)
-    click.echo(f"\n{report.RECALL_NOTE}")
     if all(log.complete for log in logs):
         afterwards()
     return ending(logs)

@@ -95,7 +95,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     scores = {name: [value] for name, value in result.metrics.items()}
     summary = report.summary_table({loss.name: {**scores, "seconds": [result.seconds]}})
     click.echo(
-        f"\n{loss}, seed {values['seed']}{spoiling.describe()}\n\n{summary}\n\n{report.RECALL_NOTE}"
+        f"\n{loss}, seed {values['seed']}{spoiling.describe()}\n\n{report.NOTE}\n\n{summary}"
     )
     click.echo(f"\nRegister it: python -m flows.register --run-id={log.run_id}")
     return ending([log])

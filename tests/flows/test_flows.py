@@ -49,7 +49,7 @@ def test_main_compares_every_loss_and_says_where_to_look(flow, store):
     (refitted,) = set(table) - {*NAMES, "asrl tuned", "asrl_c tuned"}
     scores = [float(row[0]) for row in table.values()]
     assert scores == sorted(scores)
-    assert re.search("loss +test MAE  test RMSE  test R2  recall  seconds", out)
+    assert re.search("loss +test MAE  test MedAE  test RMSE  test R2  recall  seconds", out)
     assert "recall: share of the test rows above the median target" in out
     assert out.splitlines()[0].startswith("diabetes: 442 rows, 10 features, target ")
     assert out.splitlines()[-1].startswith("See every run: ")
