@@ -17,7 +17,9 @@ from tqdm import tqdm
 from asrl_mlflow import tracking
 from asrl_mlflow.datasets import Contamination, Dataset, Split
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.experiments import Settings, divide, refit, report
+from asrl_mlflow.experiments import report
+from asrl_mlflow.experiments.experiment import prepare_split, refit
+from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.figures import png
 from asrl_mlflow.losses import LOSSES, ContinuousASRL, Huber, Loss
 from asrl_mlflow.registry import CHAMPION, check_name, promote
@@ -113,7 +115,7 @@ def _play(
     click.echo(f"\n{_heading(contamination)}")
     plans = {loss: _plan(loss, table, contamination, values) for loss in LOSSES.values()}
     plan = plans[ContinuousASRL]
-    parts = divide(table, plan.seed, contamination)
+    parts = prepare_split(table, plan.seed, contamination)
     losses: dict[str, tuple[Loss, int | None]] = {
         name: (loss(), None) for name, loss in LOSSES.items()
     }
@@ -197,7 +199,7 @@ def _show(clean: Scene, spoiled: Scene, table: Dataset, parent: RunLog, *, figur
     for folder, scene in (("", clean), ("spoiled/", spoiled)):
         title = f"{table.name}{scene.contamination.describe()}"
         parent.table(f"{folder}comparison.json", report.summary_columns(scene.scores))
-        text = f"{report.summary_table(scene.scores)}\n\n{report.RECALL_NOTE}\n"
+        text = f"{report.NOTE}\n\n{report.summary_table(scene.scores)}\n"
         parent.artifact(f"{folder}comparison.txt", text.encode())
         if figures:
             bars = report.metric_bars(scene.scores, title)
