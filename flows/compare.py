@@ -224,7 +224,7 @@ def _summarise(
         parent.table(f"{place}comparison.json", report.summary_columns(mine))
         parent.artifact(f"{place}comparison.txt", f"{summary}\n".encode())
         if figures:
-            bars = report.metric_bars(mine, f"{name}, {title}")
+            bars = report.draw_metric_bars(mine, f"{name}, {title}")
             parent.artifact(f"{place}figures/metrics.png", png(bars))
 
 
@@ -275,7 +275,7 @@ def reproduce(tables: Sequence[Dataset], *, figures: bool) -> int:
         parent.table("paper.json", paper.columns(results))
         parent.artifact("paper.md", text.encode())
         if figures:
-            for name, figure in paper_figures.drawn(results).items():
+            for name, figure in paper_figures.draw_overviews(results).items():
                 parent.artifact(f"figures/{name}.png", png(figure))
     click.echo(f"\n{text}")
     return ending(logs)
