@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +38,7 @@ _FAR_OUT = 5
 _FEW = 0.02
 _BINS = 60
 _SHORTEST_AXIS = 1e-100
-_REFERENCES = {"squared_error": "--", "absolute_error": ":"}
+_REFERENCES: Mapping[str, Literal["--", ":"]] = {"squared_error": "--", "absolute_error": ":"}
 # Headroom above the curve of the loss; references may leave the panel.
 _HEADROOM = 1.25
 VALUE, WEIGHT, INFLUENCE = "value", "weight", "influence"
@@ -265,47 +266,53 @@ def draw_thresholds_and_weights(rounds: Sequence[Round], loss: str, context: str
     Figure or None
         None for a loss that has nothing that could move.
     """
-    if not rounds:
+    fields = _moving_fields(rounds)
+    if not any(fields.values()):
         return None
-    names: dict[str, list[str]] = {"threshold": [], "weight": []}
-    for field in dataclasses.fields(rounds[0].pointwise):
-        if field.metadata.get("group") in names and field.name != "fallback":
-            names[field.metadata["group"]].append(field.name)
-    if not any(names.values()):
-        return None
-    numbers = [round_.number for round_ in rounds]
-    count = 1 + bool(names["threshold"])
+    count = 1 + bool(fields["threshold"])
     figure, body = open_figure(
         (8, 1.4 + 2.5 * count), "Thresholds and weights of the loss, round by round", context
     )
     grid = body.subplots(count, sharex=True, squeeze=False)[:, 0]
-
-    def draw(axes: Axes, fields: Sequence[str]) -> None:
-        for name, style in zip(fields, itertools.cycle(("-", "--", ":", "-.")), strict=False):
-            values = [getattr(round_.pointwise, name) for round_ in rounds]
-            axes.plot(numbers, values, linestyle=style, color=colour_of(loss), lw=2, label=name)
-        if all(np.min(line.get_ydata()) > 0 for line in axes.get_lines()):
-            # Under contamination delta_high is a hundred times delta_low.
-            axes.set_yscale("log")
-
-    if names["threshold"]:
-        draw(grid[0], names["threshold"])
+    if fields["threshold"]:
+        _draw_fields(grid[0], rounds, fields["threshold"], loss)
         grid[0].set(ylabel="threshold (target units)")
     below = grid[-1]
-    if names["weight"]:
-        draw(below, names["weight"])
+    if fields["weight"]:
+        _draw_fields(below, rounds, fields["weight"], loss)
         below.set(ylabel="weight of a region")
     else:
-        means = [round_.mean_weight for round_ in rounds]
+        numbers, means = zip(*((each.number, each.mean_weight) for each in rounds), strict=True)
         below.plot(numbers, means, color=colour_of(loss), linewidth=2, label="mean row weight")
         below.set(ylabel="mean weight of a row\n(1 = a full row)", ylim=(0, 1.05))
     label_rounds(below)
     for axes in grid:
-        if axes.get_yscale() == "log":
-            label_plain_numbers(axes)
         style_axes(axes)
         axes.legend(frameon=False)
     return figure
+
+
+def _moving_fields(rounds: Sequence[Round]) -> dict[str, list[str]]:
+    """List the fields that are logged each round, by group."""
+    names: dict[str, list[str]] = {"threshold": [], "weight": []}
+    for field in dataclasses.fields(rounds[0].pointwise) if rounds else ():
+        if field.metadata.get("group") in names and field.name != "fallback":
+            names[field.metadata["group"]].append(field.name)
+    return names
+
+
+def _draw_fields(axes: Axes, rounds: Sequence[Round], fields: Sequence[str], loss: str) -> None:
+    """Draw fields of the loss against rounds, on a logarithmic axis where all are above zero."""
+    numbers = [round_.number for round_ in rounds]
+    lowest = np.inf
+    for name, style in zip(fields, itertools.cycle(("-", "--", ":", "-.")), strict=False):
+        values = [getattr(round_.pointwise, name) for round_ in rounds]
+        axes.plot(numbers, values, linestyle=style, color=colour_of(loss), linewidth=2, label=name)
+        lowest = min(lowest, *values)
+    if lowest > 0:
+        # Under contamination delta_high is a hundred times delta_low.
+        axes.set_yscale("log")
+        label_plain_numbers(axes)
 
 
 def _thresholds(pointwise: PointwiseLoss) -> list[float]:

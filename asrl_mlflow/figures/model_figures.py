@@ -289,7 +289,9 @@ def draw_interval_calibration(
         linewidth=0,
         label=f"chance alone, 95% at each level\n({count} rows to calibrate by, {len(test)} test rows)",
     )
-    axes.plot([0, 1], [0, 1], color="black", linewidth=1, label="calibrated (above: wider than needed)")
+    axes.plot(
+        [0, 1], [0, 1], color="black", linewidth=1, label="calibrated (above: wider than needed)"
+    )
     axes.plot(levels, inside, color=colour_of(loss), linewidth=2.2, label="test rows inside")
     named = [at for at, level in enumerate(levels) if round(float(level), 2) in _NAMED_LEVELS]
     axes.plot(

@@ -117,7 +117,7 @@ def open_figure(size: tuple[float, float], headline: str, context: str) -> tuple
     figure = Figure(figsize=size, layout="constrained")
     place = {"x": _LEFT, "ha": "left"}
     figure.suptitle(wrap(headline, size[0] * 0.85), fontsize="large", fontweight="bold", **place)
-    body = figure.subfigures()
+    body: SubFigure = figure.subfigures(squeeze=False)[0, 0]
     if context:
         body.suptitle(wrap(context, size[0]), fontsize="small", color=TEXT_GREY, **place)
     return figure, body

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from optuna.trial import FrozenTrial, TrialState
 
 from asrl_mlflow.figures.style import (
@@ -22,6 +24,15 @@ from asrl_mlflow.studies.study import LOSS
 _BEST = "#D55E00"
 # A few failures would take all colours: values beyond this quantile share the last one.
 _COLOURED = 0.9
+
+
+class Look(NamedTuple):
+    """How a group of trials is drawn: marker, its size in square points, colours."""
+
+    marker: str
+    size: float
+    face: str
+    edge: str
 
 
 def draw_history(trials: Sequence[FrozenTrial], metric: str, name: str, context: str) -> Figure:
@@ -52,21 +63,19 @@ def draw_history(trials: Sequence[FrozenTrial], metric: str, name: str, context:
     axes.set_ylim(low - margin, high + margin)
     colour = colour_of(name)
     groups = (
-        (complete, "complete", {"color": colour, "s": 34, "marker": "o"}),
+        (complete, "complete", Look("o", 34, colour, "white")),
         (
             pruned,
             "pruned: judged by a part of the rounds or folds, not comparable",
-            {"facecolors": "none", "edgecolors": CONTEXT_GREY, "s": 26, "marker": "s"},
+            Look("s", 26, "none", CONTEXT_GREY),
         ),
     )
     for group, label, look in groups:
         numbers = np.array([trial.number for trial in group])
         values = np.array([trial.values[0] for trial in group])
-        within = (values >= low) & (values <= high)
+        within = (values >= low - margin) & (values <= high + margin)
         if group:
-            axes.scatter(
-                numbers[within], values[within], label=f"{label} ({len(group)})", zorder=3, **look
-            )
+            _draw_trials(axes, numbers[within], values[within], look, f"{label} ({len(group)})")
         _mark_far_values(axes, numbers[~within], values[~within], look)
     if complete:
         axes.step(
@@ -80,32 +89,53 @@ def draw_history(trials: Sequence[FrozenTrial], metric: str, name: str, context:
         )
     axes.set(xlabel="trial", ylabel=f"{metric} on validation rows")
     axes.margins(x=0.02)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     body.legend(frameon=False, loc="outside lower center", ncols=2, fontsize="small")
     style_axes(axes)
     return figure
+
+
+def _draw_trials(
+    axes: Axes,
+    numbers: npt.NDArray[np.integer],
+    values: npt.NDArray[np.floating],
+    look: Look,
+    label: str,
+) -> None:
+    """Draw trials as points; one at the edge of the axis is drawn whole."""
+    axes.scatter(
+        numbers,
+        values,
+        label=label,
+        marker=look.marker,
+        s=look.size,
+        facecolors=look.face,
+        edgecolors=look.edge,
+        clip_on=False,
+        zorder=3,
+    )
 
 
 def _mark_far_values(
     axes: Axes,
     numbers: npt.NDArray[np.integer],
     values: npt.NDArray[np.floating],
-    look: Mapping[str, object],
+    look: Look,
 ) -> None:
     """Mark values outside the axis by triangles at its edge; the legend counts them."""
     low, high = axes.get_ylim()
-    for far, edge, marker, where, end in (
-        (values > high, high, "^", "above", np.max),
-        (values < low, low, "v", "below", np.min),
+    for far, edge, marker, where in (
+        (values > high, high, "^", "above"),
+        (values < low, low, "v", "below"),
     ):
         if far.any():
-            axes.scatter(
+            farthest = values[far].max() if where == "above" else values[far].min()
+            _draw_trials(
+                axes,
                 numbers[far],
                 np.full(np.count_nonzero(far), edge),
-                clip_on=False,
-                zorder=3,
-                label=f"{where} the axis ({np.count_nonzero(far)}, to {end(values[far]):.3g})",
-                **{**look, "marker": marker, "s": 60},
+                look._replace(marker=marker, size=60),
+                f"{where} the axis ({np.count_nonzero(far)}, to {farthest:.3g})",
             )
 
 
