@@ -166,7 +166,7 @@ def folds(rows: Rows, count: int, seed: int) -> list[tuple[Rows, Rows]]:
 
     Parameters
     ----------
-    rows : Part
+    rows : Rows
         Those of training and validation.
     count : int, >= 2
         How many pairs; fewer where there are fewer blocks.

@@ -34,7 +34,7 @@ def drawn(
         What was minimised.
     booster : xgboost.Booster
         What came out.
-    test : Part
+    test : Rows
         What it is judged by.
     prediction : float32 array of shape (n,)
         Of the test rows.
@@ -44,7 +44,7 @@ def drawn(
         The last that the booster keeps.
     title : str
         Above each picture.
-    valid : Part, optional
+    valid : Rows, optional
         Rows that it neither learned from nor is judged by. Without, pictures of them are left out.
     """
     gains = {
