@@ -25,9 +25,9 @@ from tqdm import tqdm
 from asrl_mlflow.boosting.training import train
 from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.datasets.dataset import Dataset, load
-from asrl_mlflow.datasets.matrices import matrix
-from asrl_mlflow.datasets.splits import Part, Split
-from asrl_mlflow.experiments.experiment import divide
+from asrl_mlflow.datasets.matrices import make_matrix
+from asrl_mlflow.datasets.splits import Rows, Split
+from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.figures.loss_figures import INFLUENCE, VALUE, WEIGHT, draw_loss_shape
 from asrl_mlflow.figures.style import (
@@ -73,7 +73,7 @@ def measure(table: Dataset, seeds: int) -> dict[str, Any]:
     for share in tqdm(SHARES, desc="shares", disable=None):
         for seed in range(seeds):
             kind = Contamination("asym", share) if share else Contamination()
-            for method, error in judge_methods(divide(table, seed, kind), seed):
+            for method, error in judge_methods(prepare_split(table, seed, kind), seed):
                 values = found.setdefault(method, [])
                 if seed == 0:
                     values.append([])
@@ -95,12 +95,12 @@ def judge_methods(parts: Split, seed: int) -> Iterator[tuple[str, float]]:
     spoiled as the training rows are.
     """
     params = {**Settings().booster_params(seed), "nthread": THREADS}
-    dtrain = matrix(parts.train)
+    dtrain = make_matrix(parts.train)
 
     def fit(loss: Loss) -> xgboost.Booster:
         return train(params, dtrain, ROUNDS, loss=loss)
 
-    def error(booster: xgboost.Booster, rows: Part) -> float:
+    def error(booster: xgboost.Booster, rows: Rows) -> float:
         return mae(rows.target, booster.inplace_predict(rows.features))
 
     yield "squared_error", error(fit(SquaredError()), parts.test)

@@ -4,6 +4,6 @@ import sys
 
 # While `-m` looks for the module, that is the program's name; the imports that come take seconds.
 if sys.argv[:1] == ["-m"]:
-    from flows import process
+    from flows import _process
 
-    process.begin()
+    _process.begin()

@@ -1,8 +1,8 @@
-"""Compare losses: the summary table, and its bars."""
+"""Compare losses: the summary table that is printed and logged, and the same numbers as bars."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean, stdev
 
 import numpy as np
@@ -11,39 +11,53 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from asrl_mlflow.experiments.experiment import Result
 from asrl_mlflow.figures.style import TUNED, colour_of, open_figure, style_axes
 
 # Columns of the summary, as (metric, heading).
 SUMMARY = (
     ("mae", "test MAE"),
+    ("medae", "test MedAE"),
     ("rmse", "test RMSE"),
     ("r2", "test R2"),
     ("recall", "recall"),
     ("seconds", "seconds"),
 )
+# Printed above the table, so that no column comes before its explanation.
+NOTE = (
+    "MedAE: median absolute error. recall: share of the test rows above the median target that are\n"
+    "predicted above it too; predictions that are too high raise it."
+)
 _BETTER = {
     "mae": "target units; smaller is better",
+    "medae": "target units; smaller is better",
     "rmse": "target units; smaller is better",
     "r2": "larger is better",
     "recall": "too high predictions do well",
 }
-RECALL_NOTE = (
-    "recall: share of the test rows above the median target that are predicted above it too\n"
-    "        (predictions that are too high do well by it)"
-)
 
-# A loss's results: metric name to one value a seed.
+# The results of one loss: metric name to one value per seed.
 Scores = Mapping[str, Sequence[float]]
 
 
-def ranked(scores: Mapping[str, Scores]) -> list[str]:
-    """Sort the labels of losses by mean test MAE, the best first."""
+def scores(results: Iterable[tuple[str, Result]]) -> dict[str, dict[str, list[float]]]:
+    """Collect the metrics of results, and their seconds, by loss name: one value a result."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for name, result in results:
+        mine = found.setdefault(name, {})
+        for metric, value in {**result.metrics, "seconds": result.seconds}.items():
+            mine.setdefault(metric, []).append(value)
+    return found
+
+
+def rank_losses(scores: Mapping[str, Scores]) -> list[str]:
+    """Sort the names of the losses by mean test MAE, the smallest first."""
     return sorted(scores, key=lambda name: mean(scores[name]["mae"]))
 
 
 def summary_columns(scores: Mapping[str, Scores]) -> dict[str, list[str | float]]:
-    """Make the columns of the summary: the mean over seeds and, with several, the deviation."""
-    names = ranked(scores)
+    """Give the summary as columns: the mean over seeds and, with several seeds, the standard deviation."""
+    names = rank_losses(scores)
     columns: dict[str, list[str | float]] = {"loss": list(names)}
     for metric, heading in SUMMARY:
         columns[heading] = [mean(scores[name][metric]) for name in names]
@@ -53,25 +67,31 @@ def summary_columns(scores: Mapping[str, Scores]) -> dict[str, list[str | float]
 
 
 def summary_table(scores: Mapping[str, Scores]) -> str:
-    """Write the summary as text, sorted by test MAE.
+    """Format the summary as text, sorted by test MAE; with several seeds as mean±standard deviation.
 
     Parameters
     ----------
-    scores : mapping of loss name to {metric: one value a seed}
-        With the metrics "mae", "rmse", "r2", "recall" and "seconds".
+    scores : mapping of loss name to {metric: one value per seed}
+        With the metrics "mae", "medae", "rmse" (in target units), "r2", "recall" (without unit) and
+        "seconds" of training.
+
+    Returns
+    -------
+    str
+        One line per loss below the headings, usually below 100 characters wide.
 
     Examples
     --------
-    >>> one = {"rmse": [2.0], "r2": [0.5], "recall": [0.75], "seconds": [1.0]}
+    >>> one = {"medae": [1.0], "rmse": [2.0], "r2": [0.5], "recall": [0.75], "seconds": [1.0]}
     >>> print(summary_table({"huber": {"mae": [1.5], **one}, "asrl_c": {"mae": [1.25], **one}}))
-    loss    test MAE  test RMSE  test R2  recall  seconds
-    asrl_c     1.250      2.000   0.5000  0.7500        1
-    huber      1.500      2.000   0.5000  0.7500        1
+    loss    test MAE  test MedAE  test RMSE  test R2  recall  seconds
+    asrl_c     1.250       1.000      2.000    0.500   0.750        1
+    huber      1.500       1.000      2.000    0.500   0.750        1
     """
     rows = [["loss", *(heading for _, heading in SUMMARY)]]
     rows += [
         [name, *(_cell(metric, scores[name][metric]) for metric, _ in SUMMARY)]
-        for name in ranked(scores)
+        for name in rank_losses(scores)
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
@@ -80,10 +100,12 @@ def summary_table(scores: Mapping[str, Scores]) -> str:
 
 
 def _cell(metric: str, values: Sequence[float]) -> str:
-    spread = f" ± {stdev(values):.2g}" if len(values) > 1 else ""
-    # Four digits, zeros at the end included, so that a column can be compared at a glance.
-    number = f"{mean(values):.2g}" if metric == "seconds" else f"{mean(values):#.4g}".rstrip(".")
-    return number + spread
+    if metric == "seconds":
+        return f"{mean(values):.2g}"
+    # Zeros at the end stay, so that the numbers of a column are equally long.
+    digits = ".3f" if metric in ("r2", "recall") else "#.4g"
+    number = f"{mean(values):{digits}}".rstrip(".")
+    return f"{number}±{stdev(values):.2g}" if len(values) > 1 else number
 
 
 def draw_metric_bars(scores: Mapping[str, Scores], context: str) -> Figure:
@@ -98,7 +120,7 @@ def draw_metric_bars(scores: Mapping[str, Scores], context: str) -> Figure:
     context : str
         Which table and seeds it is about.
     """
-    names = ranked(scores)[::-1]
+    names = rank_losses(scores)[::-1]
     panels = [entry for entry in SUMMARY if entry[0] != "seconds"]
     several = max(len(scores[name]["mae"]) for name in names) > 1
     keys = ["bars: mean over seeds; dots: seeds; lines: standard error of the mean"] * several

@@ -15,13 +15,13 @@ from asrl_mlflow.figures.style import (
     style_axes,
 )
 from asrl_mlflow.paper.comparison import (
-    COMPARED,
     DEPTHS,
     PAPER_LOSSES,
-    Key,
+    TOLERANCES,
     Results,
-    published,
-    tables,
+    TrainingKey,
+    paper_values,
+    tables_in_order,
 )
 
 
@@ -43,8 +43,11 @@ def draw_overviews(results: Results) -> dict[str, Figure]:
 
 def draw_losses(results: Results) -> Figure:
     """Draw loss and influence of a residual under each loss, in the last round on the first table."""
-    name = tables(results)[0]
-    ours = {loss.name: results[Key(name, DEPTHS[-1], loss.name)] for loss in PAPER_LOSSES.values()}
+    name = tables_in_order(results)[0]
+    ours = {
+        loss.name: results[TrainingKey(name, DEPTHS[-1], loss.name)]
+        for loss in PAPER_LOSSES.values()
+    }
     one = next(iter(ours.values()))
     reach = float(np.quantile(np.abs(one.actual - one.predicted), 0.98))
     r = np.linspace(-reach, reach, 2001)
@@ -71,7 +74,7 @@ def draw_losses(results: Results) -> Figure:
 
 def draw_predictions(results: Results) -> Figure:
     """Draw test rows as points, with a row of panels for each table and a column for each loss."""
-    names = tables(results)
+    names = tables_in_order(results)
     figure, body = open_figure(
         (3.2 * len(PAPER_LOSSES), 0.6 + 3.2 * len(names)),
         "Predicted against actual target, test rows of the paper's tables",
@@ -80,7 +83,7 @@ def draw_predictions(results: Results) -> Figure:
     grid = body.subplots(len(names), len(PAPER_LOSSES), squeeze=False)
     for name, row in zip(names, grid, strict=True):
         for loss, axes in zip(PAPER_LOSSES.values(), row, strict=True):
-            ours = results[Key(name, DEPTHS[-1], loss.name)]
+            ours = results[TrainingKey(name, DEPTHS[-1], loss.name)]
             scatter_predicted_against_actual(axes, ours.actual, ours.predicted, loss.name)
             axes.legend_ = None
             axes.set_title(f"{name}, {loss.name}: MAE {ours.metrics['mae']:.3g}", fontsize="small")
@@ -93,7 +96,7 @@ def draw_predictions(results: Results) -> Figure:
 
 def draw_metrics(results: Results) -> Figure:
     """Draw the paper's values and ours as bars, with a row of panels a metric and a column a table."""
-    names = tables(results)
+    names = tables_in_order(results)
     shades = zip(DEPTHS, ("pale", "full"), strict=True)
     figure, body = open_figure(
         (1 + 3.0 * len(names), 9.4),
@@ -101,13 +104,15 @@ def draw_metrics(results: Results) -> Figure:
         "for each loss, from the left: the paper (hatched), "
         + ", ".join(f"ours at depth {depth} ({shade})" for depth, shade in shades),
     )
-    grid = body.subplots(len(COMPARED), len(names), squeeze=False)
-    for (metric, how), row in zip(COMPARED.items(), grid, strict=True):
+    grid = body.subplots(len(TOLERANCES), len(names), squeeze=False)
+    for (metric, how), row in zip(TOLERANCES.items(), grid, strict=True):
         for name, axes in zip(names, row, strict=True):
             style_axes(axes)
             for place, (theirs, loss) in enumerate(PAPER_LOSSES.items()):
-                ours = [results[Key(name, depth, loss.name)].metrics[metric] for depth in DEPTHS]
-                values = [published()[name][theirs][metric], *ours]
+                ours = [
+                    results[TrainingKey(name, depth, loss.name)].metrics[metric] for depth in DEPTHS
+                ]
+                values = [paper_values()[name][theirs][metric], *ours]
                 styles: list[dict[str, object]] = [
                     {"color": "white", "edgecolor": colour_of(loss.name), "hatch": "////"},
                     {"color": colour_of(loss.name), "alpha": 0.45},
@@ -133,7 +138,7 @@ def draw_metrics(results: Results) -> Figure:
 
 def draw_mae_against_rounds(results: Results) -> Figure:
     """Draw test MAE after each round, with a row of panels for each depth."""
-    names = tables(results)
+    names = tables_in_order(results)
     figure, body = open_figure(
         (1 + 3.2 * len(names), 0.6 + 3.2 * len(DEPTHS)),
         "Error on test rows, round by round",
@@ -144,7 +149,7 @@ def draw_mae_against_rounds(results: Results) -> Figure:
         for name, axes in zip(names, row, strict=True):
             style_axes(axes)
             for loss in PAPER_LOSSES.values():
-                curve = results[Key(name, depth, loss.name)].curve
+                curve = results[TrainingKey(name, depth, loss.name)].curve
                 axes.plot(curve, color=colour_of(loss.name), linewidth=1.6, label=loss.name)
             axes.set_yscale("log")
             label_plain_numbers(axes)

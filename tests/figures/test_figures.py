@@ -17,8 +17,8 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.text import Text
 
 from asrl_mlflow import losses, train
-from asrl_mlflow.datasets.splits import Part, split
-from asrl_mlflow.experiments.experiment import fitted
+from asrl_mlflow.datasets.splits import Rows, split
+from asrl_mlflow.experiments.experiment import fit
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.figures import draw_validation_curves, loss_figures, model_figures
 from asrl_mlflow.figures.run_figures import draw_run
@@ -359,9 +359,9 @@ TARGETS = {
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 def test_every_picture_can_be_drawn_whatever_the_target(loss, target):
     features = pd.DataFrame({"x": np.random.default_rng(1).normal(size=200)})
-    parts = split(Part(features, target), 0)
+    parts = split(Rows(features, target), 0)
     rounds = []
-    booster = fitted(loss, parts, Settings(rounds=3), 0, rounds.append)
+    booster = fit(loss, parts, Settings(rounds=3), 0, rounds.append)
     prediction = booster.inplace_predict(parts.test.features)
     given = (loss, booster, parts.test, prediction, rounds, rounds[-1], "title")
     sizes = np.abs(parts.valid.target - booster.inplace_predict(parts.valid.features))

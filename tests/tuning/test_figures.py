@@ -63,7 +63,7 @@ def test_every_complete_trial_is_a_point_at_its_levels_and_the_best_has_a_ring()
     expected = {(0.1, 0.3, 5.0), (0.12, 0.32, 3.0), (0.14, 0.34, 4.0), (0.16, 0.36, 50.0)}
     drawn = zip(*every.get_offsets().T, every.get_array(), strict=True)
     assert {tuple(map(float, np.round(point, 9))) for point in drawn} == expected
-    assert ring.get_offsets().tolist() == [[0.12, 0.32]]
+    np.testing.assert_allclose(ring.get_offsets(), [[0.12, 0.32]])
     assert png(figure)
 
 

@@ -1,4 +1,4 @@
-"""The options that entry points share, and how an entry point ends."""
+"""The options that entry points share."""
 
 from __future__ import annotations
 
@@ -7,30 +7,20 @@ import errno
 import functools
 import math
 import os
-import shlex
-import signal
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import click
 
 from asrl_mlflow.datasets.contamination import CONTAMINATIONS, Contamination, ContaminationKind
 from asrl_mlflow.datasets.dataset import EMBEDDED, Dataset, load
-from asrl_mlflow.errors import InputError, StorageError, StoreError
+from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import LOSSES, Loss, from_config
-from asrl_mlflow.system.signals import came, heard, listen
 from asrl_mlflow.system.uris import JOURNAL, SQLITE
-from asrl_mlflow.tracking.patience import hurry
-from asrl_mlflow.tracking.run_log import RunLog
-from asrl_mlflow.tracking.store import ui_command
-from flows import process
 
 Function = TypeVar("Function", bound=Callable[..., object])
-
-DONE, BUG, BAD_INPUT, NO_STORE, INCOMPLETE, NO_SPACE = range(6)
 
 # MLflow and Optuna keep names in columns of about so many characters.
 LONGEST_NAME = 200
@@ -185,26 +175,33 @@ DATA = (
     ),
 )
 BOOSTING = (
-    option("--rounds", type=click.IntRange(1), default=100, help="Boosting rounds."),
+    option("--rounds", type=click.IntRange(1), default=Settings.rounds, help="Boosting rounds."),
     option(
         "--learning-rate",
         type=Share(0, 1, min_open=True),
-        default=0.1,
+        default=Settings.learning_rate,
         help="Shrinkage of each tree.",
     ),
-    option("--max-depth", type=click.IntRange(1, 64), default=6, help="Depth of each tree."),
+    option(
+        "--max-depth",
+        type=click.IntRange(1, 64),
+        default=Settings.max_depth,
+        help="Depth of each tree.",
+    ),
     option(
         "--early-stopping-rounds",
         type=click.IntRange(1),
         help="Stop when the validation MAE has not improved for so many rounds.",
     ),
 )
-FIGURES = (option("--figures", type=bool, default=True, help="Draw the pictures of each run."),)
+FIGURES = (
+    option("--figures", type=bool, default=Settings.figures, help="Draw the pictures of each run."),
+)
 CONTAMINATION = (
     option(
         "--contaminate-share",
         type=Share(0, 1, max_open=True),
-        default=0.0,
+        default=Contamination.share,
         help="Share of training and validation targets to spoil.",
     ),
     option(
@@ -301,73 +298,3 @@ def contamination(values: dict[str, Any]) -> Contamination:
         msg = f"--contaminate-kind={kind} {rule}; got {share}; {remedy}."
         raise click.UsageError(msg)
     return Contamination(kind, share)
-
-
-def ending(logs: Sequence[RunLog]) -> int:
-    """Say where to look, and what the store did not take; the exit code for that."""
-    click.echo(f"\n{_where()}")
-    files = [log.file for log in logs if not log.complete]
-    for file in files:
-        click.echo(
-            f"Not everything was logged; the rest is in {file}; once the store answers, send it "
-            f"with: {shlex.quote(sys.executable)} -m asrl_mlflow.tracking.resend {shlex.quote(str(file))}",
-            err=True,
-        )
-    return INCOMPLETE if files else DONE
-
-
-def _where() -> str:
-    return f"See every run: {ui_command()}"
-
-
-def run(command: click.Command, *, interrupted: str = "unfinished runs are KILLED") -> NoReturn:
-    """Run an entry point and exit as the contract says: one line for what a user can mend.
-
-    0 done, 1 a bug, 2 bad input or configuration, 3 no tracking store, 4 trained but not all of it
-    logged, 5 storage or disk, 128 + n ended by signal n.
-
-    Parameters
-    ----------
-    command : click.Command
-        The entry point.
-    interrupted : str
-        What a signal leaves behind, for the line that says so.
-    """
-    try:
-        listen(process.signals(), hurry)
-        code = _code(command)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        process.end_at_once()
-    except BaseException:
-        # What a signal raised may have become something else on its way.
-        if came() is None:
-            process.end_at_once()
-            raise
-    heard()
-    number = came()
-    if number is not None:
-        line = f"Interrupted by {signal.Signals(number).name}; {interrupted}; {_where()}"
-        code = _fail(command, line, 128 + number)
-    process.leave(code)
-
-
-def _code(command: click.Command) -> int:
-    try:
-        code: int = command.main(prog_name=f"python -m flows.{command.name}", standalone_mode=False)
-    except click.ClickException as error:
-        return _fail(command, error.format_message(), BAD_INPUT)
-    except InputError as error:
-        return _fail(command, str(error), BAD_INPUT)
-    except StoreError as error:
-        return _fail(command, str(error), NO_STORE)
-    except StorageError as error:
-        return _fail(command, str(error), NO_SPACE)
-    except OSError as error:
-        return _fail(command, f"Storage failed: {error}; free or mount it and run again.", NO_SPACE)
-    return code
-
-
-def _fail(command: click.Command, line: str, code: int) -> int:
-    click.echo(f"{command.name}: {line}", err=True)
-    return code
