@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from os import PathLike
 from typing import Any
 
@@ -22,7 +22,7 @@ from asrl_mlflow.boosting.loop import Boosting, named
 from asrl_mlflow.boosting.rows import Rows, TrainingRows
 from asrl_mlflow.boosting.scaling import Regularisation, Scaling
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses import LOSSES, Loss, from_config, to_config
+from asrl_mlflow.losses import Loss, from_config, to_config
 from asrl_mlflow.losses.weighing import STEEPEST, weigh
 from asrl_mlflow.residuals.sample_weights import WeightRule
 from asrl_mlflow.residuals.statistics import Residuals, distances
@@ -320,10 +320,11 @@ def _check_continues(
     model = xgb_model if isinstance(xgb_model, xgboost.Booster) else None
     attribute = (model or xgboost.Booster(model_file=xgb_model)).attr(LOSS_ATTRIBUTE)
     recorded = None if attribute is None else json.loads(attribute)
-    if recorded is not None and recorded["name"] in LOSSES:
-        # Parameters that it does not name, because they came later, have their defaults.
-        recorded = from_config(recorded)
-    # A user's own loss is in no catalogue, and stays a config.
+    if recorded is not None:
+        # Parameters that it does not name, because they came later, have their defaults. A loss that
+        # is not registered stays a config.
+        with suppress(InputError):
+            recorded = from_config(recorded)
     if recorded not in (loss, to_config(loss)):
         msg = (
             f"A model goes on with the loss that it recorded; it records {recorded}, got {loss}; "

@@ -17,7 +17,7 @@ from asrl_mlflow.datasets.parquet import kept_columns, noted_categories, parquet
 from asrl_mlflow.datasets.splits import Part
 from asrl_mlflow.datasets.tables import readable, usable
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.system.threads import threads
+from asrl_mlflow.system.threads import thread_count
 
 
 class ParquetBatches(xgboost.DataIter):
@@ -219,5 +219,5 @@ def matrix(rows: Part, ref: xgboost.DMatrix | None = None) -> xgboost.QuantileDM
         weight=rows.weight,
         ref=ref,
         enable_categorical=True,
-        nthread=threads(*rows.features.shape),
+        nthread=thread_count(*rows.features.shape),
     )

@@ -28,7 +28,7 @@ from asrl_mlflow.records.features import described, example
 from asrl_mlflow.records.record import Record
 from asrl_mlflow.records.unseen import Unseen, held_out, out_of_fold, unseen
 from asrl_mlflow.rounds import Round
-from asrl_mlflow.system.threads import threads
+from asrl_mlflow.system.threads import thread_count
 from asrl_mlflow.tracking.keys import data_params
 from asrl_mlflow.tracking.run_log import RunLog
 
@@ -196,7 +196,7 @@ def refit(
 
     started = time.perf_counter()
     known = joined(parts.train, parts.valid)
-    params = {"nthread": threads(*known.features.shape), **params}
+    params = {"nthread": thread_count(*known.features.shape), **params}
     booster = train(
         params,
         matrix(known),
@@ -299,7 +299,7 @@ def fitted(
     dtrain = matrix(parts.train)
     dvalid = matrix(parts.valid, ref=dtrain)
     return train(
-        {**settings.booster_params(seed), "nthread": threads(*parts.train.features.shape)},
+        {**settings.booster_params(seed), "nthread": thread_count(*parts.train.features.shape)},
         dtrain,
         settings.rounds,
         loss=loss,

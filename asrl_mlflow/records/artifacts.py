@@ -16,7 +16,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from asrl_mlflow.errors import InputError, StorageError
 from asrl_mlflow.records.record import Record
-from asrl_mlflow.system.disk import insisting_on_space
+from asrl_mlflow.system.disk import require_space
 
 BOOSTER, LOSS, FEATURES, UNSEEN = "booster.ubj", "loss.json", "features.json", "unseen.npz"
 # As the scorer knows them.
@@ -60,7 +60,7 @@ def parts_of(run_id: str) -> Parts:
     files = {}
     with TemporaryDirectory() as folder:
         try:
-            with insisting_on_space(), quiet():
+            with require_space(), quiet():
                 # Not by its runs:/ URI, for which MLflow swallows why a file did not come.
                 kept = get_artifact_repository(mlflow.get_run(run_id).info.artifact_uri)
                 for name in ARTIFACTS.values():

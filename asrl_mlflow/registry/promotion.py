@@ -18,7 +18,7 @@ from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.datasets.splits import FloatArray
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.registry.versions import Registered, found, holder, insist, load, unseen
-from asrl_mlflow.system.disk import insisting_on_space
+from asrl_mlflow.system.disk import require_space
 
 CHAMPION = "champion"
 FORCED_TAG, WISH_TAG = "asrl.forced", "asrl.wanted"
@@ -152,7 +152,7 @@ def check_alias(alias: str) -> None:
         raise InputError(" ".join(msg.split())) from error
 
 
-@insisting_on_space()
+@require_space()
 def promote(
     version: Registered, alias: str, *, force: bool = False, test: Dataset | None = None
 ) -> Promotion:

@@ -34,7 +34,7 @@ from asrl_mlflow.registry.versions import (
     unseen,
     verified,
 )
-from asrl_mlflow.system.disk import insisting_on_space
+from asrl_mlflow.system.disk import require_space
 from asrl_mlflow.system.processes import Owner
 
 __all__ = [
@@ -56,7 +56,7 @@ _OWNER = "asrl.owner"
 _MODEL_TYPE = "asrl"
 
 
-@insisting_on_space()
+@require_space()
 def register(run_id: str, name: str | None = None) -> Registered:
     """The version that a run's booster has, made where there is none; it gets alias `challenger`.
 
@@ -192,7 +192,7 @@ def _discard(client: mlflow.MlflowClient, model: LoggedModel) -> None:
 
 def _is_intact(model: LoggedModel) -> bool:
     with TemporaryDirectory() as folder, suppress(InputError, MlflowException, OSError):
-        with insisting_on_space(), quiet():
+        with require_space(), quiet():
             copy = mlflow.artifacts.download_artifacts(
                 artifact_uri=model.artifact_location, dst_path=folder
             )

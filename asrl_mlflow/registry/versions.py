@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +22,8 @@ from asrl_mlflow.records.artifacts import BOOSTER, FEATURES, LOSS, UNSEEN, quiet
 from asrl_mlflow.records.record import Record
 from asrl_mlflow.records.unseen import Unseen
 from asrl_mlflow.registry import manifest
-from asrl_mlflow.system.disk import insisting_on_space
+from asrl_mlflow.system.disk import require_space
+from asrl_mlflow.system.processes import pause_at_random
 from asrl_mlflow.tracking.spool import one_line
 
 MANIFEST_TAG, RECORD_TAG = "asrl.manifest", "asrl.record"
@@ -114,7 +113,7 @@ def verified(uri: str) -> Iterator[Path]:
     recorded = client.get_model_version(registered.name, registered.version).tags[MANIFEST_TAG]
     with TemporaryDirectory() as folder:
         try:
-            with insisting_on_space(), quiet():
+            with require_space(), quiet():
                 # Not by its models:/ URI, for which MLflow reads MLmodel on the way.
                 source = client.get_model_version_download_uri(registered.name, registered.version)
                 if source.startswith("models:/"):
@@ -164,7 +163,7 @@ def load(uri: str) -> PyFuncModel:
     InputError
         As `verified`.
     """
-    with verified(uri) as folder, insisting_on_space(), quiet():
+    with verified(uri) as folder, require_space(), quiet():
         model: PyFuncModel = mlflow.pyfunc.load_model(str(folder))
     return model
 
@@ -219,12 +218,12 @@ def insist(write: Callable[..., object], *arguments: str) -> None:
     """
     for attempt in range(_ATTEMPTS):
         try:
-            with insisting_on_space():
+            with require_space():
                 write(*arguments)
         except MlflowException as error:
             if attempt + 1 == _ATTEMPTS:
                 raise unreachable(error) from error
-            time.sleep(random.random())  # noqa: S311 - to fall out of step, not to hide
+            pause_at_random()
         else:
             return
 
