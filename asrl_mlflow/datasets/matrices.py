@@ -17,7 +17,7 @@ from asrl_mlflow.datasets.parquet import category_columns, kept_columns, open_pa
 from asrl_mlflow.datasets.splits import Rows
 from asrl_mlflow.datasets.tables import convert_columns, explain_read_errors
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.system.threads import threads
+from asrl_mlflow.system.threads import thread_count
 
 
 class ParquetBatches(xgboost.DataIter):
@@ -223,5 +223,5 @@ def make_matrix(rows: Rows, ref: xgboost.DMatrix | None = None) -> xgboost.Quant
         weight=rows.weight,
         ref=ref,
         enable_categorical=True,
-        nthread=threads(*rows.features.shape),
+        nthread=thread_count(*rows.features.shape),
     )

@@ -19,6 +19,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.system.files import write_atomically
 
 _SECONDS_TO_WAIT = 120.0
 _SECONDS_BETWEEN_REFRESHES = 0.2
@@ -75,10 +76,8 @@ def fetch_table(name: str, folder: Path) -> Path:
     place = folder / f"{name}.csv"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as workplace:
-            unfinished = Path(workplace, place.name)
+        with write_atomically(place) as unfinished:
             frame.to_csv(unfinished, index=False)
-            unfinished.replace(place)
     except OSError as error:
         msg = f"Data set {name!r} must be kept in {folder}; got {error}; {remedy}"
         raise InputError(msg) from error

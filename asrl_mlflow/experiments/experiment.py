@@ -33,7 +33,7 @@ from asrl_mlflow.records.unseen import (
     out_of_fold_residuals,
 )
 from asrl_mlflow.rounds import Round
-from asrl_mlflow.system.threads import threads
+from asrl_mlflow.system.threads import thread_count
 from asrl_mlflow.tracking.keys import data_params
 from asrl_mlflow.tracking.run_log import RunLog
 
@@ -199,7 +199,7 @@ def refit(
 
     started = time.perf_counter()
     known = join(parts.train, parts.valid)
-    params = {"nthread": threads(*known.features.shape), **params}
+    params = {"nthread": thread_count(*known.features.shape), **params}
     booster = train(
         params,
         make_matrix(known),
@@ -310,7 +310,7 @@ def fit(
     dtrain = make_matrix(parts.train)
     dvalid = make_matrix(parts.valid, ref=dtrain)
     return train(
-        {**settings.booster_params(seed), "nthread": threads(*parts.train.features.shape)},
+        {**settings.booster_params(seed), "nthread": thread_count(*parts.train.features.shape)},
         dtrain,
         settings.rounds,
         loss=loss,

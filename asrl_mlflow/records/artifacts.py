@@ -16,7 +16,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from asrl_mlflow.errors import InputError, StorageError
 from asrl_mlflow.records.record import Record
-from asrl_mlflow.system.disk import insisting_on_space
+from asrl_mlflow.system.disk import require_space
 
 BOOSTER, LOSS, FEATURES, UNSEEN = "booster.ubj", "loss.json", "features.json", "unseen.npz"
 # The keys under which `serving/model.py` finds them.
@@ -65,7 +65,7 @@ def fetch_artifacts(run_id: str) -> RunArtifacts:
     files = {}
     with TemporaryDirectory() as folder:
         try:
-            with insisting_on_space(), silence_mlflow():
+            with require_space(), silence_mlflow():
                 # Not by a runs:/ URI: with that, MLflow hides why a download failed.
                 kept = get_artifact_repository(mlflow.get_run(run_id).info.artifact_uri)
                 for name in ARTIFACTS.values():

@@ -22,7 +22,7 @@ from asrl_mlflow.registry.versions import (
     version_with_alias,
     write_with_retries,
 )
-from asrl_mlflow.system.disk import insisting_on_space
+from asrl_mlflow.system.disk import require_space
 
 CHAMPION = "champion"
 FORCED_TAG, WANTED_TAG = "asrl.forced", "asrl.wanted"
@@ -164,7 +164,7 @@ def check_alias(alias: str) -> None:
         raise InputError(msg)
 
 
-@insisting_on_space()
+@require_space()
 def promote(
     version: RegisteredVersion, alias: str, *, force: bool = False, test: Dataset | None = None
 ) -> Promotion:

@@ -28,7 +28,7 @@ from asrl_mlflow.registry.versions import (
     open_verified,
     write_with_retries,
 )
-from asrl_mlflow.system.disk import insisting_on_space
+from asrl_mlflow.system.disk import require_space
 from asrl_mlflow.system.processes import Owner
 from asrl_mlflow.tracking.spool import one_line
 
@@ -38,7 +38,7 @@ _OWNER = "asrl.owner"
 _MODEL_TYPE = "asrl"
 
 
-@insisting_on_space()
+@require_space()
 def register(run_id: str, name: str | None = None) -> RegisteredVersion:
     """Register a run's booster as a model version, or find the version it has; set alias `challenger`.
 
@@ -196,7 +196,7 @@ def _discard(client: mlflow.MlflowClient, model: LoggedModel) -> None:
 def _is_intact(model: LoggedModel) -> bool:
     """Check whether a logged model's files are unchanged."""
     with TemporaryDirectory() as folder, suppress(InputError, MlflowException, OSError):
-        with insisting_on_space(), silence_mlflow():
+        with require_space(), silence_mlflow():
             copy = mlflow.artifacts.download_artifacts(
                 artifact_uri=model.artifact_location, dst_path=folder
             )

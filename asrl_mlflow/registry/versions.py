@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +22,8 @@ from asrl_mlflow.records.artifacts import BOOSTER, FEATURES, LOSS, UNSEEN, silen
 from asrl_mlflow.records.record import Record
 from asrl_mlflow.records.unseen import UnseenResiduals
 from asrl_mlflow.registry import manifest
-from asrl_mlflow.system.disk import insisting_on_space
+from asrl_mlflow.system.disk import require_space
+from asrl_mlflow.system.processes import pause_at_random
 from asrl_mlflow.tracking.spool import one_line
 
 MANIFEST_TAG, RECORD_TAG = "asrl.manifest", "asrl.record"
@@ -152,7 +151,7 @@ def open_verified(uri: str) -> Iterator[Path]:
 def _download(client: mlflow.MlflowClient, version: RegisteredVersion, folder: str) -> Path:
     """Download a version's files into a folder."""
     try:
-        with insisting_on_space(), silence_mlflow():
+        with require_space(), silence_mlflow():
             # Not by a models:/ URI: with that, MLflow parses the file MLmodel before it is checked.
             source = client.get_model_version_download_uri(version.name, version.version)
             if source.startswith("models:/"):
@@ -204,7 +203,7 @@ def load(uri: str) -> PyFuncModel:
     InputError
         As for `open_verified`; then no code of the model was run.
     """
-    with open_verified(uri) as folder, insisting_on_space(), silence_mlflow():
+    with open_verified(uri) as folder, require_space(), silence_mlflow():
         model: PyFuncModel = mlflow.pyfunc.load_model(str(folder))
     return model
 
@@ -266,12 +265,12 @@ def write_with_retries(write: Callable[..., object], *arguments: str) -> None:
     """
     for attempt in range(_ATTEMPTS):
         try:
-            with insisting_on_space():
+            with require_space():
                 write(*arguments)
         except MlflowException as error:
             if attempt + 1 == _ATTEMPTS:
                 raise no_answer_error(error) from error
-            time.sleep(random.random())  # noqa: S311 - processes must not retry in step; nothing secret
+            pause_at_random()
         else:
             return
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from asrl_mlflow.datasets.names import check_columns_exist, check_model_columns
 from asrl_mlflow.datasets.parquet import open_parquet
 from asrl_mlflow.datasets.tables import SUFFIXES
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.system.files import write_atomically
 
 PREDICTIONS = ("prediction", "lower", "upper")
 _ROWS_A_CHUNK = 65_536
@@ -79,7 +79,7 @@ def predict_file(
     try:
         with (
             _open_chunks(data, numbers, text, keep, on_progress) as chunks,
-            _write_atomically(out) as write,
+            _write_table(out) as write,
         ):
             for chunk in chunks:
                 frame = _to_frame(chunk.select([*numbers, *text]), rows, columns)
@@ -187,29 +187,19 @@ def _to_result(kept: pa.Table, predicted: Any) -> pa.Table:  # noqa: ANN401 - an
 
 
 @contextmanager
-def _write_atomically(out: Path) -> Iterator[Callable[[pa.Table], None]]:
+def _write_table(out: Path) -> Iterator[Callable[[pa.Table], None]]:
     """Open a writer whose file gets its name only once it is complete."""
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}.unfinished")
-    opened: list[Any] = []
+    parquet = out.suffix.lower() == ".parquet"
+    make = pa.parquet.ParquetWriter if parquet else pyarrow.csv.CSVWriter
+    with write_atomically(out) as unfinished, ExitStack() as stack:
+        opened: list[Any] = []
 
-    def write(table: pa.Table) -> None:
-        if not opened:
-            make = (
-                pa.parquet.ParquetWriter
-                if out.suffix.lower() == ".parquet"
-                else pyarrow.csv.CSVWriter
-            )
-            opened.append(make(unfinished, table.schema))
-        opened[0].write_table(table)
+        def write(table: pa.Table) -> None:
+            if not opened:
+                opened.append(stack.enter_context(make(unfinished, table.schema)))
+            opened[0].write_table(table)
 
-    try:
         yield write
         if not opened:
             msg = f"{out}: a result needs rows; got a table without any; nothing was written."
             raise InputError(msg)
-        opened[0].close()
-        unfinished.replace(out)
-    finally:
-        if opened:
-            opened[0].close()
-        unfinished.unlink(missing_ok=True)

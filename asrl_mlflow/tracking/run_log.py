@@ -28,7 +28,7 @@ from mlflow.utils.validation import MAX_DATASET_SCHEMA_SIZE
 
 from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.rounds import Round
-from asrl_mlflow.system.files import opened_alone
+from asrl_mlflow.system.files import open_exclusively
 from asrl_mlflow.tracking.patience import ask, ask_once, is_silence, long_enough_for
 from asrl_mlflow.tracking.spool import WRITERS, kept_at, one_line
 
@@ -291,7 +291,7 @@ class RunLog:
 
     def _append(self, line: bytes) -> None:
         self.file.parent.mkdir(exist_ok=True)
-        with self._lock, opened_alone(self.file, "ab+") as file:
+        with self._lock, open_exclusively(self.file, "ab+") as file:
             whole = file.seek(0, os.SEEK_END)
             if whole and os.pread(file.fileno(), 1, whole - 1) != b"\n":
                 # What a kill has left of an entry must not become a part of this one.

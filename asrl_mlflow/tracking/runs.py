@@ -27,7 +27,7 @@ from mlflow.utils.mlflow_tags import (
 )
 
 from asrl_mlflow.errors import StoreError
-from asrl_mlflow.system.signals import came, heard, signals_held
+from asrl_mlflow.system.signals import hold_signals, received_signal, stop_repeating
 from asrl_mlflow.tracking.leftovers import LINK_TAG, owner_tag
 from asrl_mlflow.tracking.patience import ask, hurry, short
 from asrl_mlflow.tracking.run_log import RunLog
@@ -88,7 +88,7 @@ def run(
     log, status = None, "FAILED"
     with short():
         try:
-            with signals_held(hurry):
+            with hold_signals(hurry):
                 log = (
                     _open(name, _tags(flow, tags))
                     if run_id is None
@@ -101,17 +101,17 @@ def run(
                 _innermost.reset(token)
             status = "FINISHED"
         except (KeyboardInterrupt, SystemExit) as end:
-            heard()
+            stop_repeating()
             # Signal handlers exit with 128 + n; any other exit from within a run is a failure.
             code = 130 if isinstance(end, KeyboardInterrupt) else end.code
             status = "KILLED" if isinstance(code, int) and code > 128 else "FAILED"  # noqa: PLR2004 - see above
             raise
         finally:
-            if status == "FAILED" and came() is not None:
+            if status == "FAILED" and received_signal() is not None:
                 # A signal's exit may have become something else on its way.
                 status = "KILLED"
             if log is not None:
-                with signals_held(hurry):
+                with hold_signals(hurry):
                     log.close(status)
 
 

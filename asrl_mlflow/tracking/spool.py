@@ -25,8 +25,8 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_PARENT_RUN_ID
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.system.files import locked, opened_alone
-from asrl_mlflow.system.uris import HIDDEN, redacted
+from asrl_mlflow.system.files import hold_lock, open_exclusively
+from asrl_mlflow.system.uris import HIDDEN, hide_secrets
 from asrl_mlflow.tracking.patience import ask, short
 
 _logger = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def resend(file: str | Path) -> int:
             for entry in entries[sent:]:
                 _deliver(entry, run_ids, file.parent)
             sent = len(entries)
-            with opened_alone(file, "rb") as kept:
+            with open_exclusively(file, "rb") as kept:
                 # A run that goes on may have added to it.
                 if (more := kept.read()) == text:
                     _keep_torn(file, torn)
@@ -98,7 +98,7 @@ def kept_at(uri: str) -> str:
     """The address of a store as it may be kept: without secrets, and valid in any folder."""
     if uri.startswith(_SQLITE):
         return f"{_SQLITE}{Path(uri.removeprefix(_SQLITE)).absolute()}"
-    return redacted(uri, uri)
+    return hide_secrets(uri, uri)
 
 
 def find(client: mlflow.MlflowClient, experiments: Sequence[str], key: str) -> str | None:
@@ -118,12 +118,12 @@ def id_of(client: mlflow.MlflowClient, key: str) -> str:
 
 def one_line(error: Exception) -> str:
     """An error of any library as a part of one line, without secrets."""
-    text = redacted(f"{type(error).__name__}: {error}", mlflow.get_tracking_uri())
+    text = hide_secrets(f"{type(error).__name__}: {error}", mlflow.get_tracking_uri())
     return " ".join(text.split())[:200]
 
 
 def _read(file: Path) -> bytes:
-    with opened_alone(file, "rb") as kept:
+    with open_exclusively(file, "rb") as kept:
         return kept.read()
 
 
@@ -244,7 +244,7 @@ def _write(client: mlflow.MlflowClient, run_id: str, entry: Mapping[str, Any]) -
 
 def _alone() -> AbstractContextManager[None]:
     """One process of this user on this host at a time: two copies of a file are sent in turn."""
-    return locked(Path(tempfile.gettempdir(), f"asrl-spool-{os.getuid()}"))
+    return hold_lock(Path(tempfile.gettempdir(), f"asrl-spool-{os.getuid()}"))
 
 
 def _write_params(client: mlflow.MlflowClient, run_id: str, content: dict[str, str]) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,8 +17,9 @@ from mlflow.environment_variables import (
 )
 
 from asrl_mlflow.errors import InputError, StoreError
-from asrl_mlflow.system.files import created_whole
-from asrl_mlflow.system.uris import is_address, is_secret, redacted, redacted_address
+from asrl_mlflow.system.files import create_atomically
+from asrl_mlflow.system.processes import pause_at_random
+from asrl_mlflow.system.uris import hide_address_secrets, hide_secrets, is_address, is_secret
 from asrl_mlflow.tracking.leftovers import end_leftovers
 from asrl_mlflow.tracking.patience import short
 from asrl_mlflow.tracking.spool import one_line
@@ -69,7 +68,7 @@ def connect(*, to_log: bool = True) -> None:
     if not is_address(mlflow.get_tracking_uri()):
         msg = (
             "MLFLOW_TRACKING_URI must be an address, its port a number, an @ in a password written as "
-            f"%40; got {redacted_address(mlflow.get_tracking_uri())!r}."
+            f"%40; got {hide_address_secrets(mlflow.get_tracking_uri())!r}."
         )
         raise InputError(msg)
     for attempt in range(_ATTEMPTS):
@@ -82,7 +81,7 @@ def connect(*, to_log: bool = True) -> None:
         except Exception as error:
             # Processes that create a database's schema at the same moment trip over each other.
             if attempt + 1 < _ATTEMPTS and mlflow.get_tracking_uri().startswith("sqlite:"):
-                time.sleep(1 + random.random())  # noqa: S311 - to fall out of step, not to hide
+                pause_at_random(1, 2)
                 continue
             msg = (
                 f"The tracking store must answer before anything is trained; got "
@@ -97,7 +96,7 @@ def connect(*, to_log: bool = True) -> None:
 def _reach_store() -> None:
     uri = mlflow.get_tracking_uri()
     if uri.startswith(_SQLITE):
-        created_whole(Path(uri.removeprefix(_SQLITE)), _create_database)
+        create_atomically(Path(uri.removeprefix(_SQLITE)), _create_database)
     mlflow.search_experiments(max_results=1)
 
 
@@ -137,7 +136,7 @@ def _create_database(path: Path) -> None:
 def store_address() -> str:
     """Where the store is, as people may read it."""
     uri = mlflow.get_tracking_uri()
-    return redacted(uri, uri)
+    return hide_secrets(uri, uri)
 
 
 def ui_command() -> str:

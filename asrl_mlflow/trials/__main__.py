@@ -17,7 +17,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses import from_config
+from asrl_mlflow.losses import from_config, register_from
 from asrl_mlflow.trials.judging import Judge, Pruned
 
 _SECONDS_BETWEEN_ROUNDS = 0.3
@@ -39,8 +39,8 @@ def _serve(inbox: Connection, outbox: Connection) -> None:
     said: SimpleQueue[Any] = SimpleQueue()
     threading.Thread(target=_listen, args=(inbox, said), daemon=True).start()
     while True:
-        loss, params = said.get()
-        outbox.send(_judged(judge, loss, params, outbox, said))
+        path, loss, params = said.get()
+        outbox.send(_judged(judge, path, loss, params, outbox, said))
 
 
 def _listen(inbox: Connection, said: SimpleQueue[Any]) -> None:
@@ -54,6 +54,7 @@ def _listen(inbox: Connection, said: SimpleQueue[Any]) -> None:
 
 def _judged(
     judge: Judge,
+    path: str | None,
     loss: dict[str, Any],
     params: dict[str, Any],
     outbox: Connection,
@@ -79,6 +80,8 @@ def _judged(
         return bool(said.get())
 
     try:
+        if path is not None:
+            register_from(path)
         verdict = judge.judge(from_config(loss), params, on_round, keep)
     except OSError:
         # Not the trial's: the parent is gone.

@@ -20,7 +20,7 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import Loss, to_config
 from asrl_mlflow.losses.search_space import Point
 from asrl_mlflow.studies.study import ERROR, LOSS, ROUNDS, RUN_ID, SECONDS_BETWEEN_LEASES, Study
-from asrl_mlflow.system.signals import heard, signals_held
+from asrl_mlflow.system.signals import hold_signals, stop_repeating
 from asrl_mlflow.tracking.leftovers import REAPED_TAG
 from asrl_mlflow.tracking.patience import hurry
 from asrl_mlflow.tracking.run_log import RunLog
@@ -115,7 +115,7 @@ class Tuner:
             self._start(min(jobs, max(0, trials - self.study.judged())))
             while True:
                 late = time.monotonic() > deadline
-                with signals_held(hurry):
+                with hold_signals(hurry):
                     if not late:
                         self._hand_out(trials)
                     # Meanwhile the workers are busy again.
@@ -130,13 +130,13 @@ class Tuner:
                         break
                 if time.monotonic() - renewed > SECONDS_BETWEEN_LEASES:
                     renewed = time.monotonic()
-                    with signals_held(hurry):
+                    with hold_signals(hurry):
                         self.study.renew()
                         self.study.reap()
                         runs.settle({log.run_id for log in self._open()})
         finally:
-            heard()
-            with signals_held(hurry):
+            stop_repeating()
+            with hold_signals(hurry):
                 self._stop()
         runs.settle()
 
@@ -153,7 +153,7 @@ class Tuner:
         """Hear what workers say; whether one of them has nothing to do any more."""
         inboxes = {worker.inbox: worker for worker in self._workers()}
         ready = wait(list(inboxes), seconds)
-        with signals_held(hurry):
+        with hold_signals(hurry):
             freed = [self._hear(worker) for inbox, worker in inboxes.items() if inbox in ready]
         return any(freed)
 

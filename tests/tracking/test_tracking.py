@@ -325,7 +325,7 @@ def test_a_signal_while_a_run_is_opened_or_closed_leaves_a_true_status(
 
 
 def test_a_second_signal_is_heard_at_once(store, terminated):
-    with pytest.raises(SystemExit), tracking.signals_held():
+    with pytest.raises(SystemExit), tracking.hold_signals():
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)
         pytest.fail("the second signal was held too")
