@@ -17,7 +17,7 @@ from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import ASRL, LOSSES, ContinuousASRL, Loss
 from asrl_mlflow.registry.promotion import CHAMPION, promote
 from asrl_mlflow.registry.registration import check_name
-from asrl_mlflow.studies.storages import opened
+from asrl_mlflow.studies.storages import open_storage
 from asrl_mlflow.tracking.keys import data_params
 from asrl_mlflow.tracking.run_log import RunLog
 from asrl_mlflow.trials.judging import Judge
@@ -63,7 +63,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
         check_name(values["registered_model"])
     if values["storage"]:
         # What is wrong with it is better known before every loss was trained.
-        with opened(values["storage"]):
+        with open_storage(values["storage"]):
             pass
     table = dataset(values)
     chosen: list[str] = []

@@ -414,7 +414,7 @@ def test_a_store_that_does_not_answer_is_one_line_and_exit_code_3(flow):
 def test_a_run_or_experiment_that_is_not_there_is_one_line_and_exit_code_3(
     flow, monkeypatch, variable, value
 ):
-    monkeypatch.setattr("asrl_mlflow.tracking._ATTEMPTS", 1)
+    monkeypatch.setattr("asrl_mlflow.tracking.store._ATTEMPTS", 1)
     monkeypatch.setenv(variable, value)
     code, _, err = flow("main", "--trials=1")
     assert (code, err.count("\n")) == (3, 1)
@@ -539,7 +539,7 @@ def test_what_a_kill_left_running_is_ended_by_the_next_flow(flow, store, caplog,
     assert f"{name} diabetes" in left
     assert flow("train", "--rounds=2", "--figures=false")[0] == 0
     assert unended(store) == set()
-    (line,) = [line for line in caplog.messages if "of a process that is no more" in line]
+    (line,) = [line for line in caplog.messages if "whose process is gone" in line]
     assert all(name in line for name in left)
     ended = [run for group in runs(store) for run in group if "asrl.reaped" in run.data.tags]
     assert {run.info.run_name for run in ended} == left

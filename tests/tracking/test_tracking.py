@@ -17,7 +17,9 @@ from asrl_mlflow import datasets, losses, tracking, train
 from asrl_mlflow.errors import StoreError
 from asrl_mlflow.losses.continuous_asrl import PointwiseContinuousASRL
 from asrl_mlflow.rounds import Round
+from asrl_mlflow.system.signals import signals_held
 from asrl_mlflow.tracking import spool
+from asrl_mlflow.tracking.retries import stop_waiting
 from tests.conftest import PARAMS
 from tests.every_loss import EVERY_LOSS
 
@@ -162,6 +164,24 @@ def test_the_run_of_mlflow_run_is_adopted_with_its_experiment_and_params(store, 
     assert store.get_run(child.run_id).info.experiment_id == experiment
     assert parent.complete
     assert store.get_experiment_by_name(tracking.EXPERIMENT) is None
+
+
+@pytest.mark.parametrize(
+    ("theirs", "name"),
+    [(None, "compare mine"), ("calm-cat-7", "compare mine"), ("my-run-7", "my-run-7")],
+)
+@pytest.mark.parametrize("is_connected", [True, False])
+def test_the_run_of_mlflow_run_is_named_unless_its_user_has_named_it(
+    store, monkeypatch, theirs, name, is_connected
+):
+    run_id = store.create_run("0", run_name=theirs).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+    if is_connected:
+        tracking.connect()
+    with tracking.run("compare mine", flow="compare"):
+        pass
+    adopted = store.get_run(run_id)
+    assert (adopted.info.run_name, adopted.data.tags["mlflow.runName"]) == (name, name)
 
 
 def test_runs_go_to_the_experiment_asrl_mlflow_unless_one_is_configured(store, monkeypatch):
@@ -325,7 +345,7 @@ def test_a_signal_while_a_run_is_opened_or_closed_leaves_a_true_status(
 
 
 def test_a_second_signal_is_heard_at_once(store, terminated):
-    with pytest.raises(SystemExit), tracking.signals_held():
+    with pytest.raises(SystemExit), signals_held(stop_waiting):
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)
         pytest.fail("the second signal was held too")
