@@ -187,7 +187,9 @@ def work(storage, trials):
 
 # Forked from a process that has imported everything and nothing else: a start costs no seconds.
 FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload(["tests.test_storages", "optuna", "asrl_mlflow.storages"])
+FORKED.set_forkserver_preload(
+    ["tests.studies.test_storages", "optuna", "asrl_mlflow.studies.storages"]
+)
 
 
 def crowd(study_in, storage, processes=8, trials=4):

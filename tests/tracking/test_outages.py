@@ -21,9 +21,9 @@ from asrl_mlflow import tracking
 from asrl_mlflow.studies.storages import open_storage
 from asrl_mlflow.tracking import resend, spool
 from asrl_mlflow.tracking.retries import limit_waiting, stop_waiting
+from tests.processes import ROOT
 from tests.server import Server
 
-ROOT = Path(__file__).parents[2]
 SECONDS_TO_END = 30
 
 
