@@ -185,7 +185,7 @@ def find_study_run(study: str) -> str:
         if not token:
             break
     similar = difflib.get_close_matches(study, others, n=1)
-    meant = f", did you mean {similar[0]!r}?" if similar else ""
+    meant = f" (did you mean {similar[0]!r}?)" if similar else ""
     known = f"there is {listed(others)}" if others else "there is none"
     msg = (
         f"register needs a study that has ended in this tracking store; got {study!r}{meant}; {known}; "

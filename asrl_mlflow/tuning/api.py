@@ -197,9 +197,9 @@ def _draw(plan: Plan, study: Study, parent: RunLog) -> None:
     name, title = plan.loss.name, _title(plan)
     complete = study.trials(TrialState.COMPLETE)
     drawn = {
-        "history": figures.history(study.trials(*JUDGED), plan.metric, name, title),
-        "levels": figures.levels_map(complete, plan.metric, title),
-        "importance": figures.importance(study.importance(), name, title),
+        "history": figures.draw_history(study.trials(*JUDGED), plan.metric, name, title),
+        "levels": figures.draw_levels(complete, plan.metric, title),
+        "importance": figures.draw_importance(study.importance(), name, title),
     }
     for file, figure in drawn.items():
         if figure is not None:

@@ -14,7 +14,7 @@ import xgboost
 from mlflow.exceptions import MlflowException
 
 from asrl_mlflow import datasets, losses, tracking, train
-from asrl_mlflow.errors import StoreError
+from asrl_mlflow.errors import InputError, StoreError
 from asrl_mlflow.losses.continuous_asrl import PointwiseContinuousASRL
 from asrl_mlflow.rounds import Round
 from asrl_mlflow.system.signals import signals_held
@@ -418,3 +418,17 @@ def test_autologging_does_not_log_our_runs_a_second_time(autologging, store, tab
     with mlflow.start_run() as own:
         xgboost.train({"objective": "reg:squarederror"}, xgboost.DMatrix(x, label=y), 2)
     assert store.get_run(own.info.run_id).data.params["objective"] == "reg:squarederror"
+
+
+def test_a_study_that_is_not_there_is_refused_with_the_names_of_those_that_are(store):
+    with pytest.raises(InputError, match=r"got 'mine'; there is none; "):
+        tracking.find_study_run("mine")
+    ids = {}
+    for name in ("mine", "other"):
+        ids[name] = store.create_run("0", tags={"asrl.study": name}).info.run_id
+        store.log_metric(ids[name], "best.trial", 3)
+        store.set_terminated(ids[name])
+    assert tracking.find_study_run("mine") == ids["mine"]
+    with pytest.raises(InputError) as caught:
+        tracking.find_study_run("mime")
+    assert "got 'mime' (did you mean 'mine'?); there is 'other', 'mine'; " in str(caught.value)
