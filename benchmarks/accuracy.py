@@ -272,7 +272,7 @@ def _choose_ours(plan: Plan, parts: Split, contest: Contest, trials: int) -> tup
     if not plan.loss.search_space(Residuals(parts.train.target)):
         return {}, judge.judge(plan.loss(), {}, lambda *_: None, lambda *_: True).rounds
     study = Study("s", optuna.storages.InMemoryStorage(), plan.space(parts), plan.seed)
-    study.begin("", plan.starts(parts))
+    study.set_up("", plan.starts(parts))
     while (trial := study.claim(trials)) is not None:
         loss, params = plan.candidate(trial.params)
         try:
@@ -280,12 +280,12 @@ def _choose_ours(plan: Plan, parts: Split, contest: Contest, trials: int) -> tup
                 loss,
                 params,
                 lambda *_: None,
-                partial(study.is_worth_it, trial),
+                partial(study.should_continue, trial),
             )
         except Pruned:
             study.prune(trial)
             continue
-        study.note(trial, {LOSS: {}, ROUNDS: verdict.rounds})
+        study.leases.write(trial, {LOSS: {}, ROUNDS: verdict.rounds})
         study.complete(trial, verdict.value)
     best = study.best()
     if best is None:

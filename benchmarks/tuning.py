@@ -29,7 +29,7 @@ from asrl_mlflow.datasets.splits import Split
 from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import ContinuousASRL
-from asrl_mlflow.studies.storages import opened
+from asrl_mlflow.studies.storages import open_storage
 from asrl_mlflow.studies.study import Study
 from asrl_mlflow.tuning.api import Plan, tune
 
@@ -169,12 +169,12 @@ def ours(plan: Plan, seconds: float, jobs: int) -> Progress:
     def on_change(study: Study) -> None:
         nonlocal judged
         best = study.best()
-        new = study.judged() - judged
+        new = study.count_judged() - judged
         judged += new
         value = best.value if best else float("inf")
         progress.extend([(time.perf_counter() - started, value)] * new)
 
-    with opened(f"journal:{Path.cwd()}/studies.journal") as storage:
+    with open_storage(f"journal:{Path.cwd()}/studies.journal") as storage:
         tune(
             plan,
             storage,

@@ -12,7 +12,7 @@ import click
 
 from asrl_mlflow.errors import InputError, StorageError, StoreError
 from asrl_mlflow.system.signals import exit_on_signals, received_signal, stop_repeating
-from asrl_mlflow.tracking.patience import hurry
+from asrl_mlflow.tracking.retries import stop_waiting
 from asrl_mlflow.tracking.run_log import RunLog
 from asrl_mlflow.tracking.store import ui_command
 from flows import _process
@@ -51,7 +51,7 @@ def run(command: click.Command, *, interrupted: str = "unfinished runs are KILLE
         What a signal leaves behind, for the line that says so.
     """
     try:
-        exit_on_signals(_process.signals(), hurry)
+        exit_on_signals(_process.signals(), stop_waiting)
         code = _code(command)
         sys.stdout.flush()
         sys.stderr.flush()

@@ -22,8 +22,8 @@ from asrl_mlflow.experiments.experiment import prepare_split, refit
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import LOSSES, ContinuousASRL, Huber, Loss
 from asrl_mlflow.registry import CHAMPION, check_name, promote
-from asrl_mlflow.studies import opened
-from asrl_mlflow.tracking import RunLog, data_params, loss_params
+from asrl_mlflow.studies import open_storage
+from asrl_mlflow.tracking import RunLog, booster_params, data_params, loss_params
 from asrl_mlflow.tuning import Plan
 from asrl_mlflow.tuning.choice import Candidate, Choice, candidates_of, choose
 from flows._options import DATA, FIGURES, dataset, option, options, tell
@@ -82,7 +82,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
         check_name(values["registered_model"])
     if values["storage"]:
         # Before every loss is trained: what is wrong with the storage is said at once.
-        with opened(values["storage"]):
+        with open_storage(values["storage"]):
             pass
     table = dataset(values)
     tracking.connect()
@@ -167,8 +167,7 @@ def _train(plan: Plan, parts: Split, candidate: Candidate, log: RunLog) -> dict[
     log.params(
         {
             **loss_params(candidate.loss),
-            **{f"booster.{key}": value for key, value in params.items()},
-            "booster.num_boost_round": candidate.rounds,
+            **booster_params(params, candidate.rounds),
             **data_params(plan.table, plan.contamination),
             "seed": plan.seed,
         }

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import click
-import mlflow
 
 from asrl_mlflow import registry, tracking
 from asrl_mlflow.datasets.dataset import load
@@ -13,7 +12,6 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.registry.promotion import CHAMPION, FORCED_TAG, Promotion, check_alias, promote
 from asrl_mlflow.registry.registration import CHALLENGER
 from asrl_mlflow.registry.versions import RegisteredVersion
-from asrl_mlflow.tracking.leftovers import STUDY_TAG
 from flows._options import LONGEST_NAME, option, options
 from flows._running import ending, run
 
@@ -116,32 +114,11 @@ def tell_promotion(
 
 
 def _run_id(run_id: str | None, study: str | None) -> str:
-    if (run_id is None) == (study is None):
-        msg = f"register needs either a --run-id or a --study; got {'both' if run_id else 'none'}."
-        raise InputError(msg)
-    if run_id is not None:
+    if run_id is not None and study is None:
         return run_id
-    experiments = [each.experiment_id for each in mlflow.search_experiments()]
-    client, token = mlflow.MlflowClient(), None
-    while True:
-        # The study is compared here: in a filter its name could be more than a name.
-        page = client.search_runs(
-            experiments,
-            "metrics.`best.trial` >= 0 and attributes.status = 'FINISHED'",
-            order_by=["attributes.start_time DESC"],
-            page_token=token,
-        )
-        for each in page:
-            if each.data.tags.get(STUDY_TAG) == study:
-                newest: str = each.info.run_id
-                return newest
-        token = page.token
-        if not token:
-            break
-    msg = (
-        f"register needs a study that has ended in this tracking store; got {study!r}; the flow tune "
-        "names it in its first line and ends it where it is called again."
-    )
+    if study is not None and run_id is None:
+        return tracking.find_study_run(study)
+    msg = f"register needs either a --run-id or a --study; got {'both' if run_id else 'none'}."
     raise InputError(msg)
 
 

@@ -18,8 +18,9 @@ from asrl_mlflow.errors import StorageError
 from asrl_mlflow.experiments import report
 from asrl_mlflow.losses import LOSSES, Loss, loss_class
 from asrl_mlflow.metrics import SELECTING
-from asrl_mlflow.studies.storages import default_storage, opened, public_address
+from asrl_mlflow.studies.storages import default_storage, open_storage
 from asrl_mlflow.studies.study import Study
+from asrl_mlflow.system.uris import public_address
 from asrl_mlflow.tracking.run_log import RunLog
 from asrl_mlflow.tracking.spool import one_line
 from asrl_mlflow.tuning.api import Outcome, Plan, tune
@@ -155,14 +156,14 @@ def tuned(plan: Plan, values: dict[str, Any], logs: list[RunLog]) -> Outcome:
     with tqdm(total=values["trials"], unit="trial", desc=name, disable=None) as bar:
 
         def show(study: Study) -> None:
-            bar.n = min(study.judged(), values["trials"])
+            bar.n = min(study.count_judged(), values["trials"])
             best = study.best()
             if best is not None:
                 bar.set_postfix_str(f"best {plan.metric} {best.value:.4g}", refresh=False)
             bar.refresh()
 
         try:
-            with opened(where) as storage:
+            with open_storage(where) as storage:
                 return tune(
                     plan,
                     storage,
@@ -206,4 +207,7 @@ def _tell_scores(outcome: Outcome) -> None:
 
 
 if __name__ == "__main__":
-    run(command)
+    run(
+        command,
+        interrupted="unfinished runs are KILLED; start the same command again to go on",
+    )

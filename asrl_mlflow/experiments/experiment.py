@@ -121,9 +121,7 @@ def run_experiment(
     log.params(
         {
             **tracking.loss_params(loss),
-            **{f"booster.{key}": value for key, value in params.items()},
-            "booster.num_boost_round": settings.rounds,
-            "booster.early_stopping_rounds": settings.early_stopping_rounds,
+            **tracking.booster_params(params, settings.rounds, settings.early_stopping_rounds),
             **data_params(dataset, contamination),
             "split.rows": parts.describe(),
             "seed": seed,

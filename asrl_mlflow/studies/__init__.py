@@ -1,11 +1,12 @@
-"""Keep Optuna studies that many processes work on and that survive when any of them is killed.
+"""Keep Optuna studies that many processes work on and that survive the death of any of them.
 
 Knows nothing of training and MLflow. Imports `losses` (for search spaces) and `system`.
 """
 
 from __future__ import annotations
 
-from asrl_mlflow.studies.storages import default_storage, opened
+from asrl_mlflow.studies.leases import Leases
+from asrl_mlflow.studies.storages import default_storage, open_storage
 from asrl_mlflow.studies.study import JUDGED, LOSS, ROUNDS, Best, Study
 
 __all__ = [
@@ -13,7 +14,8 @@ __all__ = [
     "LOSS",
     "ROUNDS",
     "Best",
+    "Leases",
     "Study",
     "default_storage",
-    "opened",
+    "open_storage",
 ]

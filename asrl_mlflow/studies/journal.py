@@ -1,4 +1,4 @@
-"""Keep studies in a journal file that a kill cannot damage."""
+"""Open journal files, in which Optuna keeps studies, and repair their last line after a kill."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from asrl_mlflow.system.files import hold_lock
 
 _logger = logging.getLogger(__name__)
 
-# How a journal begins, also where it was torn at once.
+# How a journal begins, even where its first line was cut off.
 _FIRST_WORD = b'{"op_code"'
 
 
 class _Lock(JournalFileOpenLock):
-    """A lock that ends with its holder, where Optuna's own files stay behind and are waited for.
+    """Lock of a journal that the system frees when its holder dies, which Optuna's own lock files are not.
 
-    Whoever gets it finds the journal whole: what a killed or full disk's writer left of a line
-    would otherwise become one with the next line.
+    Each holder finds the journal whole: a line that a kill or a full disk has cut off would otherwise
+    run into the next line.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,25 +33,27 @@ class _Lock(JournalFileOpenLock):
         self._holding: AbstractContextManager[None] | None = None
 
     def acquire(self) -> bool:
+        """Wait for the lock, and repair the last line."""
         holding = hold_lock(self._path)
         holding.__enter__()
         self._holding = holding
         try:
             _finish_last_line(self._path)
         except BaseException:
-            # Nobody else would release it: this process would wait for itself.
+            # Otherwise this process would wait for itself the next time.
             self.release()
             raise
         return True
 
     def release(self) -> None:
+        """Free the lock."""
         if self._holding is not None:
             holding, self._holding = self._holding, None
             holding.__exit__(None, None, None)
 
 
 def open_journal(path: Path) -> JournalStorage:
-    """Open a journal file as a storage of Optuna's, or make it.
+    """Open a journal file as a storage of Optuna; create it where there is none.
 
     Raises
     ------
@@ -74,7 +76,7 @@ def open_journal(path: Path) -> JournalStorage:
 
 
 def _finish_last_line(path: Path) -> None:
-    """End the last line where it is a whole record without its end; cut it where it is not whole."""
+    """Add the end of the last line where only that is missing; cut the line off where more is."""
     try:
         with path.open("rb") as file:
             if not file.seek(0, 2):
@@ -94,12 +96,13 @@ def _finish_last_line(path: Path) -> None:
 
 
 def _end_line(path: Path) -> None:
+    """Add the end of the last line."""
     with path.open("ab") as file:
         file.write(b"\n")
 
 
 def _check_lines(path: Path) -> None:
-    """Cut the last line where it is no record, end it; refuse a file with others like it."""
+    """Repair the last line; refuse a file in which another line is no record."""
     begin, bad, last = 0, None, b"\n"
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
@@ -126,7 +129,8 @@ def _check_lines(path: Path) -> None:
 
 
 def _is_record(line: bytes) -> bool:
-    # A part of an object is none: what can be read is whole, also where the line's end is missing.
+    """Check whether a line holds a whole record; the end of the line may be missing."""
+    # A part of a JSON object is no JSON: what can be parsed is whole.
     try:
         record = json.loads(line)
     except ValueError:
@@ -135,7 +139,7 @@ def _is_record(line: bytes) -> bool:
 
 
 def _cut(path: Path, end: int) -> None:
-    """Move what stands from a byte on into a file beside it, and say so."""
+    """Move all bytes from a position on into a file beside the journal, and say so."""
     with path.open("rb+") as file:
         file.seek(end)
         rest = file.read()

@@ -1,7 +1,7 @@
-"""What to try next: TPE, told the same whenever it is asked, so that a study can be repeated.
+"""Choose the parameters of the next trial with TPE, so that a study can be repeated trial by trial.
 
-Which trials have ended when the next one begins is a matter of luck where several are under way. So a
-trial is told only of those that have certainly ended by then, because so many numbers lie between.
+Where several trials are under way, which of them have ended when the next one begins differs from run
+to run. So a trial is chosen only by those that have certainly ended: their numbers lie far enough back.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ SAMPLER: Mapping[str, Any] = {
     "group": False,
     "constant_liar": True,
 }
-# How many trials may be under way: studies of up to so many workers are equal.
+# How many trials may be under way. Studies are equal with any number of workers up to this one.
 UNDER_WAY = 4
 
 _JUDGED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 class SeededTPE(BaseSampler):
-    """TPE with a seed for each trial number: a restart neither repeats points nor depends on luck.
+    """TPE with a seed of its own for each trial, so that a restarted study goes on as without a restart.
 
     Parameters
     ----------
     seed : int, >= 0
-        With the number of the trial it makes the trial's own.
-    space : mapping of name to distribution
+        Of the study; the trial's number is added to it.
+    space : mapping of str to distribution
         Where to search.
     under_way : int, >= 1
-        How many trials may be under way; see `known`.
+        How many trials may be under way; see `visible_trials`.
     """
 
     def __init__(
@@ -51,21 +51,22 @@ class SeededTPE(BaseSampler):
         study: optuna.Study,  # noqa: ARG002 - Optuna's signature
         trial: FrozenTrial,  # noqa: ARG002 - Optuna's signature
     ) -> dict[str, BaseDistribution]:
-        """All of it."""
+        """All of the search space: every parameter is sampled together with the others."""
         return self._space
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """As TPE does it in a study that has only what this trial may know."""
+        """Sample with TPE in a copy of the study that has only the trials visible to this one."""
         before = [each for each in study.get_trials(deepcopy=False) if each.number < trial.number]
-        judged = known(before, trial.number, self._under_way)
+        judged = visible_trials(before, trial.number, self._under_way)
         seeds = np.random.SeedSequence([self._seed, trial.number])
         same = optuna.create_study(
             sampler=TPESampler(seed=int(seeds.generate_state(1)[0]), **SAMPLER)
         )
         same.add_trials(judged)
-        # Those in between count as under way, whether or not they are: their points, not their ends.
+        # Trials that lie nearer count as running, even where they have ended: TPE sees their points
+        # but not their results.
         same.add_trials(
             create_trial(
                 state=TrialState.RUNNING, params=each.params, distributions=each.distributions
@@ -83,22 +84,23 @@ class SeededTPE(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:  # noqa: ANN401 - Optuna's signature
-        """Of one parameter, where a queued point lacks it."""
+        """Sample one parameter, where a queued point lacks it."""
         return self.sample_relative(study, trial, {param_name: param_distribution})[param_name]
 
 
-def known(
+def visible_trials(
     trials: Iterable[FrozenTrial], number: int, under_way: int = UNDER_WAY
 ) -> Sequence[FrozenTrial]:
-    """The verdicts that a trial may know of, however many workers there are and whoever is faster.
+    """Choose the complete and pruned trials that a trial may depend on, whichever worker is faster.
 
     Parameters
     ----------
     trials : iterable of FrozenTrial
-        Of its study.
-    number : int
-        Its own.
-    under_way : int
-        How many trials may be under way: none is begun before all that lie so far back have ended.
+        All trials of the study.
+    number : int, >= 0
+        Of the trial.
+    under_way : int, >= 1
+        How many trials may be under way. No trial begins before all that lie so many numbers back
+        have ended.
     """
     return [each for each in trials if each.number <= number - under_way and each.state in _JUDGED]

@@ -1,4 +1,4 @@
-"""Where studies are kept: Optuna's storages, opened so that a kill or a crowd wrecks nothing."""
+"""Open the storages of Optuna's studies, so that neither a kill nor many processes damage them."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from optuna.storages import BaseStorage, RDBStorage
 from asrl_mlflow.errors import InputError, StorageError
 from asrl_mlflow.studies.journal import open_journal
 from asrl_mlflow.system.files import create_atomically
-from asrl_mlflow.system.processes import pause_at_random
-from asrl_mlflow.system.uris import JOURNAL, SQLITE, hide_address_secrets, hide_secrets, is_address
+from asrl_mlflow.system.uris import JOURNAL, SQLITE, hide_secrets, is_address, public_address
 
 _logger = logging.getLogger(__name__)
 
 _SERVERS = ("postgresql", "mysql")
 _FORMS = "journal:PATH, sqlite:///PATH, postgresql+psycopg://... or mysql+pymysql://..."
 
-# How long a process waits for others that write to the same sqlite file.
-_SQLITE_PATIENCE = 60
+# How long a process waits for others that write to the same SQLite file.
+_SECONDS_FOR_SQLITE_LOCK = 60
 _ATTEMPTS = 6
 
 
 def default_storage(tracking_uri: str) -> str:
-    """A journal beside the tracking store, or in the current folder where that is elsewhere.
+    """Name the storage to use where none is given: a journal file beside the tracking store.
+
+    Where the tracking store is no file of this host, the journal is in the current folder.
 
     Examples
     --------
@@ -47,23 +48,9 @@ def default_storage(tracking_uri: str) -> str:
     return f"{JOURNAL}{folder / 'asrl-studies.journal'}"
 
 
-def public_address(storage: str) -> str:
-    """A storage as people may read it: paths absolute, without a password.
-
-    Examples
-    --------
-    >>> public_address("postgresql+psycopg://me:secret@host/studies")
-    'postgresql+psycopg://me:***@host/studies'
-    """
-    for kind in (JOURNAL, SQLITE):
-        if storage.startswith(kind):
-            return f"{kind}{Path(storage.removeprefix(kind)).absolute()}"
-    return hide_address_secrets(storage)
-
-
 @contextmanager
-def opened(storage: str) -> Iterator[BaseStorage]:
-    """An Optuna storage, its schema in place; its connections are closed at the end.
+def open_storage(storage: str) -> Iterator[BaseStorage]:
+    """Open a storage, create its schema where it has none, and close its connections at the end.
 
     Parameters
     ----------
@@ -74,7 +61,8 @@ def opened(storage: str) -> Iterator[BaseStorage]:
     Raises
     ------
     InputError
-        No such form, a driver that is not installed, or a file that holds something else.
+        The address has none of these forms, its driver is not installed, or its file holds something
+        else.
     StorageError
         The database does not answer.
     OSError
@@ -84,49 +72,51 @@ def opened(storage: str) -> Iterator[BaseStorage]:
     --------
     >>> import tempfile, optuna
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with opened(f"journal:{folder}/studies.journal") as storage:
+    ...     with open_storage(f"journal:{folder}/studies.journal") as storage:
     ...         study = optuna.create_study(storage=storage)
     ...         study.ask().number
     0
     """
-    # Its lines about every trial would run through the progress bar.
+    # Its lines about every trial would break the progress bar.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    found = _opened(storage)
+    opened = _open(storage)
     try:
-        yield found
+        yield opened
     finally:
-        if isinstance(found, RDBStorage):
-            found.remove_session()
-            found.engine.dispose()
+        if isinstance(opened, RDBStorage):
+            opened.remove_session()
+            opened.engine.dispose()
 
 
-def _opened(storage: str) -> BaseStorage:
+def _open(storage: str) -> BaseStorage:
     if storage.startswith(JOURNAL) and storage != JOURNAL:
         return open_journal(Path(storage.removeprefix(JOURNAL)).absolute())
     if storage.startswith(SQLITE) and storage != SQLITE:
-        return _sqlite(Path(storage.removeprefix(SQLITE)).absolute())
+        return _open_sqlite(Path(storage.removeprefix(SQLITE)).absolute())
     if storage.startswith(_SERVERS):
-        return _served(storage)
+        return _open_server(storage)
     msg = f"A storage needs the form {_FORMS}; got {public_address(storage)!r}; see --help."
     raise InputError(msg)
 
 
-def _sqlite(path: Path) -> RDBStorage:
+def _open_sqlite(path: Path) -> RDBStorage:
+    """Open an SQLite file; a new one gets its schema under another name, so that none is unfinished."""
+
     def create(unfinished: Path) -> None:
-        _database(f"{SQLITE}{unfinished}").engine.dispose()
+        _open_database(f"{SQLITE}{unfinished}").engine.dispose()
 
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         create_atomically(path, create)
-        return _database(f"{SQLITE}{path}")
+        return _open_database(f"{SQLITE}{path}")
     except sqlalchemy.exc.DatabaseError as error:
         msg = f"{path}: must be a SQLite database; got: {error.orig}; name another with --storage."
         raise InputError(msg) from error
 
 
-def _database(url: str) -> RDBStorage:
-    arguments = {"timeout": _SQLITE_PATIENCE} if url.startswith(SQLITE) else {}
-    _check_own(url, arguments)
+def _open_database(url: str) -> RDBStorage:
+    arguments = {"timeout": _SECONDS_FOR_SQLITE_LOCK} if url.startswith(SQLITE) else {}
+    _check_free_of_mlflow(url, arguments)
     try:
         return RDBStorage(url, engine_kwargs={"connect_args": arguments})
     except RuntimeError as error:
@@ -137,8 +127,11 @@ def _database(url: str) -> RDBStorage:
         raise InputError(msg) from error
 
 
-def _check_own(url: str, arguments: Mapping[str, object]) -> None:
-    """Optuna and MLflow note the version of their schemas in a table of the same name."""
+def _check_free_of_mlflow(url: str, arguments: Mapping[str, object]) -> None:
+    """Refuse the database of another program.
+
+    Optuna and MLflow keep the version of their schemas in a table of the same name.
+    """
     engine = sqlalchemy.create_engine(url, connect_args=dict(arguments))
     try:
         tables = set(sqlalchemy.inspect(engine).get_table_names())
@@ -152,8 +145,35 @@ def _check_own(url: str, arguments: Mapping[str, object]) -> None:
         raise InputError(msg)
 
 
-def _served(url: str) -> RDBStorage:
-    name = public_address(url)
+def _open_server(url: str) -> RDBStorage:
+    """Open a database of a server, again some times where it fails."""
+    _check_url(url)
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return _open_database(url)
+        except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
+            msg = (
+                f"{public_address(url)} needs a driver that is not installed ({error}); pip install "
+                "'asrl-mlflow[postgres]', or the driver that the URL names."
+            )
+            raise InputError(msg) from error
+        except InputError:
+            raise
+        except Exception as error:
+            # Processes that create a schema at the same moment disturb each other, once or twice.
+            if attempt == _ATTEMPTS:
+                reason = " ".join(hide_secrets(str(error), url).split())[:200]
+                msg = (
+                    f"The storage {public_address(url)} must answer; got: {reason}; start it, or name "
+                    "another."
+                )
+                raise StorageError(msg) from error
+            pause_at_random()
+    raise AssertionError
+
+
+def _check_url(url: str) -> None:
+    """Refuse a URL that SQLAlchemy cannot parse, or parses otherwise than it was meant."""
     try:
         sqlalchemy.make_url(url)
     except (sqlalchemy.exc.ArgumentError, ValueError):
@@ -161,28 +181,9 @@ def _served(url: str) -> RDBStorage:
     else:
         is_url = is_address(url)
     if not is_url:
-        # Without what was raised: it may have a part of the password.
+        # Without SQLAlchemy's words: they may have a part of the password.
         msg = (
             f"A storage needs the form {_FORMS}, its port a number, an @ in a password written as %40; "
-            f"got {name!r}; see --help."
+            f"got {public_address(url)!r}; see --help."
         )
         raise InputError(msg)
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            return _database(url)
-        except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
-            msg = (
-                f"{name} needs a driver that is not installed ({error}); pip install "
-                "'asrl-mlflow[postgres]', or the driver that the URL names."
-            )
-            raise InputError(msg) from error
-        except InputError:
-            raise
-        except Exception as error:
-            # Processes that create a schema at the same moment trip over each other, once or twice.
-            if attempt == _ATTEMPTS:
-                reason = " ".join(hide_secrets(str(error), url).split())[:200]
-                msg = f"The storage {name} must answer; got: {reason}; start it, or name another."
-                raise StorageError(msg) from error
-            pause_at_random()
-    raise AssertionError

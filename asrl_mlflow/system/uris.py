@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 HIDDEN = "***"
 
 # How addresses of files begin: a study's journal, and a database.
 JOURNAL, SQLITE = "journal:", "sqlite:///"
+_PATHS = ("file:", "/", ".")
 
 # Up to the last @, as whoever forgets to write one in a password as %40 has two; and whatever stands
 # before it, as a user's name may have @, / and ? too. A path with : and @ is hidden rather than a
@@ -80,6 +82,23 @@ def hide_address_secrets(text: str) -> str:
     # A blank in a password would end it otherwise.
     text = _BLANK.sub("%20", text)
     return hide_secrets(text if _WELL_FORMED.match(text) else _BEFORE_HOST.sub(f"{HIDDEN}@", text))
+
+
+def public_address(address: str) -> str:
+    """Address of a store or storage that may be shown and kept: secrets hidden, paths absolute.
+
+    Examples
+    --------
+    >>> public_address("postgresql+psycopg://me:secret@host/studies")
+    'postgresql+psycopg://me:***@host/studies'
+    >>> public_address("journal:/data/me@work.journal")
+    'journal:/data/me@work.journal'
+    """
+    for kind in (JOURNAL, SQLITE):
+        if address.startswith(kind):
+            return f"{kind}{Path(address.removeprefix(kind)).absolute()}"
+    # An @ in a path precedes no host.
+    return hide_secrets(address) if address.startswith(_PATHS) else hide_address_secrets(address)
 
 
 def is_secret(text: str) -> bool:

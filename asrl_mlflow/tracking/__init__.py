@@ -1,14 +1,21 @@
-"""Record runs in MLflow: choose the store, open and end runs, log params, metrics, artifacts.
+"""Record runs in MLflow: choose the store, open and end runs, log params, metrics and artifacts.
 
-What a store does not take is kept in a file and sent later (`spool`). Knows nothing of training. Imports
-`datasets`, `losses`, `rounds` and `system`.
+Entries that a store does not take are kept in a spool file and sent later. Knows nothing of training.
+Imports `datasets`, `losses`, `rounds` and `system`.
 """
 
 from __future__ import annotations
 
-from asrl_mlflow.tracking.keys import data_params, loss_params
+from asrl_mlflow.tracking.keys import booster_params, data_params, loss_params
 from asrl_mlflow.tracking.run_log import RunLog
-from asrl_mlflow.tracking.runs import begin, discard, recorded, run, running
+from asrl_mlflow.tracking.runs import (
+    discard_run,
+    find_open_runs,
+    find_study_run,
+    open_child,
+    read_run,
+    run,
+)
 from asrl_mlflow.tracking.store import (
     DEFAULT_STORE,
     EXPERIMENT,
@@ -23,14 +30,16 @@ __all__ = [
     "EXPERIMENT",
     "STORAGE_VARIABLE",
     "RunLog",
-    "begin",
+    "booster_params",
     "connect",
     "data_params",
-    "discard",
+    "discard_run",
+    "find_open_runs",
+    "find_study_run",
     "loss_params",
-    "recorded",
+    "open_child",
+    "read_run",
     "run",
-    "running",
     "store_address",
     "ui_command",
 ]

@@ -1,22 +1,63 @@
-"""Name what a run records: the params of a loss and of a table."""
+"""Names under which runs record params and tags: the only place that spells them."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections.abc import Mapping
 
 from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.losses import Loss
+from asrl_mlflow.system.processes import Owner
+
+# Of a run of a study: the study's name, and of a trial's run the trial's number.
+STUDY_TAG, TRIAL_TAG = "asrl.study", "asrl.trial"
+# The process that works on a run, as JSON.
+OWNER_TAG = "asrl.owner"
+# Of a run whose process was killed and that another process has ended.
+REAPED_TAG = "asrl.reaped"
+# Of the run of a trial that was pruned.
+PRUNED_TAG = "asrl.pruned"
+# Of a run that `mlflow run` has opened for a study that already had a run: the id of that run.
+LINK_TAG = "asrl.study_run"
+# Made by this package for each run that it creates, and not by the store: a run is found by it where
+# the store did not confirm that it was created.
+KEY_TAG = "asrl.key"
 
 
 def loss_params(loss: Loss) -> dict[str, object]:
-    """A loss under the keys that MLflow shows."""
+    """Name the params of a loss: `loss.name` and `loss.<field>`."""
     fields = dataclasses.asdict(loss).items()
     return {"loss.name": loss.name, **{f"loss.{key}": value for key, value in fields}}
 
 
+def booster_params(
+    params: Mapping[str, object],
+    rounds: int | None = None,
+    early_stopping_rounds: int | None = None,
+) -> dict[str, object]:
+    """Name the params of boosting: `booster.<XGBoost's name>`.
+
+    Parameters
+    ----------
+    params : mapping of str to object
+        XGBoost's parameters by their names.
+    rounds, early_stopping_rounds : int, optional
+        What `train` is given beside them; None is left out.
+
+    Examples
+    --------
+    >>> booster_params({"max_depth": 6}, rounds=100)
+    {'booster.max_depth': 6, 'booster.num_boost_round': 100}
+    """
+    limits = {"num_boost_round": rounds, "early_stopping_rounds": early_stopping_rounds}
+    given = {key: value for key, value in limits.items() if value is not None}
+    return {f"booster.{key}": value for key, value in {**params, **given}.items()}
+
+
 def data_params(dataset: Dataset, contamination: Contamination) -> dict[str, object]:
-    """A table, and what was done to it, under the keys that MLflow shows."""
+    """Name the params of a table and of what was done to its targets: `data.<name>`."""
     return {
         "data.name": dataset.name,
         "data.rows": len(dataset.rows),
@@ -29,3 +70,16 @@ def data_params(dataset: Dataset, contamination: Contamination) -> dict[str, obj
         "data.drop": ",".join(dataset.roles.drop) or None,
         **contamination.params(),
     }
+
+
+def owner_tags() -> dict[str, str]:
+    """Name this process as the one that works on a run."""
+    return {OWNER_TAG: json.dumps(vars(Owner.here()))}
+
+
+def read_owner(tags: Mapping[str, str]) -> Owner | None:
+    """Read which process works on a run from the run's tags; None where they name none."""
+    try:
+        return Owner.from_json(json.loads(tags.get(OWNER_TAG, "null")))
+    except ValueError:
+        return None

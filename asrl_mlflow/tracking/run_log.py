@@ -1,9 +1,9 @@
-"""One MLflow run, told what happens: at once where it is rare, in batches where it is every round.
+"""Record one MLflow run: rare things at once, the metrics of rounds in batches.
 
-Training never fails because of the store, and its rounds never wait for it: they are collected and
-sent by a thread, soon at first and then about once a second. What the store does not take is kept in
-a spool file, and `spool.resend` delivers it later. (MLflow's own asynchronous queue sends every call by itself unless
-an environment variable says otherwise, and forgets what failed.)
+Training never fails because of the store, and its rounds never wait for it: a thread collects them and
+sends them, soon at first and then about once a second. Entries that the store does not take are kept
+in a spool file, which `spool.resend` sends later. (MLflow's own asynchronous queue sends each call by
+itself unless an environment variable says otherwise, and drops calls that fail.)
 """
 
 from __future__ import annotations
@@ -29,48 +29,62 @@ from mlflow.utils.validation import MAX_DATASET_SCHEMA_SIZE
 from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.rounds import Round
 from asrl_mlflow.system.files import open_exclusively
-from asrl_mlflow.tracking.patience import ask, ask_once, is_silence, long_enough_for
-from asrl_mlflow.tracking.spool import WRITERS, kept_at, one_line
+from asrl_mlflow.system.uris import public_address
+from asrl_mlflow.tracking.retries import call_once, extend_timeout, is_unanswered, retry
+from asrl_mlflow.tracking.spool import WRITERS, one_line
 
 _logger = logging.getLogger(__name__)
 
 SPOOL = Path("asrl-spool")
 
-# Short at first, so that a short run does not have to send everything after its end.
+# Soon at first, so that a short run does not have to send everything at its end.
 _SECONDS_TO_FIRST_BATCH, _SECONDS_BETWEEN_BATCHES = 0.125, 1.0
-# As long as MLflow itself would ask: nobody waits for the rounds of a training that goes on.
+# As long as MLflow itself would retry: the rounds of a training that goes on can wait.
 _SECONDS_TO_WAIT_FOR_THE_STORE = 240.0
 # MLflow refuses larger batches of metrics and of params.
 _METRICS_A_BATCH, _PARAMS_A_BATCH = 1000, 100
 
 
 class RunLog:
-    """What one run is told. No method raises because of the store: see `complete` and `file`.
+    """Records one run. No method raises because of the store: see `complete` and `file`.
 
-    They raise OSError where not even the spool can be written.
+    Methods raise OSError where the spool file cannot be written either.
 
     Parameters
     ----------
     run_id : str
-        An MLflow run that is RUNNING.
-    taken : mapping, optional
+        Of an MLflow run that is RUNNING; of a run that is not yet created, its key.
+    experiment_id : str, optional
+        Of the experiment that the run belongs to; None where that is not known.
+    existing_params : mapping of str to str, optional
         Params that the run already has; they stay as they are.
+    is_created : bool
+        Whether the store has the run. Without, `spool.resend` creates it.
 
     Attributes
     ----------
-    run_id : str
-        Of the MLflow run.
+    run_id, experiment_id, is_created
+        As given.
     file : Path
-        The spool file, where everything goes that the store does not take.
+        The spool file, for all entries that the store does not take.
     complete : bool
-        Whether the store has taken everything so far.
+        Whether the store has taken all entries so far.
     """
 
-    def __init__(self, run_id: str, taken: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        *,
+        experiment_id: str | None = None,
+        existing_params: Mapping[str, str] | None = None,
+        is_created: bool = True,
+    ) -> None:
         self.run_id = run_id
+        self.experiment_id = experiment_id
+        self.is_created = is_created
         self.file = SPOOL / f"{run_id}.jsonl"
         self.complete = True
-        self._taken = taken or {}
+        self._existing_params = existing_params or {}
         self._client = mlflow.MlflowClient()
         self._waiting: list[list[Any]] = []
         self._lock = threading.Lock()
@@ -82,11 +96,11 @@ class RunLog:
         self._is_lost = False
 
     def params(self, params: Mapping[str, object]) -> None:
-        """Log params; None is left out."""
+        """Log params; values that are None are left out."""
         new = {
             key: str(value)
             for key, value in params.items()
-            if value is not None and key not in self._taken
+            if value is not None and key not in self._existing_params
         }
         for chunk in _chunks(list(new.items()), _PARAMS_A_BATCH):
             self._send("params", dict(chunk))
@@ -100,15 +114,15 @@ class RunLog:
         self._send("tags", dict(tags))
 
     def artifact(self, path: str, content: bytes) -> None:
-        """Log a file; `path` is its place among the run's artifacts, with forward slashes."""
+        """Log a file under a path among the run's artifacts, with forward slashes."""
         self._send("artifact", {"path": path, "base64": base64.b64encode(content).decode()})
 
     def table(self, path: str, columns: Mapping[str, list[Any]]) -> None:
-        """Log a table that MLflow shows as one; `path` ends in .json."""
+        """Log columns as a table that MLflow shows; the path ends in .json."""
         self._send("table", {"path": path, "columns": dict(columns)})
 
     def dataset(self, dataset: Dataset) -> None:
-        """Log where the data came from, as a dataset input of the run."""
+        """Log a table's name, digest, source and columns as the dataset that the run has used."""
         types = {str(name): kind for name, kind in dataset.rows.features.dtypes.items()}
         columns = [
             {"type": _mlflow_type(kind), "name": name, "required": True}
@@ -124,7 +138,7 @@ class RunLog:
                 "digest": dataset.digest,
                 "source_type": "local" if file.exists() else "code",
                 "source": json.dumps(source),
-                # MLflow refuses longer ones: of a very wide table it is told the size alone.
+                # MLflow refuses longer schemas: of a very wide table only the size is logged.
                 "schema": schema if len(schema) <= MAX_DATASET_SCHEMA_SIZE else "",
                 "profile": json.dumps(
                     {
@@ -136,11 +150,11 @@ class RunLog:
         )
 
     def round(self, round_: Round) -> None:
-        """Log one round, for `train(on_round=log.round)`; it arrives within about a second."""
+        """Log the metrics of one round, within about a second; for `train(on_round=log.round)`."""
         self.step(round_.number, round_.metrics())
 
     def step(self, number: int, metrics: Mapping[str, float]) -> None:
-        """Log metrics of one step; they arrive within about a second."""
+        """Log metrics of one step, within about a second."""
         now = _now()
         entries = [[key, value, now, number] for key, value in metrics.items()]
         with self._lock:
@@ -150,12 +164,18 @@ class RunLog:
             self._sender.start()
 
     def flush(self) -> None:
-        """Send what is waiting; afterwards the store, or the spool file, has all that was told."""
+        """Send all entries that wait: afterwards the store or the spool file has them."""
         with self._sending:
             self._send_waiting()
 
     def close(self, status: str) -> None:
-        """Send what is left and end the run; as FAILED where something could not even be kept."""
+        """Send all entries that wait and end the run; as FAILED where an entry was lost.
+
+        Parameters
+        ----------
+        status : str
+            FINISHED, FAILED or KILLED.
+        """
         self._closing.set()
         try:
             if self._sender is not None:
@@ -164,17 +184,17 @@ class RunLog:
                 raise self._sender_error
             self.flush()
             if self._is_lost:
-                self._end_as_it_can()
+                self._end_as_failed()
             else:
                 self._send("status", [status, _now()])
         except OSError:
-            self._end_as_it_can()
+            self._end_as_failed()
             raise
         finally:
-            self._leave()
+            self._deactivate()
 
-    def _end_as_it_can(self) -> None:
-        """Tell the store at least that the run has failed, or the spool file, which may have room for that."""
+    def _end_as_failed(self) -> None:
+        """End the run as FAILED in the store, else in the spool file where that has room."""
         ended = ["FAILED", _now()]
         try:
             self._write("status", ended)
@@ -182,50 +202,52 @@ class RunLog:
             with suppress(OSError):
                 self.spool("status", ended)
 
-    def _leave(self) -> None:
-        """End MLflow's notion of the active run, as `mlflow.end_run` does but for asking the store."""
+    def _deactivate(self) -> None:
+        """Make the run no longer MLflow's active one; `mlflow.end_run` would call the store again."""
         fluent = mlflow.tracking.fluent
         active = mlflow.active_run()
         if active is None or active.info.run_id != self.run_id:
             return
         MLFLOW_RUN_ID.unset()
-        fluent._active_run_stack.get().pop()  # noqa: SLF001 - there is no other way
+        fluent._active_run_stack.get().pop()  # noqa: SLF001 - publicly only `end_run` does it
         if monitor := fluent.run_id_to_system_metrics_monitor.pop(self.run_id, None):
             monitor.finish()
 
     def _keep_sending(self) -> None:
+        """Send the rounds that wait, again and again until the log is closed."""
         pause = _SECONDS_TO_FIRST_BATCH
         try:
             while not self._closing.wait(pause):
                 with self._sending:
-                    self._send_waiting(patiently=True)
+                    self._send_waiting(may_wait=True)
                 pause = min(2 * pause, _SECONDS_BETWEEN_BATCHES)
         except OSError as error:
-            # A thread cannot raise where it would be heard: `close` does.
+            # `close` raises it, as nobody would catch it in this thread.
             self._sender_error = error
 
-    def _send_waiting(self, *, patiently: bool = False) -> None:
+    def _send_waiting(self, *, may_wait: bool = False) -> None:
+        """Send the rounds that wait, in batches; where they may, they go on waiting for a silent store."""
         with self._lock:
             waiting, self._waiting = self._waiting, []
         for start in range(0, len(waiting), _METRICS_A_BATCH):
             chunk = waiting[start : start + _METRICS_A_BATCH]
-            if patiently and self._must_wait(chunk):
+            if may_wait and self._is_store_silent(chunk):
                 with self._lock:
                     self._waiting = waiting[start:] + self._waiting
                 return
-            if not patiently:
+            if not may_wait:
                 self._send("metrics", chunk)
 
-    def _must_wait(self, metrics: list[list[Any]]) -> bool:
-        """Send, unless the store is silent, which may pass: then the rounds wait for it."""
+    def _is_store_silent(self, metrics: list[list[Any]]) -> bool:
+        """Send metrics unless the store does not answer, which may pass; True where they must wait."""
         if self.complete:
             try:
-                ask_once(lambda: self._call("metrics", metrics))
+                call_once(lambda: self._call("metrics", metrics))
             except Exception as error:  # noqa: BLE001 - every store fails in its own way
                 now = time.monotonic()
                 self._silent_since = self._silent_since or now
                 waited = now - self._silent_since
-                if is_silence(error) and waited < _SECONDS_TO_WAIT_FOR_THE_STORE:
+                if is_unanswered(error) and waited < _SECONDS_TO_WAIT_FOR_THE_STORE:
                     return True
             else:
                 self._silent_since = None
@@ -234,26 +256,26 @@ class RunLog:
         return False
 
     def _send(self, kind: str, content: Any) -> None:  # noqa: ANN401 - whatever JSON the kind takes
-        # After the first failure all goes to the spool, in its order.
+        # After the first failure all entries go to the spool file, in their order.
         if self.complete:
             try:
                 self._write(kind, content)
             except Exception as error:  # noqa: BLE001 - every store fails in its own way
-                self.give_up(error)
+                self.switch_to_spool(error)
             else:
                 return
         self.spool(kind, content)
 
     def _write(self, kind: str, content: Any) -> None:  # noqa: ANN401 - whatever JSON the kind takes
         size = len(content["base64"]) if kind == "artifact" else 0
-        with long_enough_for(size):
-            ask(lambda: self._call(kind, content))
+        with extend_timeout(size):
+            retry(lambda: self._call(kind, content))
 
     def _call(self, kind: str, content: Any) -> None:  # noqa: ANN401 - whatever JSON the kind takes
         WRITERS[kind](self._client, self.run_id, content)
 
-    def give_up(self, error: Exception) -> None:
-        """From here on, spool: the store has failed with this error."""
+    def switch_to_spool(self, error: Exception) -> None:
+        """Write all further entries to the spool file, and say that the store failed with an error."""
         with self._lock:
             if not self.complete:
                 return
@@ -266,15 +288,15 @@ class RunLog:
         )
 
     def spool(self, kind: str, content: Any) -> None:  # noqa: ANN401 - whatever JSON the kind takes
-        """Keep an entry for `spool.resend`: the whole of it, or nothing.
+        """Append an entry to the spool file: the whole of it, or nothing.
 
         Raises
         ------
         OSError
-            It cannot be kept. What was kept before stays as it was.
+            It cannot be written. Earlier entries stay as they were.
         """
         entry = {
-            "store": kept_at(mlflow.get_tracking_uri()),
+            "store": public_address(mlflow.get_tracking_uri()),
             "run_id": self.run_id,
             "kind": kind,
             "content": content,
@@ -294,13 +316,13 @@ class RunLog:
         with self._lock, open_exclusively(self.file, "ab+") as file:
             whole = file.seek(0, os.SEEK_END)
             if whole and os.pread(file.fileno(), 1, whole - 1) != b"\n":
-                # What a kill has left of an entry must not become a part of this one.
+                # An entry that a kill has cut off must not run into this one.
                 line = b"\n" + line
             try:
                 while line:
                     line = line[file.write(line) :]
             except BaseException:
-                # So that a full disk has room again for what must still be said.
+                # A full disk then has room again for the entry that ends the run.
                 file.truncate(whole)
                 if whole == 0:
                     self.file.unlink()

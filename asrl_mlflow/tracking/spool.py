@@ -1,7 +1,8 @@
-"""What a run is told, as entries that can be written to the store now, or kept and sent again.
+"""Write entries to MLflow runs, and send the entries of spool files, which the store did not take.
 
-An entry is a kind and JSON content; `WRITERS` knows how each kind reaches an MLflow run. Whatever is
-sent twice is there once. The command `resend` sends what was kept.
+An entry is one thing to record in a run: a kind, such as "metrics", and JSON content. `WRITERS` has a
+function for each kind. An entry that is sent twice is recorded once. `python -m
+asrl_mlflow.tracking.resend` sends spool files.
 """
 
 from __future__ import annotations
@@ -26,50 +27,46 @@ from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_PARENT_RUN_
 
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.system.files import hold_lock, open_exclusively
-from asrl_mlflow.system.uris import HIDDEN, hide_secrets
-from asrl_mlflow.tracking.patience import ask, short
+from asrl_mlflow.system.uris import HIDDEN, hide_secrets, public_address
+from asrl_mlflow.tracking.keys import KEY_TAG
+from asrl_mlflow.tracking.retries import limit_waiting, retry
 
 _logger = logging.getLogger(__name__)
 
-# Of every run that we open, by ourselves and not by the store: by it a run is found whose creation
-# the store did not confirm.
-KEY_TAG = "asrl.key"
-
-# So every entry begins that `RunLog.spool` writes.
+# How every entry begins that `RunLog.spool` writes.
 _BEGINNING = b'{"store": '
-# Where MLflow puts a run for which none was chosen.
+# Where MLflow puts a run for which no experiment was chosen.
 DEFAULT_EXPERIMENT_ID = "0"
 _FIELDS = {"store", "run_id", "kind", "content"}
-_SQLITE = "sqlite:///"
 
 
 def resend(file: str | Path) -> int:
-    """Deliver a spool file to the store that its entries were meant for, and delete it.
+    """Send the entries of a spool file to their store, and delete the file.
 
-    It may be called again after it was interrupted, with a copy of the file, or at the same moment
-    as another: what has arrived is not doubled. It may be called while the run goes on: what is
-    added meanwhile is delivered too, or begins a new file. What a kill has left of an entry is moved to `FILE.torn`.
+    May be called again after an interruption, with a copy of the file, or in two processes at once:
+    nothing is recorded twice. May be called while the run goes on: entries that are added meanwhile
+    are sent too, or begin a new file. An entry that a kill has cut off is moved to `FILE.torn`.
 
     Parameters
     ----------
     file : path
-        What `RunLog.file` named. It stays whole if the store fails again; where there is none, there
-        is nothing to send.
+        As `RunLog.file` names it. It stays whole where the store fails again; where there is no such
+        file, nothing is sent.
 
     Returns
     -------
     int
-        How many entries were delivered.
+        How many entries were sent.
 
     Raises
     ------
     InputError
-        The file is damaged, or MLflow is configured for another store than one whose address has a
-        secret, which no spool file holds.
+        The file is damaged. Or the address of its store has a secret, which no spool file holds, and
+        MLflow is configured for another store.
     """
     file = Path(file)
     sent = 0
-    with _alone(), short():
+    with _lock_sending(), limit_waiting():
         try:
             text = _read(file)
         except FileNotFoundError:
@@ -83,10 +80,10 @@ def resend(file: str | Path) -> int:
         while True:
             entries, torn = _entries(file, text)
             for entry in entries[sent:]:
-                _deliver(entry, run_ids, file.parent)
+                _send(entry, run_ids, file.parent)
             sent = len(entries)
             with open_exclusively(file, "rb") as kept:
-                # A run that goes on may have added to it.
+                # A run that goes on may have added entries.
                 if (more := kept.read()) == text:
                     _keep_torn(file, torn)
                     file.unlink()
@@ -94,30 +91,32 @@ def resend(file: str | Path) -> int:
             text = more
 
 
-def kept_at(uri: str) -> str:
-    """The address of a store as it may be kept: without secrets, and valid in any folder."""
-    if uri.startswith(_SQLITE):
-        return f"{_SQLITE}{Path(uri.removeprefix(_SQLITE)).absolute()}"
-    return hide_secrets(uri, uri)
-
-
-def find(client: mlflow.MlflowClient, experiments: Sequence[str], key: str) -> str | None:
-    """The id of the run that was opened with a key; None where there is none."""
+def find_run(client: mlflow.MlflowClient, experiments: Sequence[str], key: str) -> str | None:
+    """Find the id of the run that was created with a key; None where there is no such run."""
     found = client.search_runs(list(experiments), f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
     return str(found[0].info.run_id) if found else None
 
 
-def id_of(client: mlflow.MlflowClient, key: str) -> str:
-    """The id that the store gave to a run, which may have been opened when it did not answer."""
+def resolve_run_id(client: mlflow.MlflowClient, key: str) -> str:
+    """Find the id that the store gave to a run.
+
+    Parameters
+    ----------
+    client : mlflow.MlflowClient
+        Of the store.
+    key : str
+        The run's id, or the key by which it is known where the store did not answer when it was
+        opened.
+    """
     try:
         return str(client.get_run(key).info.run_id)
     except MlflowException:
         experiments = [each.experiment_id for each in client.search_experiments()]
-        return find(client, experiments, key) or key
+        return find_run(client, experiments, key) or key
 
 
 def one_line(error: Exception) -> str:
-    """An error of any library as a part of one line, without secrets."""
+    """Shorten an error of any library to a part of one line, its secrets hidden."""
     text = hide_secrets(f"{type(error).__name__}: {error}", mlflow.get_tracking_uri())
     return " ".join(text.split())[:200]
 
@@ -128,10 +127,10 @@ def _read(file: Path) -> bytes:
 
 
 def _entries(file: Path, text: bytes) -> tuple[list[dict[str, Any]], list[bytes]]:
-    """The entries of a file, and what a full disk or a kill has left of others."""
+    """Split the text of a file into its entries, and lines that a full disk or a kill has cut off."""
     entries, torn = [], []
     for number, line in enumerate(text.splitlines(), start=1):
-        entry = _entry(line)
+        entry = _parse(line)
         if entry is not None:
             entries.append(entry)
         elif line.startswith(_BEGINNING) or _BEGINNING.startswith(line):
@@ -146,6 +145,7 @@ def _entries(file: Path, text: bytes) -> tuple[list[dict[str, Any]], list[bytes]
 
 
 def _keep_torn(file: Path, torn: Sequence[bytes]) -> None:
+    """Append cut-off lines to a file of their own, and say so."""
     if not torn:
         return
     place = file.with_name(f"{file.name}.torn")
@@ -161,19 +161,30 @@ def _keep_torn(file: Path, torn: Sequence[bytes]) -> None:
     )
 
 
-def _deliver(entry: Mapping[str, Any], run_ids: dict[str, str], folder: Path) -> None:
-    """Send an entry to its run, whose id in the store is looked up once."""
-    client, key = mlflow.MlflowClient(tracking_uri=_store(entry["store"])), entry["run_id"]
+def _send(entry: Mapping[str, Any], run_ids: dict[str, str], folder: Path) -> None:
+    """Send an entry to its run.
+
+    Parameters
+    ----------
+    entry : mapping
+        What a line of a spool file holds.
+    run_ids : dict of str to str
+        The ids that are known already, by the entries' run ids; filled here.
+    folder : Path
+        Where the spool file lies.
+    """
+    client, key = mlflow.MlflowClient(tracking_uri=_store_of(entry["store"])), entry["run_id"]
     if entry["kind"] == "run":
-        run_ids[key] = _created(client, key, entry["content"], folder)
+        run_ids[key] = _create_run(client, key, entry["content"], folder)
         return
     if key not in run_ids:
-        # Its creation may have been sent in an earlier file.
-        run_ids[key] = ask(lambda: id_of(client, key))
-    _write(client, run_ids[key], entry)
+        # The entry that creates it may have been sent with an earlier file.
+        run_ids[key] = retry(lambda: resolve_run_id(client, key))
+    retry(lambda: WRITERS[entry["kind"]](client, run_ids[key], entry["content"]))
 
 
-def _entry(line: bytes) -> dict[str, Any] | None:
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """Parse a line as an entry; None where it is none."""
     try:
         entry = json.loads(line)
     except ValueError:
@@ -181,44 +192,48 @@ def _entry(line: bytes) -> dict[str, Any] | None:
     return entry if isinstance(entry, dict) and set(entry) >= _FIELDS else None
 
 
-def _store(kept: str) -> str:
-    """The address of the store that an entry was kept for."""
-    if HIDDEN not in kept:
-        return kept
+def _store_of(address: str) -> str:
+    """Complete the address of an entry's store: its secret comes from MLflow's configuration."""
+    if HIDDEN not in address:
+        return address
     here = mlflow.get_tracking_uri()
-    if kept_at(here) != kept:
+    if public_address(here) != address:
         msg = (
-            f"The entries are for the store {kept}, whose secret is not kept; got {kept_at(here)}; "
-            "set MLFLOW_TRACKING_URI to the former, with its secret."
+            f"The entries are for the store {address}, whose secret is not kept; got "
+            f"{public_address(here)}; set MLFLOW_TRACKING_URI to the former, with its secret."
         )
         raise InputError(msg)
     return here
 
 
-def _created(
+def _create_run(
     client: mlflow.MlflowClient, key: str, content: Mapping[str, Any], folder: Path
 ) -> str:
-    """The run of a key, created unless it is there."""
+    """Create the run of a key unless the store has it, and return its id."""
     tags = {**content["tags"], KEY_TAG: key}
     parent = tags.get(MLFLOW_PARENT_RUN_ID)
     if parent is not None:
-        parent = tags[MLFLOW_PARENT_RUN_ID] = _parent(client, parent, folder)
-    experiment = content["experiment_id"] or ask(lambda: _experiment(client, parent, content))
+        parent = tags[MLFLOW_PARENT_RUN_ID] = _resolve_parent(client, parent, folder)
+    experiment = content["experiment_id"] or retry(
+        lambda: _choose_experiment(client, parent, content)
+    )
 
     def create() -> str:
-        there = find(client, [experiment], key)
-        if there is not None:
-            return there
-        made = client.create_run(
+        existing = find_run(client, [experiment], key)
+        if existing is not None:
+            return existing
+        created = client.create_run(
             experiment, content.get("start_time"), tags=tags, run_name=content["name"]
         )
-        return str(made.info.run_id)
+        return str(created.info.run_id)
 
-    return ask(create)
+    return retry(create)
 
 
-def _experiment(client: mlflow.MlflowClient, parent: str | None, content: Mapping[str, Any]) -> str:
-    """Where a run belongs that was opened when the store could not tell."""
+def _choose_experiment(
+    client: mlflow.MlflowClient, parent: str | None, content: Mapping[str, Any]
+) -> str:
+    """Choose the experiment of a run that was opened while the store did not answer."""
     if parent is not None:
         return str(client.get_run(parent).info.experiment_id)
     name = content.get("experiment_name")
@@ -228,22 +243,18 @@ def _experiment(client: mlflow.MlflowClient, parent: str | None, content: Mappin
     return str(found.experiment_id if found else client.create_experiment(name))
 
 
-def _parent(client: mlflow.MlflowClient, run_id: str, folder: Path) -> str:
-    """The run that a run belongs to; one that waits in a spool file beside it is created before."""
+def _resolve_parent(client: mlflow.MlflowClient, run_id: str, folder: Path) -> str:
+    """Find the id of a parent run; one that is only in a spool file of the folder is created."""
     with suppress(FileNotFoundError):
         file = folder / f"{run_id}.jsonl"
         entries, _ = _entries(file, _read(file))
         if entries and entries[0]["kind"] == "run":
-            return _created(client, run_id, entries[0]["content"], folder)
-    return ask(lambda: id_of(client, run_id))
+            return _create_run(client, run_id, entries[0]["content"], folder)
+    return retry(lambda: resolve_run_id(client, run_id))
 
 
-def _write(client: mlflow.MlflowClient, run_id: str, entry: Mapping[str, Any]) -> None:
-    ask(lambda: WRITERS[entry["kind"]](client, run_id, entry["content"]))
-
-
-def _alone() -> AbstractContextManager[None]:
-    """One process of this user on this host at a time: two copies of a file are sent in turn."""
+def _lock_sending() -> AbstractContextManager[None]:
+    """Let one process of this user send at a time: two copies of a file are sent in turn."""
     return hold_lock(Path(tempfile.gettempdir(), f"asrl-spool-{os.getuid()}"))
 
 
@@ -274,26 +285,26 @@ def _write_file(client: mlflow.MlflowClient, run_id: str, path: str, content: by
                 run_id, str(file), None if place.parent.name == "" else str(place.parent)
             )
         except OSError:
-            _take_back(client, run_id, path)
+            _delete_partial_file(client, run_id, path)
             raise
 
 
-def _take_back(client: mlflow.MlflowClient, run_id: str, path: str) -> None:
-    """Remove what a full disk has of a file: half of one must not count, and takes room."""
-    place = get_artifact_repository(client.get_run(run_id).info.artifact_uri)
-    if isinstance(place, LocalArtifactRepository):
-        place.delete_artifacts(path)
+def _delete_partial_file(client: mlflow.MlflowClient, run_id: str, path: str) -> None:
+    """Delete the part of an artifact that a full disk took: it must not pass for the whole file."""
+    artifacts = get_artifact_repository(client.get_run(run_id).info.artifact_uri)
+    if isinstance(artifacts, LocalArtifactRepository):
+        artifacts.delete_artifacts(path)
 
 
 def _write_table(client: mlflow.MlflowClient, run_id: str, content: dict[str, Any]) -> None:
-    # As `log_table` does, which would add the rows once more to a table that is there.
+    # As MLflow's `log_table`, which would add the rows once more to a table that exists.
     table = pd.DataFrame(content["columns"])
     text = table.to_json(orient="split", index=False, date_format="iso")
     _write_file(client, run_id, content["path"], text.encode())
     known = json.loads(client.get_run(run_id).data.tags.get(MLFLOW_LOGGED_ARTIFACTS, "[]"))
-    told = {"path": content["path"], "type": "table"}
-    if told not in known:
-        client.set_tag(run_id, MLFLOW_LOGGED_ARTIFACTS, json.dumps([*known, told]))
+    table_entry = {"path": content["path"], "type": "table"}
+    if table_entry not in known:
+        client.set_tag(run_id, MLFLOW_LOGGED_ARTIFACTS, json.dumps([*known, table_entry]))
 
 
 def _write_dataset(client: mlflow.MlflowClient, run_id: str, content: dict[str, str]) -> None:
@@ -303,7 +314,7 @@ def _write_dataset(client: mlflow.MlflowClient, run_id: str, content: dict[str, 
 
 
 def _write_status(client: mlflow.MlflowClient, run_id: str, content: list[Any] | str) -> None:
-    # A word alone is what older files have.
+    # Files of earlier versions have the status alone.
     status, ended = (content, None) if isinstance(content, str) else content
     client.set_terminated(run_id, status, ended)
 

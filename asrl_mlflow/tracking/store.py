@@ -1,10 +1,11 @@
-"""Choose the tracking store and the experiment, and make sure that the store answers."""
+"""Choose the tracking store and the experiment, and check that the store answers."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
@@ -19,9 +20,15 @@ from mlflow.environment_variables import (
 from asrl_mlflow.errors import InputError, StoreError
 from asrl_mlflow.system.files import create_atomically
 from asrl_mlflow.system.processes import pause_at_random
-from asrl_mlflow.system.uris import hide_address_secrets, hide_secrets, is_address, is_secret
-from asrl_mlflow.tracking.leftovers import end_leftovers
-from asrl_mlflow.tracking.patience import short
+from asrl_mlflow.system.uris import (
+    SQLITE,
+    hide_address_secrets,
+    hide_secrets,
+    is_address,
+    is_secret,
+)
+from asrl_mlflow.tracking.abandoned import end_abandoned_runs
+from asrl_mlflow.tracking.retries import limit_waiting
 from asrl_mlflow.tracking.spool import one_line
 
 _logger = logging.getLogger(__name__)
@@ -30,37 +37,53 @@ EXPERIMENT = "asrl-mlflow"
 DEFAULT_STORE = "sqlite:///mlflow.db"
 STORAGE_VARIABLE = "ASRL_STORAGE"
 
-_SQLITE = "sqlite:///"
 _ATTEMPTS = 4
-# A server that has just been started takes its time.
-_SECONDS_AT_FIRST = 60
-# The run that `mlflow run` has opened, as it was when the store answered last.
-project_runs: dict[str, Run] = {}
+# A server that has just been started answers slowly.
+_SECONDS_FOR_FIRST_ANSWER = 60
+
+
+@dataclass
+class Connection:
+    """What `connect` has learned from the store, for runs that are opened when it does not answer.
+
+    Parameters
+    ----------
+    experiment_id : str, optional
+        Of the experiment that was chosen.
+    project_run : Run, optional
+        The run that `mlflow run` has opened.
+    """
+
+    experiment_id: str | None = None
+    project_run: Run | None = None
+
+
+connection = Connection()
 
 
 def connect(*, to_log: bool = True) -> None:
-    """Choose store and experiment, and make sure that the store answers.
+    """Choose the store and the experiment, and check that the store answers.
 
     The store is the one that MLflow is configured for, else `sqlite:///mlflow.db`. The experiment is
-    `asrl-mlflow`, unless one is configured or `mlflow run` has already opened a run. Runs that a
-    process of this host left RUNNING when it was killed are ended.
+    `asrl-mlflow`, unless one is configured or `mlflow run` has already opened a run. Runs that are
+    still RUNNING although their process on this host was killed are ended.
 
     Parameters
     ----------
     to_log : bool
-        Whether runs will be opened; without, no experiment is chosen or made.
+        Whether runs will be opened. Without, no experiment is chosen or created, and no run is ended.
 
     Raises
     ------
     InputError
-        Its address cannot be read.
+        The store's address cannot be read.
     StoreError
         The store does not answer, or refuses the experiment.
     """
-    # Our summary says where to look; MLflow would say it once a run, through the progress bar.
+    # Flows say where to look, once; MLflow would print it for each run, through the progress bar.
     os.environ.setdefault(MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.name, "true")
-    # A fresh database would be announced with one line a migration, a failing one with a traceback;
-    # what matters of either is said by us.
+    # A new database would be announced with a line for each migration, a failing one with a traceback;
+    # our one line says what matters.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     if not mlflow.is_tracking_uri_set():
@@ -73,15 +96,15 @@ def connect(*, to_log: bool = True) -> None:
         raise InputError(msg)
     for attempt in range(_ATTEMPTS):
         try:
-            with short(_SECONDS_AT_FIRST):
+            with limit_waiting(_SECONDS_FOR_FIRST_ANSWER):
                 _reach_store()
                 if to_log:
                     _choose_experiment()
-                    end_leftovers()
+                    end_abandoned_runs()
         except Exception as error:
-            # Processes that create a database's schema at the same moment trip over each other.
+            # Processes that create a database's schema at the same moment disturb each other.
             if attempt + 1 < _ATTEMPTS and mlflow.get_tracking_uri().startswith("sqlite:"):
-                pause_at_random(1, 2)
+                pause_at_random()
                 continue
             msg = (
                 f"The tracking store must answer before anything is trained; got "
@@ -94,30 +117,35 @@ def connect(*, to_log: bool = True) -> None:
 
 
 def _reach_store() -> None:
+    """Create the store where it is a new file, and call it."""
     uri = mlflow.get_tracking_uri()
-    if uri.startswith(_SQLITE):
-        create_atomically(Path(uri.removeprefix(_SQLITE)), _create_database)
+    if uri.startswith(SQLITE):
+        create_atomically(Path(uri.removeprefix(SQLITE)), _create_database)
     mlflow.search_experiments(max_results=1)
 
 
 def _choose_experiment() -> None:
+    """Choose the experiment of the runs to come; that of `mlflow run` is its run's."""
+    connection.experiment_id = connection.project_run = None
     if MLFLOW_RUN_ID.is_set():
-        theirs = mlflow.get_run(MLFLOW_RUN_ID.get())
-        project_runs[theirs.info.run_id] = theirs
-        _warn_of_secrets(theirs.data.params)
+        connection.project_run = mlflow.get_run(MLFLOW_RUN_ID.get())
+        _warn_of_secrets(connection.project_run.data.params)
     elif MLFLOW_EXPERIMENT_ID.is_set():
-        # Chosen here, as without a choice MLflow asks the store again for every run.
-        mlflow.set_experiment(experiment_id=MLFLOW_EXPERIMENT_ID.get())
+        # Set it, although it is configured: otherwise MLflow asks the store for it with every run.
+        chosen = mlflow.set_experiment(experiment_id=MLFLOW_EXPERIMENT_ID.get())
+        connection.experiment_id = chosen.experiment_id
     else:
         # Twice: where another process creates it at the same moment, MLflow finds the experiment by
         # name but forgets to make it the active one.
-        found = mlflow.set_experiment(MLFLOW_EXPERIMENT_NAME.get() or EXPERIMENT)
-        mlflow.set_experiment(experiment_id=found.experiment_id)
-        # MLflow writes its choice there too, where the next store would take it for the user's.
+        chosen = mlflow.set_experiment(MLFLOW_EXPERIMENT_NAME.get() or EXPERIMENT)
+        mlflow.set_experiment(experiment_id=chosen.experiment_id)
+        connection.experiment_id = chosen.experiment_id
+        # MLflow sets this variable too; the next store would take it for the user's choice.
         MLFLOW_EXPERIMENT_ID.unset()
 
 
 def _warn_of_secrets(params: Mapping[str, str]) -> None:
+    """Warn of params of `mlflow run` that hold a secret."""
     for name, value in params.items():
         if is_secret(value):
             _logger.warning(
@@ -130,21 +158,21 @@ def _warn_of_secrets(params: Mapping[str, str]) -> None:
 
 
 def _create_database(path: Path) -> None:
-    mlflow.MlflowClient(f"{_SQLITE}{path}").search_experiments(max_results=1)
+    mlflow.MlflowClient(f"{SQLITE}{path}").search_experiments(max_results=1)
 
 
 def store_address() -> str:
-    """Where the store is, as people may read it."""
+    """Address of the store, its secrets hidden."""
     uri = mlflow.get_tracking_uri()
     return hide_secrets(uri, uri)
 
 
 def ui_command() -> str:
-    """The line that opens this store's user interface."""
+    """Command that opens the user interface of this store, or its address where a server runs."""
     uri = store_address()
     if uri.startswith(("http://", "https://")):
         return uri
-    # Under `uv run` and `uvx` the shell that the line will be typed into does not know mlflow.
+    # Under `uv run` and `uvx` the shell that the user types the command into does not find mlflow.
     if "UV_RUN_RECURSION_DEPTH" in os.environ:
         runner = "uv run "
     else:

@@ -1,6 +1,6 @@
-"""Judge one trial of a study: its loss learns from some rows and is judged by others.
+"""Judge the trials of a study: train each trial's loss on some rows and measure it on others.
 
-A worker process does this without MLflow and Optuna. Imports `boosting`, `datasets` and `losses`.
+Worker processes do this, which load neither MLflow nor Optuna. Imports `boosting`, `datasets` and `losses`.
 """
 
 from __future__ import annotations

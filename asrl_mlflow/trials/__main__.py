@@ -1,7 +1,7 @@
-"""A process that judges one trial after another for the one that started it, and ends with it.
+"""Run a worker process: judge one trial after another, until the process that started it is gone.
 
-`python -m asrl_mlflow.trials` is started by `worker.Worker`. Messages are pickled tuples, through
-standard input and output.
+`worker.Worker` starts it as `python -m asrl_mlflow.trials`. Messages are pickled tuples, which pass
+through standard input and output.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _SECONDS_BETWEEN_ROUNDS = 0.3
 
 
 def main() -> None:
-    """Judge until standard input ends."""
+    """Judge trials until standard input ends."""
     inbox, outbox = Connection(os.dup(0), writable=False), Connection(os.dup(1), readable=False)
-    # Whatever a library prints must not run into the messages.
+    # What a library prints must not run into the messages.
     os.dup2(2, 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     with suppress(EOFError, OSError):  # the parent is gone
@@ -34,32 +34,34 @@ def main() -> None:
 
 
 def _serve(inbox: Connection, outbox: Connection) -> None:
+    """Receive the contest, then judge each trial that is sent."""
     judge = Judge(inbox.recv())
     outbox.send(("ready",))
-    said: SimpleQueue[Any] = SimpleQueue()
-    threading.Thread(target=_listen, args=(inbox, said), daemon=True).start()
+    received: SimpleQueue[Any] = SimpleQueue()
+    threading.Thread(target=_receive, args=(inbox, received), daemon=True).start()
     while True:
-        path, loss, params = said.get()
-        outbox.send(_judged(judge, path, loss, params, outbox, said))
+        path, loss, params = received.get()
+        outbox.send(_judge(judge, path, loss, params, outbox, received))
 
 
-def _listen(inbox: Connection, said: SimpleQueue[Any]) -> None:
-    """Pass messages on; when there are none any more the parent is gone, and so must we be."""
+def _receive(inbox: Connection, received: SimpleQueue[Any]) -> None:
+    """Receive messages in a thread; end the process at once when the parent is gone."""
     try:
         while True:
-            said.put(inbox.recv())
+            received.put(inbox.recv())
     except (EOFError, OSError):
         os._exit(0)
 
 
-def _judged(
+def _judge(
     judge: Judge,
     path: str | None,
     loss: dict[str, Any],
     params: dict[str, Any],
     outbox: Connection,
-    said: SimpleQueue[Any],
+    received: SimpleQueue[Any],
 ) -> tuple[Any, ...]:
+    """Judge one trial, send its rounds meanwhile, and return the message that ends it."""
     rounds: list[tuple[int, Mapping[str, float]]] = []
     sent = time.monotonic()
 
@@ -71,20 +73,20 @@ def _judged(
 
     def on_round(number: int, metrics: Mapping[str, float]) -> None:
         rounds.append((number, metrics))
-        # Not each by itself: the parent has other things to do.
+        # Several in one message: each message takes time of the parent's.
         if time.monotonic() - sent > _SECONDS_BETWEEN_ROUNDS:
             send_rounds()
 
     def keep(step: int, value: float) -> bool:
         outbox.send(("step", step, value))
-        return bool(said.get())
+        return bool(received.get())
 
     try:
         if path is not None:
             register_from(path)
         verdict = judge.judge(from_config(loss), params, on_round, keep)
     except OSError:
-        # Not the trial's: the parent is gone.
+        # Not of the trial: the parent is gone.
         raise
     except Pruned:
         send_rounds()

@@ -1,4 +1,4 @@
-"""What a trial is worth: its loss learns from some rows and is judged by others, never by test rows."""
+"""Judge a trial: train its loss on some rows and measure it on others, never on test rows."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from asrl_mlflow.datasets.splits import Rows
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.rounds import Round
 
-# Told of a round: its number, which each fold has anew, and what `Round.metrics` says of it.
+# Called after a round with its number, which begins anew in each fold, and its `Round.metrics`.
 Listener = Callable[[int, Mapping[str, float]], object]
-# Asked at a step, with the value so far, whether to go on.
+# Called at a step with the value so far; returns whether the trial goes on.
 Keeper = Callable[[int, float], bool]
 
 
 class Pruned(Exception):  # noqa: N818 - Optuna's word for a trial that was not worth finishing
-    """A trial is not worth its remaining rounds."""
+    """Raised to end a trial early, as its metric is too poor."""
 
 
 @dataclass(frozen=True)
 class Contest:
-    """The same for all trials of a study: rows, rules and measure.
+    """Rows and rules by which all trials of a study are judged.
 
     Parameters
     ----------
     folds : tuple of (Rows, Rows)
-        Rows to learn from and rows to judge by: one pair, or those of a cross-validation.
+        Rows to train on and rows to measure on: one pair, or those of a cross-validation.
     params : mapping
         XGBoost's parameters, unless a trial has its own.
     rounds : int, >= 1
@@ -51,7 +51,7 @@ class Contest:
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """After how many rounds in all, over the folds, a trial can be pruned."""
+        """Numbers of rounds, counted over all folds, after which a trial can be pruned."""
         within = {self.rounds // 4, self.rounds // 2} - {0}
         ends = range(self.rounds, self.rounds * len(self.folds), self.rounds)
         return tuple(sorted({*within, *ends}))
@@ -59,7 +59,7 @@ class Contest:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came out of a trial.
+    """Result of a trial.
 
     Parameters
     ----------
@@ -75,12 +75,12 @@ class Verdict:
 
 @dataclass
 class Judge:
-    """Judges trials one after another, by matrices that are built once.
+    """Judges trials one after another, on matrices that are built once.
 
     Parameters
     ----------
     contest : Contest
-        Rows, rules and measure.
+        Rows and rules.
     """
 
     contest: Contest
@@ -95,23 +95,24 @@ class Judge:
     def judge(
         self, loss: Loss, params: Mapping[str, Any], on_round: Listener, keep: Keeper
     ) -> Verdict:
-        """Train on every fold.
+        """Train on every fold, and average the metric over the folds.
 
         Parameters
         ----------
         loss : Loss
-            What to minimise.
-        params : mapping
-            XGBoost's parameters that are this trial's own.
+            The loss to minimise.
+        params : mapping of str to object
+            XGBoost's parameters of this trial; they take precedence over the contest's.
         on_round : callable
-            Told of every round.
+            Called after every round with its number and metrics.
         keep : callable
-            Asked whether to go on, after the rounds that `Contest.steps` names.
+            Called after the rounds that `Contest.steps` names, with their number and the metric so
+            far; returns whether to go on.
 
         Raises
         ------
         Pruned
-            It said no.
+            `keep` returned False.
         """
         contest = self.contest
         values: list[float] = []

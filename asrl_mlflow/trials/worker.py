@@ -1,7 +1,7 @@
-"""Processes that judge trials; each is one that can be asked, watched and ended.
+"""Start worker processes, send them trials to judge, and end them.
 
-Processes, not threads: XGBoost's rounds are short, and between them Python computes statistics, so
-threads would wait for one another. Each has one thread and its own matrices.
+They are processes and not threads: XGBoost's rounds are short, and between them Python computes
+statistics, so threads would wait for one another. Each has one thread and its own matrices.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from asrl_mlflow.trials.judging import Contest
 
 
 class Worker:
-    """A process, started at once; it says ("ready",) when it can be asked.
+    """A worker process, started at once; it sends ("ready",) when it can judge.
 
     Attributes
     ----------
     pid : int
-        Its number.
+        Number of the process.
     inbox : Connection
-        What it says: `multiprocessing.connection.wait` tells when there is something, and `recv`
-        raises EOFError once it has died.
+        For its messages: `multiprocessing.connection.wait` waits for one, and `recv` raises EOFError
+        once the process has died.
     """
 
     def __init__(self) -> None:
@@ -34,12 +34,12 @@ class Worker:
             [sys.executable, "-m", "asrl_mlflow.trials"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            # Signals of the terminal are for the parent, who decides.
+            # Signals of the terminal reach the parent alone, which ends its workers.
             process_group=0,
-            # Found where this process found it, whatever the folder.
+            # It imports this package from the same place, whatever the working folder.
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
-        # Pipes are there, as they were asked for.
+        # For the type checker: both are pipes, as asked for above.
         reads, writes = self._process.stdin, self._process.stdout
         if reads is None or writes is None:
             raise AssertionError
@@ -50,14 +50,14 @@ class Worker:
         writes.close()
 
     def prepare(self, contest: Contest) -> None:
-        """Hand over the rows and the rules, once, before anything else."""
+        """Send rows and rules; once, before anything else."""
         self._send(contest)
 
     def judge(self, loss: Loss, params: Mapping[str, Any]) -> None:
-        """Ask for a verdict.
+        """Send a trial to judge.
 
-        ("rounds", [(number, metrics), ...]) and ("step", step, value) will come, and at the end
-        ("done", verdict), ("pruned",) or ("failed", why).
+        The worker answers with messages ("rounds", [(number, metrics), ...]) and ("step", step,
+        value), and at the end with ("done", verdict), ("pruned",) or ("failed", why).
 
         Raises
         ------
@@ -69,11 +69,11 @@ class Worker:
         self._send((path, to_config(loss), dict(params)))
 
     def keep(self, keep: bool) -> None:  # noqa: FBT001 - it is the whole answer
-        """Answer its last "step": whether the trial goes on."""
+        """Answer its last message "step" with whether the trial goes on."""
         self._send(keep)
 
     def close(self) -> None:
-        """End it, whatever it does."""
+        """Kill the process, whatever it is doing."""
         self._process.kill()
         self._process.wait()
         self.inbox.close()
@@ -83,5 +83,5 @@ class Worker:
         try:
             self._outbox.send(message)
         except OSError:
-            # It died: the inbox says so.
+            # The process has died, which the inbox shows.
             return

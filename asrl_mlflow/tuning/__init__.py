@@ -1,4 +1,4 @@
-"""Tune a loss: Optuna suggests, worker processes judge, MLflow has a run for each trial.
+"""Tune a loss: Optuna chooses the trials, worker processes judge them, MLflow has a run for each.
 
 Imports `studies`, `trials`, `experiments` and what they stand on.
 """

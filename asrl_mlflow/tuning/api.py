@@ -1,13 +1,13 @@
-"""One loss tuned on one table: the study is found or begun, worked on, and its best is judged once."""
+"""Tune one loss on one table: find or begin the study, work on it, judge its best once on test rows."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from optuna.storages import BaseStorage
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from asrl_mlflow import tracking
 from asrl_mlflow.datasets.splits import Split
@@ -19,10 +19,10 @@ from asrl_mlflow.losses.search_space import Interval, SearchSpace
 from asrl_mlflow.metrics import METRICS
 from asrl_mlflow.studies.sampler import SAMPLER, UNDER_WAY
 from asrl_mlflow.studies.study import FEWEST_TO_PRUNE_BY, JUDGED, Best, Study
-from asrl_mlflow.tracking.keys import data_params
+from asrl_mlflow.tracking.keys import booster_params, data_params
 from asrl_mlflow.tracking.run_log import RunLog
 from asrl_mlflow.tuning import figures
-from asrl_mlflow.tuning.coordinator import Tuner
+from asrl_mlflow.tuning.coordinator import Coordinator
 from asrl_mlflow.tuning.plan import Plan
 from asrl_mlflow.tuning.study_runs import parent_run
 
@@ -33,26 +33,26 @@ _BEST = "asrl.best"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came out of a study.
+    """Result of a study.
 
     Parameters
     ----------
     study : str
-        Its name.
+        Name of the study.
     run_id : str
-        Of its parent run.
+        Id of its parent run.
     loss : Loss
-        The best.
+        The best loss.
     best : Best
-        Its trial.
+        The trial of the best loss.
     untuned : float, optional
-        The objective of the loss's defaults, where they were tried and complete.
-    complete, pruned : int
-        Trials.
-    metrics : mapping of metric name to value
-        On the test rows, trained anew on train and valid.
+        Objective of the loss with its defaults; None where that trial is not complete.
+    complete, pruned : int, >= 0
+        How many trials are complete, and how many were pruned.
+    metrics : mapping of str to float
+        Of the best loss on the test rows, trained anew on training and validation rows.
     seconds : float
-        Of that training.
+        How long that training took.
     """
 
     study: str
@@ -77,26 +77,26 @@ def tune(
     logs: list[RunLog],
     on_change: Callable[[Study], object],
 ) -> Outcome:
-    """Work on a study until it has its trials; then judge the best once on the test rows.
+    """Work on a study until it has its trials, then judge its best once on the test rows.
 
     Parameters
     ----------
     plan : Plan
         What the study is about.
     storage : optuna.storages.BaseStorage
-        Where it is kept.
+        Where the study is kept.
     name : str
-        Under which it is found again.
-    trials : int
-        Complete and pruned ones that it shall have, earlier ones included.
-    jobs : int
+        Name of the study, by which it is found again.
+    trials : int, >= 1
+        How many complete and pruned trials the study should have, earlier ones included.
+    jobs : int, >= 1
         Worker processes.
     seconds : float, optional
-        Begin no trial later.
+        Begin no trial after so many seconds.
     logs : list of RunLog
-        The log of each run is appended as it opens.
+        The log of each run is appended to it when the run is opened.
     on_change : callable
-        Told when something may have changed.
+        Called with the study when a trial may have ended, in this process or in another.
 
     Raises
     ------
@@ -117,15 +117,16 @@ def tune(
         logs.append(parent)
         parent.params(_parent_params(plan, space, len(contest.folds), under_way))
         parent.dataset(plan.table)
-        tuner = Tuner(
-            study,
-            contest,
-            plan.candidate,
-            parent,
-            {**_booster(plan), **data_params(plan.table, plan.contamination), "seed": plan.seed},
-            logs,
+        coordinator = Coordinator(
+            study=study,
+            contest=contest,
+            candidate=plan.candidate,
+            parent=parent,
+            params=_common_params(plan),
+            logs=logs,
+            on_change=on_change,
         )
-        tuner.run(trials=trials, jobs=jobs, seconds=seconds, on_change=on_change)
+        coordinator.run(trials=trials, jobs=jobs, seconds=seconds)
         best = study.best()
         if best is None:
             msg = (
@@ -133,59 +134,22 @@ def tune(
                 "more time or more trials."
             )
             raise InputError(msg)
-        return _finished(plan, study, best, parts, parent)
+        return _finish(plan, study, best, parts, parent)
 
 
-def _finished(plan: Plan, study: Study, best: Best, parts: Split, parent: RunLog) -> Outcome:
-    loss = from_config(best.loss)
-    _, booster = plan.candidate(best.point)
-    title = f"{plan.loss.name} tuned on {plan.table.name}, seed {plan.seed}{plan.contamination.describe()}"
-    told = json.dumps({"loss": best.loss, "booster": booster})
-    known = tracking.recorded(parent.run_id)
-    if known is not None and known.tags.get(_BEST) == told:
-        # It was judged before, and shall be once.
-        metrics = {name: known.metrics[f"test.{name}"] for name in METRICS}
-        seconds = known.metrics["fit_seconds"]
-    else:
-        result = refit(
-            loss,
-            {**plan.settings.booster_params(plan.seed), **booster},
-            best.rounds,
-            plan.table,
-            parts,
-            parent,
-            seed=plan.seed,
-            contamination=plan.contamination,
-            title=title if plan.settings.figures else None,
-        )
-        metrics, seconds = dict(result.metrics), result.seconds
-        numbers = {**best.loss["params"], **booster}
-        parent.metrics({"best.objective": best.value, "best.trial": best.number})
-        parent.metrics({f"best.{key}": float(value) for key, value in numbers.items()})
-        parent.flush()
-        parent.tags({_BEST: told})
+def _finish(plan: Plan, study: Study, best: Best, parts: Split, parent: RunLog) -> Outcome:
+    """Judge the best loss, draw the study's figures, and sum the study up."""
+    metrics, seconds = _judge_once(plan, best, parts, parent)
     judged = study.trials(*JUDGED)
     complete = [trial for trial in judged if trial.state == TrialState.COMPLETE]
     if plan.settings.figures:
-        pictures = {
-            "history": figures.draw_history(judged, plan.metric, loss.name, title),
-            "levels": figures.draw_levels(complete, plan.metric, title),
-            "importance": figures.draw_importance(study.importance(), loss.name, title),
-        }
-        for file, figure in pictures.items():
-            if figure is not None:
-                parent.artifact(f"figures/{file}.png", png(figure))
-    default = plan.starts(parts)[0]
-    untuned = None
-    if plan.candidate(default)[0] == plan.loss():
-        tried = [trial.values[0] for trial in complete if trial.params == default]
-        untuned = next(iter(tried), None)
+        _draw(plan, study, parent)
     return Outcome(
         study=study.name,
         run_id=parent.run_id,
-        loss=loss,
+        loss=from_config(best.loss),
         best=best,
-        untuned=untuned,
+        untuned=_untuned_value(plan, parts, complete),
         complete=len(complete),
         pruned=len(judged) - len(complete),
         metrics=metrics,
@@ -193,35 +157,98 @@ def _finished(plan: Plan, study: Study, best: Best, parts: Split, parent: RunLog
     )
 
 
+def _judge_once(
+    plan: Plan, best: Best, parts: Split, parent: RunLog
+) -> tuple[Mapping[str, float], float]:
+    """Judge the best loss on the test rows, unless the parent run has the result from before.
+
+    Returns
+    -------
+    metrics : mapping of str to float
+        On the test rows.
+    seconds : float
+        How long the training took.
+    """
+    _, booster = plan.candidate(best.point)
+    tag = json.dumps({"loss": best.loss, "booster": booster})
+    recorded = tracking.read_run(parent.run_id)
+    if recorded is not None and recorded.tags.get(_BEST) == tag:
+        metrics = {name: recorded.metrics[f"test.{name}"] for name in METRICS}
+        return metrics, recorded.metrics["fit_seconds"]
+    result = refit(
+        from_config(best.loss),
+        {**plan.settings.booster_params(plan.seed), **booster},
+        best.rounds,
+        plan.table,
+        parts,
+        parent,
+        seed=plan.seed,
+        contamination=plan.contamination,
+        title=_title(plan) if plan.settings.figures else None,
+    )
+    numbers = {**best.loss["params"], **booster}
+    parent.metrics({"best.objective": best.value, "best.trial": best.number})
+    parent.metrics({f"best.{key}": float(value) for key, value in numbers.items()})
+    parent.flush()
+    # After the metrics: where the tag is, the result is.
+    parent.tags({_BEST: tag})
+    return dict(result.metrics), result.seconds
+
+
+def _draw(plan: Plan, study: Study, parent: RunLog) -> None:
+    """Draw the figures of the study into its parent run."""
+    name, title = plan.loss.name, _title(plan)
+    complete = study.trials(TrialState.COMPLETE)
+    drawn = {
+        "history": figures.draw_history(study.trials(*JUDGED), plan.metric, name, title),
+        "levels": figures.draw_levels(complete, plan.metric, title),
+        "importance": figures.draw_importance(study.importance(), name, title),
+    }
+    for file, figure in drawn.items():
+        if figure is not None:
+            parent.artifact(f"figures/{file}.png", png(figure))
+
+
+def _title(plan: Plan) -> str:
+    spoiled = plan.contamination.describe()
+    return f"{plan.loss.name} tuned on {plan.table.name}, seed {plan.seed}{spoiled}"
+
+
+def _untuned_value(plan: Plan, parts: Split, complete: Sequence[FrozenTrial]) -> float | None:
+    """Objective of the loss with its defaults, where they are the first point to start with."""
+    default = plan.starts(parts)[0]
+    if plan.candidate(default)[0] != plan.loss():
+        return None
+    return next((trial.values[0] for trial in complete if trial.params == default), None)
+
+
 def _parent_params(
-    plan: Plan, space: SearchSpace, folds_: int, under_way: int
+    plan: Plan, space: SearchSpace, fold_count: int, under_way: int
 ) -> Mapping[str, object]:
+    sampler = " ".join(f"{key}={value}" for key, value in SAMPLER.items())
     return {
         "loss.name": plan.loss.name,
-        **_booster(plan),
-        **data_params(plan.table, plan.contamination),
-        "seed": plan.seed,
+        **_common_params(plan),
         "tune.metric": plan.metric,
-        "tune.folds": folds_,
-        "tune.sampler": f"TPE {_in_words(SAMPLER)} seed=({plan.seed}, trial) under_way={under_way}",
+        "tune.folds": fold_count,
+        "tune.sampler": f"TPE {sampler} seed=({plan.seed}, trial) under_way={under_way}",
         "tune.pruner": f"median of at least {FEWEST_TO_PRUNE_BY} trials",
-        **{f"tune.space.{key}": _interval(interval) for key, interval in space.items()},
+        **{f"tune.space.{key}": _describe(interval) for key, interval in space.items()},
     }
 
 
-def _booster(plan: Plan) -> dict[str, object]:
+def _common_params(plan: Plan) -> dict[str, object]:
+    """Params that the parent run and all trials' runs have in common."""
     settings = plan.settings
     return {
-        **{f"booster.{key}": value for key, value in settings.booster_params(plan.seed).items()},
-        "booster.num_boost_round": settings.rounds,
-        "booster.early_stopping_rounds": settings.early_stopping_rounds,
+        **booster_params(
+            settings.booster_params(plan.seed), settings.rounds, settings.early_stopping_rounds
+        ),
+        **data_params(plan.table, plan.contamination),
+        "seed": plan.seed,
     }
 
 
-def _in_words(arguments: Mapping[str, object]) -> str:
-    return " ".join(f"{key}={value}" for key, value in arguments.items())
-
-
-def _interval(interval: Interval) -> str:
+def _describe(interval: Interval) -> str:
     kind = " log" if interval.log else ""
     return f"[{interval.low:g}, {interval.high:g}]{kind}{' whole' if interval.whole else ''}"

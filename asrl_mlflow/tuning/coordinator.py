@@ -1,16 +1,19 @@
-"""Tuning: processes judge a study's trials, Optuna says what to try next, MLflow has a run for each.
+"""Coordinate the trials of a study: worker processes judge them, Optuna chooses them, MLflow has their runs.
 
-This process alone speaks to Optuna and MLflow; its workers only train. A trial is told to Optuna
-before its run ends, and whatever a kill leaves between the two is set right by whoever comes next.
+Only this process calls Optuna and MLflow; its workers only train. Optuna hears the result of a trial
+before the trial's run ends. Where a kill falls between the two, the next process ends the run.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
+from statistics import fmean
 from typing import Any
 
 from optuna.trial import Trial
@@ -19,52 +22,69 @@ from asrl_mlflow import tracking
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import Loss, to_config
 from asrl_mlflow.losses.search_space import Point
-from asrl_mlflow.studies.study import ERROR, LOSS, ROUNDS, RUN_ID, SECONDS_BETWEEN_LEASES, Study
+from asrl_mlflow.studies.leases import ERROR, SECONDS_BETWEEN_LEASES
+from asrl_mlflow.studies.study import LOSS, ROUNDS, RUN_ID, Study
 from asrl_mlflow.system.signals import hold_signals, stop_repeating
-from asrl_mlflow.tracking.leftovers import REAPED_TAG
-from asrl_mlflow.tracking.patience import hurry
+from asrl_mlflow.tracking.keys import PRUNED_TAG, REAPED_TAG, TRIAL_TAG
+from asrl_mlflow.tracking.retries import stop_waiting
 from asrl_mlflow.tracking.run_log import RunLog
 from asrl_mlflow.trials.judging import Contest, Verdict
 from asrl_mlflow.trials.worker import Worker
-from asrl_mlflow.tuning.study_runs import OBJECTIVE, PRUNED_TAG, TRIAL_TAG, Runs, run_tags
+from asrl_mlflow.tuning.study_runs import OBJECTIVE, StudyRuns, run_tags
 
 _FAILURES_IN_A_ROW = _DEATHS_IN_A_ROW = 10
 _SECONDS_BETWEEN_LOOKS = 0.5
+# A run's name shows no more values than these.
+_VALUES_IN_A_NAME = 4
 
 
 @dataclass(eq=False)
 class _Attempt:
-    """A trial in a worker, and its run."""
+    """A trial that a worker judges, with its run.
+
+    Parameters
+    ----------
+    trial : Trial
+        As the study gave it out.
+    log : RunLog
+        Of its run.
+    rounds : dict of int to list of mapping
+        By number of the round, the metrics of the folds that have had it; rounds that were logged are
+        taken out.
+    """
 
     trial: Trial
     log: RunLog
     rounds: dict[int, list[Mapping[str, float]]] = field(default_factory=lambda: defaultdict(list))
 
-    def send(self, folds: int) -> None:
-        """Log the rounds that so many folds have gone through: their means."""
-        for number in [number for number, told in self.rounds.items() if len(told) >= folds]:
-            told = self.rounds.pop(number)
-            self.log.step(number, {key: _mean([one[key] for one in told]) for key in told[0]})
+    def log_rounds(self, folds: int) -> None:
+        """Log the rounds that at least so many folds have had: the means over these folds."""
+        for number in [number for number, metrics in self.rounds.items() if len(metrics) >= folds]:
+            metrics = self.rounds.pop(number)
+            means = {key: fmean(each[key] for each in metrics) for key in metrics[0]}
+            self.log.step(number, means)
 
 
-@dataclass
-class Tuner:
-    """One process's part in a study.
+@dataclass(kw_only=True, eq=False)
+class Coordinator:
+    """Judges trials of a study with worker processes; other coordinators may do so at the same time.
 
     Parameters
     ----------
     study : Study
-        Which others may work on too.
+        Whose trials they are.
     contest : Contest
-        How its trials are judged.
+        How trials are judged.
     candidate : callable
-        From a point of the study's space to the loss and the XGBoost parameters that it means.
+        From a point of the study's space to the loss and the XGBoost parameters that it stands for.
     parent : RunLog
-        The study's run.
-    params : mapping
-        What every trial's run has in common.
+        Log of the study's parent run.
+    params : mapping of str to object
+        Params that every trial's run has.
     logs : list of RunLog
-        The log of each run is appended as it opens.
+        The log of each run is appended to it when the run is opened.
+    on_change : callable
+        Called with the study when a trial may have ended, in this process or in another.
     """
 
     study: Study
@@ -72,132 +92,138 @@ class Tuner:
     candidate: Callable[[Point], tuple[Loss, Mapping[str, Any]]]
     parent: RunLog
     params: Mapping[str, object]
-    logs: list[RunLog] = field(default_factory=list)
+    logs: list[RunLog]
+    on_change: Callable[[Study], object]
+    _runs: StudyRuns = field(init=False)
     _busy: dict[Worker, _Attempt] = field(default_factory=dict)
     _idle: list[Worker] = field(default_factory=list)
     _starting: list[Worker] = field(default_factory=list)
     _ended: list[tuple[_Attempt, str, list[Any]]] = field(default_factory=list)
     _failed_in_a_row: int = 0
     _died_in_a_row: int = 0
+    _renewed_at: float = field(default_factory=time.monotonic)
 
-    def run(
-        self,
-        *,
-        trials: int,
-        jobs: int,
-        seconds: float | None,
-        on_change: Callable[[Study], object],
-    ) -> None:
+    def __post_init__(self) -> None:
+        """Prepare to compare the study's runs with Optuna's record."""
+        self._runs = StudyRuns(self.study, self.parent)
+
+    def run(self, *, trials: int, jobs: int, seconds: float | None) -> None:
         """Judge trials until the study has as many as it should, or the time is over.
 
         Parameters
         ----------
-        trials : int
-            Complete and pruned ones, of all processes together and of earlier ones.
-        jobs : int
+        trials : int, >= 1
+            How many complete and pruned trials the study should have, those of other processes and of
+            earlier ones included.
+        jobs : int, >= 1
             Worker processes.
         seconds : float, optional
-            Begin no trial later.
-        on_change : callable
-            Told when a trial has ended, here or elsewhere.
+            Begin no trial after so many seconds.
 
         Raises
         ------
         InputError
-            Ten trials in a row failed.
+            Ten trials in a row failed, or ten worker processes in a row died.
         """
         deadline = time.monotonic() + (float("inf") if seconds is None else seconds)
-        renewed = time.monotonic()
-        runs = Runs(self.study, self.parent.run_id)
-        self.study.reap()
-        runs.settle()
+        self.study.leases.give_back_abandoned()
+        self._runs.end_abandoned()
         try:
-            self._start(min(jobs, max(0, trials - self.study.judged())))
-            while True:
-                late = time.monotonic() > deadline
-                with hold_signals(hurry):
-                    if not late:
-                        self._hand_out(trials)
-                    # Meanwhile the workers are busy again.
-                    self._record()
-                    on_change(self.study)
-                    if not self._busy and self._is_over(trials, late=late):
-                        break
-                # Until something happened here that may have changed the study, or elsewhere.
-                until = time.monotonic() + _SECONDS_BETWEEN_LOOKS
-                while not self._listen(max(0, until - time.monotonic())):
-                    if time.monotonic() > until:
-                        break
-                if time.monotonic() - renewed > SECONDS_BETWEEN_LEASES:
-                    renewed = time.monotonic()
-                    with hold_signals(hurry):
-                        self.study.renew()
-                        self.study.reap()
-                        runs.settle({log.run_id for log in self._open()})
+            self._start_workers(min(jobs, max(0, trials - self.study.count_judged())))
+            while not self._take_turn(trials, is_late=time.monotonic() > deadline):
+                self._wait()
+                self._renew_leases()
         finally:
             stop_repeating()
-            with hold_signals(hurry):
+            with hold_signals(stop_waiting):
                 self._stop()
-        runs.settle()
+        self._runs.end_abandoned()
 
-    def _is_over(self, trials: int, *, late: bool) -> bool:
-        if late:
-            return True
-        if self.study.judged() < trials:
+    def _take_turn(self, trials: int, *, is_late: bool) -> bool:
+        """Hand trials out and record those that have ended; True where nothing is left to do."""
+        with hold_signals(stop_waiting):
+            if not is_late:
+                self._hand_out(trials)
+            # The workers are busy again while the store is called.
+            self._record()
+            self.on_change(self.study)
+            return not self._busy and (is_late or self._is_complete(trials))
+
+    def _is_complete(self, trials: int) -> bool:
+        if self.study.count_judged() < trials:
             return False
-        # One that was begun by a process that died before it said so: it shows in a few seconds.
-        self.study.reap()
-        return not self.study.has_nameless()
+        # A process may have died before it named itself as a trial's owner: known in a few seconds.
+        self.study.leases.give_back_abandoned()
+        return not self.study.leases.has_unowned()
 
-    def _listen(self, seconds: float) -> bool:
-        """Hear what workers say; whether one of them has nothing to do any more."""
+    def _wait(self) -> None:
+        """Wait until a worker is free, or for a moment: other processes may have changed the study."""
+        until = time.monotonic() + _SECONDS_BETWEEN_LOOKS
+        while not self._receive(max(0, until - time.monotonic())):
+            if time.monotonic() > until:
+                return
+
+    def _receive(self, seconds: float) -> bool:
+        """Receive messages of workers; whether one of them is free now."""
         inboxes = {worker.inbox: worker for worker in self._workers()}
         ready = wait(list(inboxes), seconds)
-        with hold_signals(hurry):
-            freed = [self._hear(worker) for inbox, worker in inboxes.items() if inbox in ready]
-        return any(freed)
+        with hold_signals(stop_waiting):
+            are_free = [self._handle(worker) for inbox, worker in inboxes.items() if inbox in ready]
+        return any(are_free)
 
-    def _open(self) -> list[RunLog]:
-        ended = [attempt for attempt, *_ in self._ended]
-        return [attempt.log for attempt in [*self._busy.values(), *ended]]
+    def _renew_leases(self) -> None:
+        """Renew leases and end what killed processes have left, every few seconds."""
+        if time.monotonic() - self._renewed_at <= SECONDS_BETWEEN_LEASES:
+            return
+        self._renewed_at = time.monotonic()
+        with hold_signals(stop_waiting):
+            self.study.leases.renew()
+            self.study.leases.give_back_abandoned()
+            attempts = [*self._busy.values(), *(attempt for attempt, *_ in self._ended)]
+            self._runs.end_abandoned({attempt.log.run_id for attempt in attempts})
 
     def _workers(self) -> list[Worker]:
         return [*self._starting, *self._idle, *self._busy]
 
-    def _start(self, count: int) -> None:
+    def _start_workers(self, count: int) -> None:
         new = [Worker() for _ in range(count)]
         self._starting += new
         for worker in new:
             worker.prepare(self.contest)
 
     def _hand_out(self, trials: int) -> None:
+        """Give each idle worker a trial, as long as the study has some."""
         while self._idle:
             trial = self.study.claim(trials)
             if trial is None:
                 return
             loss, params = self.candidate(trial.params)
-            log = tracking.begin(
-                f"trial {trial.number}",
-                flow="tune",
-                parent=self.parent.run_id,
-                tags={**run_tags(self.study), TRIAL_TAG: str(trial.number)},
-            )
-            self.logs.append(log)
-            attempt = _Attempt(trial, log)
-            log.params({**self.params, **tracking.loss_params(loss), **_booster_params(params)})
-            if not self.study.note(trial, {RUN_ID: log.run_id, LOSS: to_config(loss)}):
-                self._close(attempt, "KILLED", {})
+            attempt = _Attempt(trial, self._open_run(trial, loss, params))
+            attributes = {RUN_ID: attempt.log.run_id, LOSS: to_config(loss)}
+            if not self.study.leases.write(trial, attributes):
+                self._close(attempt, "KILLED", {}, is_ours=False)
                 continue
             worker = self._idle.pop()
             self._busy[worker] = attempt
             worker.judge(loss, params)
 
-    def _hear(self, worker: Worker) -> bool:
-        """What a worker says next; whether it has nothing to do any more."""
+    def _open_run(self, trial: Trial, loss: Loss, params: Mapping[str, Any]) -> RunLog:
+        log = tracking.open_child(
+            _run_name(trial, loss, params),
+            flow="tune",
+            parent=self.parent,
+            tags={**run_tags(self.study), TRIAL_TAG: str(trial.number)},
+        )
+        self.logs.append(log)
+        log.params({**self.params, **tracking.loss_params(loss), **tracking.booster_params(params)})
+        return log
+
+    def _handle(self, worker: Worker) -> bool:
+        """Handle the next message of a worker; whether a worker is free now."""
         try:
-            kind, *told = worker.inbox.recv()
+            kind, *content = worker.inbox.recv()
         except (EOFError, OSError):
-            self._bury(worker)
+            self._replace(worker)
             return True
         if kind == "ready":
             self._starting.remove(worker)
@@ -205,48 +231,51 @@ class Tuner:
             return True
         attempt = self._busy[worker]
         if kind == "rounds":
-            for number, metrics in told[0]:
+            for number, metrics in content[0]:
                 attempt.rounds[number].append(metrics)
-            attempt.send(len(self.contest.folds))
+            attempt.log_rounds(len(self.contest.folds))
             return False
         if kind == "step":
-            worker.keep(self.study.is_worth_it(attempt.trial, *told))
+            worker.keep(self.study.should_continue(attempt.trial, *content))
             return False
         del self._busy[worker]
         self._idle.append(worker)
         self._died_in_a_row = 0
-        self._ended.append((attempt, kind, told))
+        self._ended.append((attempt, kind, content))
         return True
 
     def _record(self) -> None:
-        """Tell MLflow and Optuna of the trials that have ended."""
+        """Record the trials that have ended in Optuna and MLflow."""
         while self._ended:
-            attempt, kind, told = self._ended.pop(0)
-            attempt.send(1)
-            # Before Optuna hears of it: a run that it counts as complete has all its rounds.
+            attempt, kind, content = self._ended.pop(0)
+            attempt.log_rounds(1)
+            # Before Optuna has the result: the run of a complete trial then has all its rounds.
             attempt.log.flush()
             if kind == "done":
-                self._complete(attempt, *told)
+                self._complete(attempt, *content)
             elif kind == "pruned":
                 self._prune(attempt)
             else:
-                self._fail(attempt, *told)
+                self._fail(attempt, *content)
 
     def _complete(self, attempt: _Attempt, verdict: Verdict) -> None:
         self._failed_in_a_row = 0
         attempt.log.metrics({OBJECTIVE: verdict.value, "best_round": verdict.rounds - 1})
-        told = self._is_ours(attempt) and self.study.note(attempt.trial, {ROUNDS: verdict.rounds})
-        told = told and self.study.complete(attempt.trial, verdict.value)
-        self._close(attempt, "FINISHED", {}, told=told)
+        is_ours = (
+            self._owns(attempt)
+            and self.study.leases.write(attempt.trial, {ROUNDS: verdict.rounds})
+            and self.study.complete(attempt.trial, verdict.value)
+        )
+        self._close(attempt, "FINISHED", {}, is_ours=is_ours)
 
     def _prune(self, attempt: _Attempt) -> None:
         self._failed_in_a_row = 0
-        told = self._is_ours(attempt) and self.study.prune(attempt.trial)
-        self._close(attempt, "KILLED", {PRUNED_TAG: "true"}, told=told)
+        is_ours = self._owns(attempt) and self.study.prune(attempt.trial)
+        self._close(attempt, "KILLED", {PRUNED_TAG: "true"}, is_ours=is_ours)
 
     def _fail(self, attempt: _Attempt, why: str) -> None:
-        told = self._is_ours(attempt) and self.study.fail(attempt.trial, why)
-        self._close(attempt, "FAILED", {ERROR: why}, told=told)
+        is_ours = self._owns(attempt) and self.study.leases.fail(attempt.trial, why)
+        self._close(attempt, "FAILED", {ERROR: why}, is_ours=is_ours)
         self._failed_in_a_row += 1
         if self._failed_in_a_row == _FAILURES_IN_A_ROW:
             msg = (
@@ -255,32 +284,33 @@ class Tuner:
             )
             raise InputError(msg)
 
-    def _is_ours(self, attempt: _Attempt) -> bool:
-        # On some storages two processes may take the same trial from the queue: the last word counts.
-        if self.study.noted(attempt.trial, RUN_ID) == attempt.log.run_id:
+    def _owns(self, attempt: _Attempt) -> bool:
+        """Check whether the trial has this process's run; else leave it to the other process.
+
+        On some storages two processes may take the same trial from the queue: the last write counts.
+        """
+        if self.study.leases.read(attempt.trial, RUN_ID) == attempt.log.run_id:
             return True
-        self.study.leave(attempt.trial)
+        self.study.leases.disown(attempt.trial.number)
         return False
 
     @staticmethod
-    def _close(
-        attempt: _Attempt, status: str, tags: Mapping[str, str], *, told: bool = False
-    ) -> None:
-        """End a run as its trial has ended; where that was not ours to end any more, as left."""
-        attempt.log.tags(tags if told else {REAPED_TAG: "true"})
-        attempt.log.close(status if told else "KILLED")
+    def _close(attempt: _Attempt, status: str, tags: Mapping[str, str], *, is_ours: bool) -> None:
+        """End a run with its trial's status; where this process did not end the trial, as KILLED."""
+        attempt.log.tags(tags if is_ours else {REAPED_TAG: "true"})
+        attempt.log.close(status if is_ours else "KILLED")
 
-    def _bury(self, worker: Worker) -> None:
-        """A worker died: its trial goes back, another takes its place."""
+    def _replace(self, worker: Worker) -> None:
+        """Give back the trial of a worker process that died, and start another."""
         worker.close()
         if worker in self._busy:
             attempt = self._busy.pop(worker)
-            attempt.send(1)
-            self.study.bury(attempt.trial.number)
-            self._close(attempt, "KILLED", {})
-        for living in (self._starting, self._idle):
-            if worker in living:
-                living.remove(worker)
+            attempt.log_rounds(1)
+            self.study.leases.give_back_after_death(attempt.trial.number)
+            self._close(attempt, "KILLED", {}, is_ours=False)
+        for workers in (self._starting, self._idle):
+            if worker in workers:
+                workers.remove(worker)
         self._died_in_a_row += 1
         if self._died_in_a_row == _DEATHS_IN_A_ROW:
             msg = (
@@ -288,22 +318,26 @@ class Tuner:
                 "give it fewer --jobs, or more memory."
             )
             raise InputError(msg)
-        self._start(1)
+        self._start_workers(1)
 
     def _stop(self) -> None:
+        """End all workers, and give their trials back."""
         for worker in self._workers():
             worker.close()
         self._record()
         for attempt in self._busy.values():
-            attempt.send(1)
-            self.study.give_back(attempt.trial.number)
-            self._close(attempt, "KILLED", {})
+            attempt.log_rounds(1)
+            self.study.leases.give_back(attempt.trial.number)
+            self._close(attempt, "KILLED", {}, is_ours=False)
         self._busy.clear()
 
 
-def _booster_params(params: Mapping[str, Any]) -> dict[str, object]:
-    return {f"booster.{key}": value for key, value in params.items()}
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+def _run_name(trial: Trial, loss: Loss, params: Mapping[str, Any]) -> str:
+    """Name the run of a trial by its values, such as "trial 7: q_low=0.62, q_high=0.71"."""
+    # Each coordinate of a point stands for one value, and a loss names its fixed values last.
+    searched = len(trial.params) - len(params)
+    fields = itertools.islice(dataclasses.asdict(loss).items(), searched)
+    values = [f"{name}={value:.2g}" for name, value in (*fields, *params.items())]
+    if len(values) > _VALUES_IN_A_NAME:
+        values[_VALUES_IN_A_NAME:] = ["..."]
+    return f"trial {trial.number}: {', '.join(values)}"

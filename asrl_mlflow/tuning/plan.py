@@ -1,4 +1,4 @@
-"""What a study is about: loss, table, measure and boosting; and what follows from that."""
+"""Plan a study: its loss, table, objective and boosting, and what follows from them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from asrl_mlflow.residuals.statistics import distances
 from asrl_mlflow.tracking.keys import data_params
 from asrl_mlflow.trials.judging import Contest
 
-# Below so many rows one split is too noisy a judge, and five folds cost no more than seconds a trial.
+# On fewer rows the result of one split is too noisy, and five folds take only seconds a trial.
 ROWS_FOR_ONE_SPLIT = 20_000
 FOLDS = 5
 
-# XGBoost's parameters, where they are searched too.
+# Where XGBoost's parameters are searched, if they are.
 BOOSTER_SPACE: SearchSpace = {
     "max_depth": Interval(3, 10, whole=True),
     "learning_rate": Interval(0.02, 0.3, log=True),
@@ -35,17 +35,17 @@ BOOSTER_SPACE: SearchSpace = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What a study is about.
+    """Everything that defines a study.
 
     Parameters
     ----------
     loss : type of Loss
-        Whose parameters are searched.
+        Class of the loss whose parameters are searched.
     table : Dataset
-        What is learned from.
+        The table to learn from.
     metric : str
-        One of `metrics.SELECTING`, on validation rows.
-    seed : int
+        The objective, one of `metrics.SELECTING`; measured on validation rows.
+    seed : int, >= 0
         Of split, folds, sampler and trees.
     settings : Settings
         How to boost.
@@ -65,16 +65,16 @@ class Plan:
 
     @property
     def folds(self) -> int:
-        """How many pairs of rows judge a trial; 1 is the split's own."""
+        """How many folds a trial is judged by; 1 means the training and validation rows of the split."""
         return FOLDS if len(self.table.rows) < ROWS_FOR_ONE_SPLIT else 1
 
     @property
     def judged(self) -> str:
-        """On what rows a trial's value is, in words."""
+        """How a trial is judged, in words."""
         return "cross-validated" if self.folds > 1 else "on the validation rows"
 
     def definition(self) -> dict[str, object]:
-        """All that a study may not change while it lasts, as JSON types."""
+        """Values that may not change while the study lasts, as JSON types."""
         settings = {key: value for key, value in vars(self.settings).items() if key != "figures"}
         return {
             "loss": self.loss.name,
@@ -90,12 +90,18 @@ class Plan:
         }
 
     def name(self) -> str:
-        """A name for the study: that of equal plans is equal, of others different."""
+        """Name for the study, the same for equal plans and another for any other plan."""
         digest = hashlib.sha256(json.dumps(self.definition(), sort_keys=True).encode())
         return f"{self.loss.name}-{self.table.name}-{digest.hexdigest()[:6]}"
 
     def contest(self, parts: Split) -> Contest:
-        """Rows, rules and measure: of the test rows nothing."""
+        """Folds and rules by which trials are judged; test rows are in none of the folds.
+
+        Raises
+        ------
+        InputError
+            All rows of a fold have weight 0.
+        """
         if self.folds > 1:
             pairs = tuple(folds(join(parts.train, parts.valid), self.folds, self.seed))
         else:
@@ -109,7 +115,7 @@ class Plan:
                 raise InputError(msg)
         return Contest(
             folds=pairs,
-            # One thread: processes, not threads, share the cores.
+            # One thread each: there is a worker process for every core.
             params={**self.settings.booster_params(self.seed), "nthread": 1},
             rounds=self.settings.rounds,
             early_stopping_rounds=self.settings.early_stopping_rounds,
@@ -117,12 +123,12 @@ class Plan:
         )
 
     def space(self, parts: Split) -> SearchSpace:
-        """Where to search.
+        """Intervals to search, by name of the parameter.
 
         Raises
         ------
         InputError
-            There is nothing to search.
+            The loss has no parameters, and XGBoost's are not searched.
         """
         space = {**self.loss.search_space(distances(parts.train.target))}
         if self.tune_booster:
@@ -136,7 +142,7 @@ class Plan:
         return space
 
     def starts(self, parts: Split) -> list[Point]:
-        """The points to start with."""
+        """Points to try first: those that the loss recommends, with XGBoost's usual parameters."""
         points = self.loss.starts(distances(parts.train.target)) or ({},)
         booster: Point = {}
         if self.tune_booster:
@@ -150,7 +156,7 @@ class Plan:
         return [{**point, **booster} for point in points]
 
     def candidate(self, point: Point) -> tuple[Loss, dict[str, Any]]:
-        """The loss and the XGBoost parameters that a point means."""
+        """Loss and XGBoost parameters that a point of the search space stands for."""
         booster = {key: value for key, value in point.items() if key in BOOSTER_SPACE}
         own = {key: value for key, value in point.items() if key not in BOOSTER_SPACE}
         return self.loss.at(own), booster

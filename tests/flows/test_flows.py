@@ -545,7 +545,7 @@ def test_what_a_kill_left_running_is_ended_by_the_next_flow(flow, store, caplog,
     assert f"{name} diabetes" in left
     assert flow("train", "--rounds=2", "--figures=false")[0] == 0
     assert unended(store) == set()
-    (line,) = [line for line in caplog.messages if "of a process that is no more" in line]
+    (line,) = [line for line in caplog.messages if "whose process is gone" in line]
     assert all(name in line for name in left)
     ended = [run for group in runs(store) for run in group if "asrl.reaped" in run.data.tags]
     assert {run.info.run_name for run in ended} == left

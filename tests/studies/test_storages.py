@@ -14,7 +14,7 @@ import optuna
 import pytest
 
 from asrl_mlflow.errors import InputError, StorageError
-from asrl_mlflow.studies.storages import default_storage, opened
+from asrl_mlflow.studies.storages import default_storage, open_storage
 from asrl_mlflow.system.files import create_atomically
 
 FILES = ["journal:studies.journal", "sqlite:///studies.db"]
@@ -32,7 +32,7 @@ def study_in():
     with contextlib.ExitStack() as stack:
 
         def study(storage):
-            found = stack.enter_context(opened(storage))
+            found = stack.enter_context(open_storage(storage))
             return optuna.create_study(storage=found, study_name="s", load_if_exists=True)
 
         yield study
@@ -74,7 +74,7 @@ REFUSED = {
 def test_what_is_no_storage_is_refused_in_one_line(storage, line):
     Path("text").write_text("a,b\n1,2\n3,4\n" * 100)
     with pytest.raises(InputError) as caught:
-        opened(storage).__enter__()
+        open_storage(storage).__enter__()
     assert str(caught.value).removeprefix(f"{Path.cwd()}/").startswith(line)
     assert "\n" not in str(caught.value)
     assert Path("text").read_text() == "a,b\n1,2\n3,4\n" * 100
@@ -85,14 +85,14 @@ def test_the_database_of_mlflow_is_left_alone(store):
     with pytest.raises(
         InputError, match="studies need a database of their own; got one that is an"
     ):
-        opened("sqlite:///mlflow.db").__enter__()
+        open_storage("sqlite:///mlflow.db").__enter__()
     assert Path("mlflow.db").read_bytes() == before
 
 
 def test_a_database_that_does_not_answer_is_one_line(monkeypatch):
     monkeypatch.setattr("asrl_mlflow.studies.storages._ATTEMPTS", 1)
     with pytest.raises(StorageError) as caught:
-        opened("postgresql+psycopg://someone:secret@127.0.0.1:9/nowhere").__enter__()
+        open_storage("postgresql+psycopg://someone:secret@127.0.0.1:9/nowhere").__enter__()
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
 
@@ -153,14 +153,14 @@ def test_a_journal_that_is_broken_in_the_middle_is_refused_by_its_name(study_in)
     lines[2] = b"nonsense\n"
     Path("j").write_bytes(b"".join(lines))
     with pytest.raises(InputError, match=r"j: a journal needs .* in line 3; restore the file, or"):
-        opened("journal:j").__enter__()
+        open_storage("journal:j").__enter__()
     assert Path("j").read_bytes() == b"".join(lines)
 
 
 def test_a_file_of_one_line_that_is_no_journal_is_not_cut():
     Path("j").write_text("my only copy")
     with pytest.raises(InputError, match="a journal needs JSON records; got another file; name"):
-        opened("journal:j").__enter__()
+        open_storage("journal:j").__enter__()
     assert Path("j").read_text() == "my only copy"
 
 
@@ -180,7 +180,7 @@ def test_a_stale_lock_of_another_program_is_not_waited_for(study_in, as_link, ca
 
 def work(storage, trials):
     """One of many processes that begin at the same moment."""
-    with opened(storage) as found:
+    with open_storage(storage) as found:
         study = optuna.create_study(storage=found, study_name="s", load_if_exists=True)
         judged(study, trials)
 

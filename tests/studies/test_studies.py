@@ -18,9 +18,9 @@ from asrl_mlflow import losses
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses.search_space import LEVELS, Interval, levels_at, point_of
 from asrl_mlflow.residuals.statistics import Residuals
-from asrl_mlflow.studies import study as study_file
+from asrl_mlflow.studies import leases as leases_file
 from asrl_mlflow.studies.sampler import UNDER_WAY
-from asrl_mlflow.studies.storages import opened
+from asrl_mlflow.studies.storages import open_storage
 from asrl_mlflow.studies.study import LOSS, ROUNDS, Study
 from asrl_mlflow.system import processes
 from asrl_mlflow.system.processes import Owner, Watch
@@ -34,11 +34,11 @@ def join(request, tmp_path, monkeypatch):
     """Let one more process, as it were, join the study; each has a storage object of its own."""
     monkeypatch.chdir(tmp_path)
     with contextlib.ExitStack() as stack:
-        yield lambda: Study("s", stack.enter_context(opened(request.param)), SPACE, seed=0)
+        yield lambda: Study("s", stack.enter_context(open_storage(request.param)), SPACE, seed=0)
 
 
 def finish(study, trial, value=1.0):
-    study.note(trial, {LOSS: losses.to_config(losses.Huber()), ROUNDS: 7})
+    study.leases.write(trial, {LOSS: losses.to_config(losses.Huber()), ROUNDS: 7})
     return study.complete(trial, value)
 
 
@@ -48,8 +48,8 @@ def states(study):
 
 def test_the_points_to_start_with_come_first_and_once_whoever_queues_them(join):
     one, other = join(), join()
-    assert one.begin("a", STARTS) == "a"
-    assert other.begin("b", STARTS) == "a"
+    assert one.set_up("a", STARTS) == "a"
+    assert other.set_up("b", STARTS) == "a"
     tried = [study.claim(10).params for study in (one, other)]
     assert tried == STARTS
 
@@ -57,17 +57,17 @@ def test_the_points_to_start_with_come_first_and_once_whoever_queues_them(join):
 def test_all_agree_on_the_parent_that_was_proposed_first(join):
     studies_ = [join() for _ in range(3)]
     assert studies_[0].parent() is None
-    agreed = [study.begin(f"run {index}", STARTS) for index, study in enumerate(studies_)]
+    agreed = [study.set_up(f"run {index}", STARTS) for index, study in enumerate(studies_)]
     assert agreed == ["run 0"] * 3
     assert {study.parent() for study in studies_} == {"run 0"}
 
 
 def test_points_that_two_queued_at_the_same_moment_are_tried_once(join):
     one = join()
-    one.begin("a", STARTS)
+    one.set_up("a", STARTS)
     # As if another had looked before the first had written.
     for index, point in enumerate(STARTS):
-        one._study.enqueue_trial(point, user_attrs={study_file._KEY: f"start {index}"})
+        one._study.enqueue_trial(point, user_attrs={leases_file.KEY: f"start {index}"})
     claimed = [one.claim(10) for _ in range(5)]
     points = [trial.params for trial in claimed if trial is not None]
     assert points[:2] == STARTS
@@ -77,21 +77,21 @@ def test_points_that_two_queued_at_the_same_moment_are_tried_once(join):
 
 def test_no_more_trials_are_given_out_than_the_study_has_places(join):
     one, other = join(), join()
-    one.begin("a", STARTS)
+    one.set_up("a", STARTS)
     first, second, third = one.claim(3), other.claim(3), one.claim(3)
     assert other.claim(3) is None
-    assert one.fail(third, "why")
+    assert one.leases.fail(third, "why")
     fourth = other.claim(3)
     for study, trial in ((one, first), (other, second), (other, fourth)):
         assert finish(study, trial)
     assert one.claim(3) is None
-    assert (one.judged(), other.judged()) == (3, 3)
+    assert (one.count_judged(), other.count_judged()) == (3, 3)
     assert states(one).count("FAIL") == 1
 
 
 def test_whoever_looked_too_early_gives_the_last_place_up(join, monkeypatch):
     one, other = join(), join()
-    one.begin("a", STARTS[:1])
+    one.set_up("a", STARTS[:1])
     assert finish(one, one.claim(2))
     early = other.trials
     # It sees the study as it was before another took the last place.
@@ -108,17 +108,17 @@ def test_whoever_looked_too_early_gives_the_last_place_up(join, monkeypatch):
 @pytest.mark.parametrize("named", [True, False])
 def test_the_trial_of_a_dead_process_is_queued_again(join, named, monkeypatch):
     study = join()
-    study.begin("a", STARTS)
+    study.set_up("a", STARTS)
     trial = study.claim(5)
     died = subprocess.Popen([sys.executable, "-c", ""])
     owner = Owner(Owner.here().host, died.pid, processes._started(died.pid))
     died.wait()
-    study.note(trial, {study_file._OWNER: vars(owner) if named else None})
-    monkeypatch.setattr(study_file, "_SECONDS_WITHOUT_OWNER", 0.0)
+    study.leases.write(trial, {leases_file._OWNER: vars(owner) if named else None})
+    monkeypatch.setattr(leases_file, "_SECONDS_WITHOUT_OWNER", 0.0)
     late = join()
     # A nameless one is given a moment first.
-    assert late.reap() == ([0] if named else [])
-    assert late.reap() == ([] if named else [0])
+    assert late.leases.give_back_abandoned() == ([0] if named else [])
+    assert late.leases.give_back_abandoned() == ([] if named else [0])
     assert late.trials()[0].state == TrialState.FAIL
     assert not finish(study, trial)
     tried = [late.claim(5).params for _ in range(2)]
@@ -128,40 +128,40 @@ def test_the_trial_of_a_dead_process_is_queued_again(join, named, monkeypatch):
 
 def test_a_process_killed_before_it_could_queue_again_is_stood_in_for(join):
     study = join()
-    study.begin("a", STARTS[:1])
+    study.set_up("a", STARTS[:1])
     trial = study.claim(5)
-    study.note(trial, {study_file._AGAIN: trial.params})
-    study._tell(trial.number, TrialState.FAIL)
-    join().reap()
-    join().reap()
+    study.leases.write(trial, {leases_file._AGAIN: trial.params})
+    study.leases.end(trial.number, TrialState.FAIL)
+    join().leases.give_back_abandoned()
+    join().leases.give_back_abandoned()
     assert [study.claim(5).params for _ in range(1)] == STARTS[:1]
     assert len(study.trials()) == 2
 
 
 def test_the_trial_of_a_live_process_is_left_alone(join):
     one, other = join(), join()
-    one.begin("a", STARTS)
+    one.set_up("a", STARTS)
     trial = one.claim(5)
     sleeper = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     alive = Owner(Owner.here().host, sleeper.pid, processes._started(sleeper.pid))
-    one.note(trial, {study_file._OWNER: vars(alive)})
-    assert other.reap() == []
+    one.leases.write(trial, {leases_file._OWNER: vars(alive)})
+    assert other.leases.give_back_abandoned() == []
     reused = Owner(alive.host, alive.pid, alive.started + "1")
-    one.note(trial, {study_file._OWNER: vars(reused)})
-    assert other.reap() == [0]
+    one.leases.write(trial, {leases_file._OWNER: vars(reused)})
+    assert other.leases.give_back_abandoned() == [0]
     sleeper.communicate()
 
 
 def test_a_process_elsewhere_lives_as_long_as_it_renews_its_lease(join, monkeypatch):
-    monkeypatch.setattr(study_file, "SECONDS_OF_SILENCE", 0.0)
+    monkeypatch.setattr(leases_file, "SECONDS_OF_SILENCE", 0.0)
     one, other = join(), join()
-    one.begin("a", STARTS)
+    one.set_up("a", STARTS)
     trial = one.claim(5)
-    one.note(trial, {study_file._OWNER: {"host": "elsewhere", "pid": 1, "started": "1"}})
+    one.leases.write(trial, {leases_file._OWNER: {"host": "elsewhere", "pid": 1, "started": "1"}})
     for _ in range(3):
-        one.renew()
-        assert other.reap() == []
-    assert other.reap() == [0]
+        one.leases.renew()
+        assert other.leases.give_back_abandoned() == []
+    assert other.leases.give_back_abandoned() == [0]
 
 
 def test_a_study_is_about_one_thing(join):
@@ -182,11 +182,11 @@ def test_a_restart_goes_on_as_if_there_had_been_none(join, tmp_path):
             finish(study, trial, (trial.params["x"] - 0.3) ** 2 + trial.params["k"])
         return [trial.params for trial in study.trials()]
 
-    unbroken = Study("other", join()._storage, SPACE, seed=0)
-    unbroken.begin("a", STARTS)
+    unbroken = Study("other", join().storage, SPACE, seed=0)
+    unbroken.set_up("a", STARTS)
     expected = values(unbroken, 20)
     one = join()
-    one.begin("a", STARTS)
+    one.set_up("a", STARTS)
     values(one, 7)
     assert values(join(), 13) == expected
     assert len({tuple(point.values()) for point in expected}) == 20
@@ -194,24 +194,24 @@ def test_a_restart_goes_on_as_if_there_had_been_none(join, tmp_path):
 
 def test_pruning_is_by_the_median_of_the_complete_trials(join):
     study = join()
-    study.begin("a", STARTS)
+    study.set_up("a", STARTS)
     # Those that a trial may not know of yet are no judges either, whatever they say.
     for value in [*range(10), *[99] * (UNDER_WAY - 1)]:
         trial = study.claim(99)
-        assert study.is_worth_it(trial, 25, float(value))
+        assert study.should_continue(trial, 25, float(value))
         finish(study, trial, float(value))
     good = study.claim(99)
-    assert study.is_worth_it(good, 25, 4.0)
+    assert study.should_continue(good, 25, 4.0)
     finish(study, good, 4.0)
     bad = study.claim(99)
-    assert not study.is_worth_it(bad, 25, 6.0)
+    assert not study.should_continue(bad, 25, 6.0)
     assert study.prune(bad)
-    assert study.judged() == 11 + UNDER_WAY
+    assert study.count_judged() == 11 + UNDER_WAY
 
 
 def test_a_trial_waits_for_those_that_it_must_know_of(join):
     study = join()
-    study.begin("a", STARTS)
+    study.set_up("a", STARTS)
     begun = [study.claim(99) for _ in range(UNDER_WAY)]
     assert study.claim(99) is None
     for trial in begun[1:]:
@@ -223,16 +223,16 @@ def test_a_trial_waits_for_those_that_it_must_know_of(join):
 
 def test_equal_studies_are_equal_whichever_trials_end_first(tmp_path):
     def tried(name, order):
-        with opened(f"journal:{tmp_path}/{name}") as storage:
+        with open_storage(f"journal:{tmp_path}/{name}") as storage:
             study = Study("s", storage, SPACE, seed=3)
-            study.begin("a", STARTS)
+            study.set_up("a", STARTS)
             begun = []
             while len(study.trials()) < 40 or begun:
                 while len(begun) < UNDER_WAY and (trial := study.claim(40)):
                     begun.append(trial)
                 trial = begun.pop(order(len(begun)))
                 value = math.sin(50 * trial.params["x"]) + trial.params["k"] % 3
-                if study.is_worth_it(trial, 25, value):
+                if study.should_continue(trial, 25, value):
                     finish(study, trial, value)
                 else:
                     study.prune(trial)
@@ -248,7 +248,7 @@ def test_equal_studies_are_equal_whichever_trials_end_first(tmp_path):
 def test_the_best_is_the_first_of_equals(join):
     study = join()
     assert study.best() is None
-    study.begin("a", STARTS)
+    study.set_up("a", STARTS)
     for value in (3.0, 1.0, 1.0):
         finish(study, study.claim(9), value)
     best = study.best()
@@ -258,7 +258,7 @@ def test_the_best_is_the_first_of_equals(join):
 
 def test_what_mattered_is_told_once_there_is_something_to_tell(join):
     study = join()
-    study.begin("a", STARTS)
+    study.set_up("a", STARTS)
     for _ in range(8):
         assert study.importance() == {}
         finish(study, study.claim(99), 1.0)

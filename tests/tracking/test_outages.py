@@ -18,9 +18,9 @@ import pytest
 from optuna.trial import TrialState
 
 from asrl_mlflow import tracking
-from asrl_mlflow.studies.storages import opened
+from asrl_mlflow.studies.storages import open_storage
 from asrl_mlflow.tracking import resend, spool
-from asrl_mlflow.tracking.patience import hurry, short
+from asrl_mlflow.tracking.retries import limit_waiting, stop_waiting
 from tests.processes import ROOT
 from tests.server import Server
 
@@ -174,7 +174,7 @@ def test_each_trial_has_one_run_in_its_experiment_though_the_server_was_away(
     beside = subprocess.Popen([*sender, *copies], **settings)
     sent([*sender, *(f"asrl-spool/{Path(copy).name}" for copy in copies)], tmp_path)
     assert beside.wait() == 0
-    with opened(f"journal:{tmp_path / 'work'}/j") as storage:
+    with open_storage(f"journal:{tmp_path / 'work'}/j") as storage:
         (summary,) = optuna.get_all_study_summaries(storage)
         trials = optuna.load_study(study_name=summary.study_name, storage=storage).trials
     complete = {t.number: t.values[0] for t in trials if t.state == TrialState.COMPLETE}
@@ -192,8 +192,8 @@ def test_each_trial_has_one_run_in_its_experiment_though_the_server_was_away(
 @contextmanager
 def without_patience():
     """As where somebody wants to leave: a store that is silent is asked once."""
-    with short():
-        hurry()
+    with limit_waiting():
+        stop_waiting()
         yield
 
 
@@ -214,7 +214,7 @@ def test_runs_of_a_server_that_dies_before_the_first_keep_experiment_and_parent(
             parent.params({"seed": 7})
         with tracking.run("nested", flow="compare") as nested:
             nested.params({"a": 1})
-        begun = tracking.begin("begun", flow="tune", parent=parent.run_id, tags={})
+        begun = tracking.open_child("begun", flow="tune", parent=parent, tags={})
         begun.close("FINISHED")
     server.start()
     for log in (begun, nested, parent):

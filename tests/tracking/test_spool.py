@@ -12,10 +12,11 @@ import pytest
 
 from asrl_mlflow import tracking
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.studies.storages import opened, public_address
-from asrl_mlflow.system.uris import hide_address_secrets, hide_secrets
+from asrl_mlflow.studies.storages import open_storage
+from asrl_mlflow.system.uris import hide_address_secrets, hide_secrets, public_address
 from asrl_mlflow.tracking import resend, spool
 from asrl_mlflow.tracking.run_log import RunLog
+from asrl_mlflow.tracking.runs import _create_in_spool
 
 SHOWN = {
     "postgresql+psycopg://me:secret@host:5432/d": "postgresql+psycopg://me:***@host:5432/d",
@@ -64,7 +65,7 @@ def test_an_address_is_shown_without_its_secret(address, shown):
 )
 def test_a_storage_that_cannot_be_used_is_refused_without_its_secret(storage):
     with pytest.raises(InputError) as caught:
-        opened(storage).__enter__()
+        open_storage(storage).__enter__()
     assert "\n" not in str(caught.value)
     for part in ("secret", "sec@", "ret@"):
         assert part not in str(caught.value) + public_address(storage)
@@ -92,7 +93,7 @@ def test_a_store_that_does_not_answer_is_named_without_its_secret(flow, store, p
     code, out, err = flow("train", "--rounds=2")
     assert code == 3
     assert "me:***@127.0.0.1:9" in err
-    assert "secret" not in out + err + tracking.ui_command() + spool.kept_at(
+    assert "secret" not in out + err + tracking.ui_command() + public_address(
         mlflow.get_tracking_uri()
     )
 
@@ -115,11 +116,15 @@ def test_a_secret_that_mlflow_run_has_logged_is_warned_of(store, monkeypatch, ca
     assert "secret@" not in line
 
 
+def open_in_spool(key, name, tags, experiment):
+    return _create_in_spool(key, name, tags, experiment, ConnectionError("no answer"))
+
+
 def an_unmade_run(store):
     """A run with a child that only spool files know: their logs."""
     experiment = store.create_experiment("theirs")
-    parent = tracking._unmade("1" * 32, "parent", {}, experiment)
-    child = tracking.begin("child", flow="tune", parent=parent.run_id, tags={})
+    parent = open_in_spool("1" * 32, "parent", {}, experiment)
+    child = tracking.open_child("child", flow="tune", parent=parent, tags={})
     for log in (parent, child):
         log.params({"a": 1})
         log.metrics({"objective": 0.1 + 0.2})
@@ -190,7 +195,7 @@ def test_another_file_is_refused_and_not_deleted(store, tmp_path):
 
 def test_an_entry_after_a_torn_one_arrives(store, tmp_path):
     experiment = store.create_experiment("theirs")
-    first = tracking._unmade("1" * 32, "run", {}, experiment)
+    first = open_in_spool("1" * 32, "run", {}, experiment)
     with first.file.open("ab") as file:
         file.write(b'{"store": "sqli')
     # As another process that goes on with the run.
@@ -207,7 +212,7 @@ def test_an_entry_after_a_torn_one_arrives(store, tmp_path):
 
 def test_a_file_that_is_sent_while_its_run_goes_on_loses_nothing(store):
     experiment = store.create_experiment("theirs")
-    log = tracking._unmade("1" * 32, "run", {}, experiment)
+    log = open_in_spool("1" * 32, "run", {}, experiment)
     log.params({"before": 1})
     spool.resend(log.file)
     log.params({"between": 2})

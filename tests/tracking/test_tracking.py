@@ -14,10 +14,12 @@ import xgboost
 from mlflow.exceptions import MlflowException
 
 from asrl_mlflow import datasets, losses, tracking, train
-from asrl_mlflow.errors import StoreError
+from asrl_mlflow.errors import InputError, StoreError
 from asrl_mlflow.losses.continuous_asrl import PointwiseContinuousASRL
 from asrl_mlflow.rounds import Round
+from asrl_mlflow.system.signals import hold_signals
 from asrl_mlflow.tracking import spool
+from asrl_mlflow.tracking.retries import stop_waiting
 from tests.conftest import PARAMS
 from tests.every_loss import EVERY_LOSS
 
@@ -162,6 +164,24 @@ def test_the_run_of_mlflow_run_is_adopted_with_its_experiment_and_params(store, 
     assert store.get_run(child.run_id).info.experiment_id == experiment
     assert parent.complete
     assert store.get_experiment_by_name(tracking.EXPERIMENT) is None
+
+
+@pytest.mark.parametrize(
+    ("theirs", "name"),
+    [(None, "compare mine"), ("calm-cat-7", "compare mine"), ("my-run-7", "my-run-7")],
+)
+@pytest.mark.parametrize("is_connected", [True, False])
+def test_the_run_of_mlflow_run_is_named_unless_its_user_has_named_it(
+    store, monkeypatch, theirs, name, is_connected
+):
+    run_id = store.create_run("0", run_name=theirs).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+    if is_connected:
+        tracking.connect()
+    with tracking.run("compare mine", flow="compare"):
+        pass
+    adopted = store.get_run(run_id)
+    assert (adopted.info.run_name, adopted.data.tags["mlflow.runName"]) == (name, name)
 
 
 def test_runs_go_to_the_experiment_asrl_mlflow_unless_one_is_configured(store, monkeypatch):
@@ -325,7 +345,7 @@ def test_a_signal_while_a_run_is_opened_or_closed_leaves_a_true_status(
 
 
 def test_a_second_signal_is_heard_at_once(store, terminated):
-    with pytest.raises(SystemExit), tracking.hold_signals():
+    with pytest.raises(SystemExit), hold_signals(stop_waiting):
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)
         pytest.fail("the second signal was held too")
@@ -398,3 +418,17 @@ def test_autologging_does_not_log_our_runs_a_second_time(autologging, store, tab
     with mlflow.start_run() as own:
         xgboost.train({"objective": "reg:squarederror"}, xgboost.DMatrix(x, label=y), 2)
     assert store.get_run(own.info.run_id).data.params["objective"] == "reg:squarederror"
+
+
+def test_a_study_that_is_not_there_is_refused_with_the_names_of_those_that_are(store):
+    with pytest.raises(InputError, match=r"got 'mine'; there is none; "):
+        tracking.find_study_run("mine")
+    ids = {}
+    for name in ("mine", "other"):
+        ids[name] = store.create_run("0", tags={"asrl.study": name}).info.run_id
+        store.log_metric(ids[name], "best.trial", 3)
+        store.set_terminated(ids[name])
+    assert tracking.find_study_run("mine") == ids["mine"]
+    with pytest.raises(InputError) as caught:
+        tracking.find_study_run("mime")
+    assert "got 'mime' (did you mean 'mine'?); there is 'other', 'mine'; " in str(caught.value)

@@ -26,7 +26,8 @@ from asrl_mlflow.datasets.splits import Blocks, folds, join
 from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.residuals.statistics import distances
-from asrl_mlflow.studies.storages import opened
+from asrl_mlflow.studies.storages import open_storage
+from asrl_mlflow.tracking.run_log import RunLog
 from asrl_mlflow.trials.judging import Judge, Pruned
 from asrl_mlflow.tuning import plan as plan_file
 from tests.processes import spawn
@@ -37,7 +38,7 @@ STORAGES = ["journal:j", "sqlite:///s.db"]
 
 
 def trials_of(storage, study="s"):
-    with opened(storage) as found:
+    with open_storage(storage) as found:
         return optuna.load_study(storage=found, study_name=study).get_trials()
 
 
@@ -84,7 +85,8 @@ def test_a_study_is_tracked_trial_by_trial_and_its_best_is_judged_once(flow, sto
     assert {"booster.ubj", "figures/history.png", "figures/levels.png"} <= set(
         artifacts(store, parent.info.run_id)
     )
-    assert f"best: {losses.from_config(loss)}, trial {best.number}, " in out
+    assert "best: ContinuousASRL(q_low=" in out
+    assert f"), trial {best.number}, " in out
     assert "test MAE\n"[:8] in out
     shown = next(line for line in out.splitlines() if line.startswith("asrl_c tuned"))
     assert float(shown.split()[2]) == pytest.approx(metrics["test.mae"], rel=1e-3)
@@ -93,6 +95,10 @@ def test_a_study_is_tracked_trial_by_trial_and_its_best_is_judged_once(flow, sto
     run = store.get_run(best.user_attrs["asrl.run_id"])
     assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert run.data.params["loss.q_high"] == str(loss["params"]["q_high"])
+    shown = ", ".join(f"{name}={value:.2g}" for name, value in loss["params"].items())
+    assert run.info.run_name == f"trial {best.number}: {shown}"
+    assert all(run.data.params.values())
+    assert all(parent.data.params.values())
     assert len(store.get_metric_history(run.info.run_id, "threshold.delta_low")) == 6
     assert not any(key.startswith("test.") for key in run.data.metrics)
 
@@ -192,7 +198,7 @@ def plan():
 def tuned(plan, trials):
     """The outcome of a plan's study in the journal j."""
     tracking.connect()
-    with opened("journal:j") as storage:
+    with open_storage("journal:j") as storage:
         return tuning.tune(
             plan,
             storage,
@@ -323,7 +329,10 @@ def test_a_signal_kills_the_runs_and_queues_the_trials(store):
     assert time.monotonic() - started < 20  # no more than a guard against a hang
     assert process.returncode == 128 + signal.SIGTERM
     assert "Traceback" not in err
-    assert "tune: Interrupted by SIGTERM; " in err
+    assert (
+        "tune: Interrupted by SIGTERM; unfinished runs are KILLED; start the same command again to go "
+        "on; "
+    ) in err
     parents, children = runs(store)
     assert {run.info.status for run in parents + children} == {"KILLED"}
     trials = trials_of("journal:j")
@@ -356,8 +365,11 @@ def test_what_a_kill_left_between_optuna_and_mlflow_is_set_right(flow, store):
     store.set_tag(told, "asrl.owner", json.dumps(owner))
     # and another before it could write into the trial that it had opened a run,
     tags = {"asrl.study": "s", "asrl.owner": json.dumps(owner)}
-    child = tracking.begin(
-        "left", flow="tune", parent=parent.info.run_id, tags={**tags, "asrl.trial": "99"}
+    child = tracking.open_child(
+        "left",
+        flow="tune",
+        parent=RunLog(parent.info.run_id),
+        tags={**tags, "asrl.trial": "99"},
     )
     # and a third before it could propose its run as the parent.
     orphan = store.create_run(parent.info.experiment_id, tags=tags)
@@ -379,6 +391,9 @@ def test_a_project_run_becomes_the_parent_and_a_second_one_links_to_it(flow, sto
     tags = store.get_run(ids[1]).data.tags
     assert tags["asrl.study_run"] == ids[0]
     assert "asrl.reaped" not in tags
+    # MLflow has made their names up, and nobody would know the study by them.
+    assert {store.get_run(run_id).info.run_name for run_id in ids} == {"tune s"}
+    assert tags["mlflow.runName"] == "tune s"
     # It is open still, as after a kill of `mlflow run` and all below it.
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
