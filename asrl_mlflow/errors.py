@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 
 class InputError(ValueError):
@@ -31,3 +32,17 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     """
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(map(repr, names[:most])) + more
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Name the known word that is most like a misspelt one; empty where none is like it.
+
+    Examples
+    --------
+    >>> did_you_mean("hubre", ["asrl", "huber"])
+    "did you mean 'huber'?"
+    >>> did_you_mean("xyz", ["asrl", "huber"])
+    ''
+    """
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else ""

@@ -18,6 +18,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphin
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3  # links to headings of other pages, checked
 highlight_language = "text"
+default_role = "code"  # docstrings mark code with single backticks
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # numpydoc sections tell types, shapes, units and intervals

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from asrl_mlflow.errors import InputError, listed
+from asrl_mlflow.errors import InputError, did_you_mean, listed
 
 
-def check_names(names: Sequence[str], path: Path) -> None:
+def check_column_names(names: Sequence[str], path: Path) -> None:
     """Refuse a file in which a column has no name, or a name stands twice.
 
     Raises
@@ -31,7 +30,7 @@ def check_names(names: Sequence[str], path: Path) -> None:
         raise InputError(msg)
 
 
-def check_known(wanted: Collection[str], names: Sequence[str], path: Path | str) -> None:
+def check_columns_exist(wanted: Collection[str], names: Sequence[str], path: Path | str) -> None:
     """Refuse a name that no column has.
 
     Raises
@@ -41,13 +40,12 @@ def check_known(wanted: Collection[str], names: Sequence[str], path: Path | str)
     """
     for name in wanted:
         if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"it has {listed(names)}."
+            hint = did_you_mean(name, names) or f"it has {listed(names)}."
             msg = f"{path}: needs the names of its columns; got {name!r}; {hint}"
             raise InputError(msg)
 
 
-def check_learned(learned: Collection[str], names: Sequence[str], path: Path | str) -> None:
+def check_model_columns(learned: Collection[str], names: Sequence[str], path: Path | str) -> None:
     """Refuse a table without a column that a model learned from.
 
     Raises

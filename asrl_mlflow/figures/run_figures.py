@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import xgboost
 
-from asrl_mlflow.datasets.splits import Part
+from asrl_mlflow.datasets.splits import Rows
 from asrl_mlflow.figures import loss_figures, model_figures
 from asrl_mlflow.figures.style import png
 from asrl_mlflow.losses import Loss
@@ -18,13 +18,13 @@ from asrl_mlflow.rounds import Round
 def drawn(
     loss: Loss,
     booster: xgboost.Booster,
-    test: Part,
+    test: Rows,
     prediction: npt.NDArray[np.float32],
     rounds: Sequence[Round],
     last: Round,
     title: str,
     *,
-    valid: Part | None,
+    valid: Rows | None,
 ) -> Iterator[tuple[str, bytes]]:
     """The pictures of a run, one after another, as (name, bytes of a PNG file).
 

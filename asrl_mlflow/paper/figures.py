@@ -9,13 +9,13 @@ from matplotlib.patches import Patch
 from asrl_mlflow.figures.model_figures import draw_predicted_against_actual
 from asrl_mlflow.figures.style import COLOURS, plain, plain_numbers, rounds_below
 from asrl_mlflow.paper.comparison import (
-    COMPARED,
     DEPTHS,
     PAPER_LOSSES,
-    Key,
+    TOLERANCES,
     Results,
-    published,
-    tables,
+    TrainingKey,
+    paper_values,
+    tables_in_order,
 )
 
 
@@ -31,8 +31,11 @@ def drawn(results: Results) -> dict[str, Figure]:
 
 def losses(results: Results) -> Figure:
     """What a residual costs and weighs under each loss, in the last round on the first table."""
-    name = tables(results)[0]
-    ours = {loss.name: results[Key(name, DEPTHS[-1], loss.name)] for loss in PAPER_LOSSES.values()}
+    name = tables_in_order(results)[0]
+    ours = {
+        loss.name: results[TrainingKey(name, DEPTHS[-1], loss.name)]
+        for loss in PAPER_LOSSES.values()
+    }
     one = next(iter(ours.values()))
     reach = float(np.quantile(np.abs(one.actual - one.predicted), 0.98))
     r = np.linspace(-reach, reach, 2001)
@@ -56,13 +59,13 @@ def losses(results: Results) -> Figure:
 
 def predictions(results: Results) -> Figure:
     """Test rows as points, a row of panels a table and a column a loss."""
-    names = tables(results)
+    names = tables_in_order(results)
     figure = Figure(figsize=(3.2 * len(PAPER_LOSSES), 3.0 * len(names)), layout="constrained")
     figure.suptitle(f"Predicted against actual test targets, depth {DEPTHS[-1]}")
     grid = figure.subplots(len(names), len(PAPER_LOSSES), squeeze=False)
     for name, row in zip(names, grid, strict=True):
         for loss, axes in zip(PAPER_LOSSES.values(), row, strict=True):
-            ours = results[Key(name, DEPTHS[-1], loss.name)]
+            ours = results[TrainingKey(name, DEPTHS[-1], loss.name)]
             draw_predicted_against_actual(axes, ours.actual, ours.predicted, loss.name)
             axes.legend_ = None
             axes.set_title(f"{name}, {loss.name}: MAE {ours.metrics['mae']:.3g}", fontsize="small")
@@ -75,7 +78,7 @@ def predictions(results: Results) -> Figure:
 
 def metrics(results: Results) -> Figure:
     """The paper's values and ours as bars, a row of panels a metric and a column a table."""
-    names = tables(results)
+    names = tables_in_order(results)
     figure = Figure(figsize=(1 + 3.0 * len(names), 9), layout="constrained")
     figure.suptitle(
         "In each group: the paper (hatched), ours at depth "
@@ -83,13 +86,15 @@ def metrics(results: Results) -> Figure:
             f"{depth} ({shade})" for depth, shade in zip(DEPTHS, ("pale", "full"), strict=True)
         )
     )
-    grid = figure.subplots(len(COMPARED), len(names), squeeze=False)
-    for (metric, how), row in zip(COMPARED.items(), grid, strict=True):
+    grid = figure.subplots(len(TOLERANCES), len(names), squeeze=False)
+    for (metric, how), row in zip(TOLERANCES.items(), grid, strict=True):
         for name, axes in zip(names, row, strict=True):
             plain(axes)
             for place, (theirs, loss) in enumerate(PAPER_LOSSES.items()):
-                ours = [results[Key(name, depth, loss.name)].metrics[metric] for depth in DEPTHS]
-                values = [published()[name][theirs][metric], *ours]
+                ours = [
+                    results[TrainingKey(name, depth, loss.name)].metrics[metric] for depth in DEPTHS
+                ]
+                values = [paper_values()[name][theirs][metric], *ours]
                 styles: list[dict[str, object]] = [
                     {"color": "white", "edgecolor": COLOURS[loss.name], "hatch": "////"},
                     {"color": COLOURS[loss.name], "alpha": 0.45},
@@ -110,7 +115,7 @@ def metrics(results: Results) -> Figure:
 
 def mae_against_rounds(results: Results) -> Figure:
     """Which loss converges faster: test MAE after each round, a row of panels a depth."""
-    names = tables(results)
+    names = tables_in_order(results)
     figure = Figure(figsize=(1 + 3.2 * len(names), 3.2 * len(DEPTHS)), layout="constrained")
     figure.suptitle("Test MAE against boosting rounds")
     grid = figure.subplots(len(DEPTHS), len(names), squeeze=False)
@@ -118,7 +123,7 @@ def mae_against_rounds(results: Results) -> Figure:
         for name, axes in zip(names, row, strict=True):
             plain(axes)
             for loss in PAPER_LOSSES.values():
-                curve = results[Key(name, depth, loss.name)].curve
+                curve = results[TrainingKey(name, depth, loss.name)].curve
                 axes.plot(curve, color=COLOURS[loss.name], linewidth=1.6, label=loss.name)
             axes.set_yscale("log")
             plain_numbers(axes)

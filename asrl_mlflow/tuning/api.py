@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from asrl_mlflow import tracking
 from asrl_mlflow.datasets.splits import Split
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.experiments.experiment import divide, refit
+from asrl_mlflow.experiments.experiment import prepare_split, refit
 from asrl_mlflow.figures.style import png
 from asrl_mlflow.losses import Loss, from_config
 from asrl_mlflow.losses.search_space import Interval, SearchSpace
@@ -104,7 +104,7 @@ def tune(
         The study was begun with another plan, nothing can be searched, ten trials failed in a row,
         or none was complete in the time given.
     """
-    parts = divide(plan.table, plan.seed, plan.contamination)
+    parts = prepare_split(plan.table, plan.seed, plan.contamination)
     space = plan.space(parts)
     contest = plan.contest(parts)
     under_way = max(UNDER_WAY, jobs)

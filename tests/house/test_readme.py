@@ -61,38 +61,12 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page, store, capsys):
         assert errors[1] == pytest.approx(errors[0], rel=0.02 if NEWEST else 0.2, abs=0.01)
 
 
-def test_the_readme_shows_the_table_that_main_prints(store, capsys):
-    assert flows.main.command.main(["--figures=false", "--trials=1"], standalone_mode=False) == 0
-    printed, shown = capsys.readouterr().out.splitlines(), blocks(README, "text")[1].splitlines()
-    fixed = [line for line in map(without_seconds, shown) if line]
-    assert fixed == [line for line in map(without_seconds, printed) if line][: len(fixed)]
-    for loss in ("asrl", "asrl_c"):
-        assert any(line.startswith(f"{loss} tuned") for line in shown)
+MAINTEST
 
 
-def without_seconds(line):
-    """A line without what is the reader's own: seconds, and what two workers at once have chosen."""
-    first, *others = line.split() or [""]
-    if (
-        first in ("study", "best:", "mae")
-        or "-diabetes-" in first
-        or others[:1] in (["tuned"], ["refitted"])
-        # Another loss before XGBoost 3.4, which the page shows.
-        or (first == "absolute_error" and not NEWEST)
-    ):
-        return None
-    return line.split()[:-1] if first in ("loss", *losses.LOSSES) else line
-
-
-def losses_table(page):
-    return re.search(r"<!-- losses -->\n(.*?)<!-- /losses -->", page, flags=re.DOTALL)[1].strip()
-
-
-def test_the_pages_show_the_table_of_losses_that_the_catalogue_makes():
-    assert losses_table(README) == losses_table(LOSSES_PAGE)
-    for name, loss in losses.LOSSES.items():
-        call = re.sub(r"1e-06", "1e-6", repr(loss()))
-        assert f"| `{name}` | `{call}` |" in losses_table(README)
+@pytest.mark.parametrize("page", [README, LOSSES_PAGE], ids=["README.md", "losses.md"])
+def test_the_pages_have_the_catalogue_s_table_of_losses(page):
+    assert losses.markdown_table() in page
 
 
 def test_the_readme_is_short():
