@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from asrl_mlflow.experiments import report
 from asrl_mlflow.experiments.experiment import Result, prepare_split
 from asrl_mlflow.experiments.series import Case, run_series
 from asrl_mlflow.experiments.settings import Settings
+from asrl_mlflow.figures.comparison_figures import draw_validation_curves
 from asrl_mlflow.figures.style import png
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.paper import figures as paper_figures
@@ -130,8 +131,11 @@ def _show(
         parent.table(f"{place}comparison.json", report.summary_columns(scores))
         parent.artifact(f"{place}comparison.txt", f"{summary}\n".encode())
         if figures:
-            bars = report.metric_bars(scores, f"{table}, {title}")
-            parent.artifact(f"{place}figures/metrics.png", png(bars))
+            curves = {loss: list[list[float]]() for loss in scores}
+            for where, loss, result in results:
+                if where == table:
+                    curves[loss].append([each.valid["mae"] for each in result.rounds])
+            draw_comparison(scores, curves, f"{table}, {title}", parent, f"{place}figures")
 
 
 def _tables(values: dict[str, Any]) -> list[Dataset]:
@@ -217,7 +221,7 @@ def reproduce(tables: Sequence[Dataset], *, figures: bool) -> int:
         parent.table("paper.json", paper.comparison_columns(results))
         parent.artifact("paper.md", text.encode())
         if figures:
-            for name, figure in paper_figures.drawn(results).items():
+            for name, figure in paper_figures.draw_overviews(results).items():
                 parent.artifact(f"figures/{name}.png", png(figure))
     click.echo(f"\n{text}")
     return ending(logs)
@@ -236,6 +240,23 @@ def _check_tables(tables: Sequence[Dataset]) -> None:
                 "the split and all that follows differ.",
                 err=True,
             )
+
+
+def draw_comparison(
+    scores: Mapping[str, Mapping[str, Sequence[float]]],
+    curves: Mapping[str, Sequence[Sequence[float]]],
+    context: str,
+    parent: RunLog,
+    folder: str,
+) -> None:
+    """Log the figures of losses side by side: their metrics, and their errors by boosting round."""
+    figures = {
+        "metrics": report.draw_metric_bars(scores, context),
+        "validation_curves": draw_validation_curves(curves, context),
+    }
+    for name, figure in figures.items():
+        if figure is not None:
+            parent.artifact(f"{folder}/{name}.png", png(figure))
 
 
 @contextmanager

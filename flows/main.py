@@ -7,7 +7,7 @@ from the labels as they are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,6 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments import report
 from asrl_mlflow.experiments.experiment import prepare_split, refit
 from asrl_mlflow.experiments.settings import Settings
-from asrl_mlflow.figures import png
 from asrl_mlflow.losses import LOSSES, ContinuousASRL, Huber, Loss
 from asrl_mlflow.registry import CHAMPION, check_name, promote
 from asrl_mlflow.studies import opened
@@ -29,6 +28,7 @@ from asrl_mlflow.tuning import Plan
 from asrl_mlflow.tuning.choice import Candidate, Choice, candidates_of, choose
 from flows._options import DATA, FIGURES, dataset, option, options, tell
 from flows._running import ending, run
+from flows.compare import draw_comparison
 from flows.register import REGISTERED_MODEL, registered, tell_promotion
 from flows.tune import EARLY_STOPPING_ROUNDS, STORAGE, tell_choice, tuned
 
@@ -58,7 +58,7 @@ class Scene:
     scores: Mapping[str, Mapping[str, list[float]]]
     choice: Choice
     run_ids: Mapping[str, str]
-    curves: Mapping[str, Any]
+    curves: Mapping[str, Sequence[float]]
 
 
 @click.command("main")
@@ -202,8 +202,8 @@ def _show(clean: Scene, spoiled: Scene, table: Dataset, parent: RunLog, *, figur
         text = f"{report.NOTE}\n\n{report.summary_table(scene.scores)}\n"
         parent.artifact(f"{folder}comparison.txt", text.encode())
         if figures:
-            bars = report.metric_bars(scene.scores, title)
-            parent.artifact(f"{folder}figures/metrics.png", png(bars))
+            curves = {name: [curve] for name, curve in scene.curves.items()}
+            draw_comparison(scene.scores, curves, title, parent, f"{folder}figures")
 
 
 def _heading(contamination: Contamination) -> str:
