@@ -30,7 +30,10 @@ napoleon_use_rtype = False
 
 def show_bars(app, what, name, value, options, lines):
     """Show |r| in docstrings as it is; reStructuredText would take it for a substitution."""
-    lines[:] = [re.sub(r"(?<!\\)\|", r"\\|", line) if not line.lstrip().startswith((">>>", "...")) else line for line in lines]
+    lines[:] = [
+        re.sub(r"(?<!\\)\|", r"\\|", line) if not line.lstrip().startswith((">>>", "...")) else line
+        for line in lines
+    ]
 
 
 def setup(app):

@@ -25,8 +25,12 @@ def draw() -> Figure:
         style = {"color": COLOURS[name], "label": name, "linewidth": 1.6}
         left.plot(r, pointwise.value(r), **style)
         right.plot(r, pointwise.weight(r) / pointwise.row_weight, **style)
-    left.set(title="what a residual costs", xlabel="residual r, in standard deviations", ylim=(0, 8))
-    right.set(title="what its row weighs", xlabel="residual r, in standard deviations", ylim=(0, 1.6))
+    left.set(
+        title="what a residual costs", xlabel="residual r, in standard deviations", ylim=(0, 8)
+    )
+    right.set(
+        title="what its row weighs", xlabel="residual r, in standard deviations", ylim=(0, 1.6)
+    )
     right.legend(fontsize="small", frameon=False, loc="upper right")
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
