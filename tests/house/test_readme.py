@@ -14,7 +14,6 @@ import pytest
 import xgboost
 from packaging.version import Version
 
-import flows.main
 import flows.train
 from asrl_mlflow import losses, tracking
 from asrl_mlflow.losses import catalogue
