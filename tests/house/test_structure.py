@@ -101,6 +101,13 @@ def test_every_room_is_on_a_floor():
     assert {room(module_name(path)) for path in MODULES} == ROOMS
 
 
+def test_the_picture_of_the_floors_is_that_of_this_test():
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    picture = re.search(r"^```mermaid\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)[1]
+    shown = re.findall(r'^    f\d+\["(.*)"\]$', picture, flags=re.MULTILINE)
+    assert [tuple(each.split(" · ")) for each in shown] == list(FLOORS)
+
+
 def test_no_folder_has_more_than_about_a_dozen_entries():
     folders = {path.parent for path in (ROOT / "asrl_mlflow").rglob("*.py")}
     assert len(folders) > 10
@@ -181,7 +188,7 @@ def test_every_dependency_and_every_exception_has_its_reason():
     text = (ROOT / "pyproject.toml").read_text()
     bounds = [line for line in text.splitlines() if re.search(r'"[\w-]*(\[|>=|<|==)', line)]
     bounded = [*PYPROJECT["project"]["dependencies"], *PYPROJECT["build-system"]["requires"]]
-    for group in ("test", "lint", "spark"):
+    for group in ("test", "lint", "docs", "spark"):
         bounded += PYPROJECT["dependency-groups"][group]
     bounded += PYPROJECT["project"]["optional-dependencies"]["postgres"]
     assert len(bounds) == len(bounded) + 1, "every bound and requires-python, a line each"

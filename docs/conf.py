@@ -1,0 +1,50 @@
+"""Settings of the pages: Sphinx builds them from Markdown and from the docstrings, without a network."""
+
+from __future__ import annotations
+
+import re
+import sys
+from importlib.metadata import version as installed
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+project = "asrl-mlflow"
+author = "the authors of asrl-mlflow"
+copyright = "the authors of asrl-mlflow, Apache-2.0"  # noqa: A001 - Sphinx's name
+version = release = installed("asrl-mlflow")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+exclude_patterns = ["_build"]
+myst_heading_anchors = 3  # links to headings of other pages, checked
+highlight_language = "text"
+default_role = "code"  # docstrings mark code with single backticks
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # numpydoc sections tell types, shapes, units and intervals
+autodoc_class_signature = "mixed"
+napoleon_google_docstring = False
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+
+
+def show_bars(app, what, name, value, options, lines):
+    """Show |r| in docstrings as it is; reStructuredText would take it for a substitution."""
+    lines[:] = [
+        re.sub(r"(?<!\\)\|", r"\\|", line) if not line.lstrip().startswith((">>>", "...")) else line
+        for line in lines
+    ]
+
+
+def setup(app):
+    """Hear of each docstring before Sphinx parses it."""
+    app.connect("autodoc-process-docstring", show_bars)
+
+
+html_theme = "furo"  # fonts of the reader's system, nothing from elsewhere
+html_title = f"asrl-mlflow {release}"
+html_show_sphinx = False
+html_copy_source = False
+html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
