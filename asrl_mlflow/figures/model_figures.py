@@ -85,7 +85,6 @@ def scatter_predicted_against_actual(
     )
     margin = 0.03 * (high - low) or 1.0
     axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))
-    axes.set_aspect("equal")
     legend = axes.legend(
         frameon=False,
         loc="upper left",

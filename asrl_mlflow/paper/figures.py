@@ -130,7 +130,8 @@ def draw_metrics(results: Results) -> Figure:
     body.legend(
         handles=names_of_colours,
         loc="outside lower center",
-        ncols=len(PAPER_LOSSES),
+        # One table is too narrow for all names in a line.
+        ncols=len(PAPER_LOSSES) if len(names) > 1 else 2,
         frameon=False,
     )
     return figure
