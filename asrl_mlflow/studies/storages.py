@@ -16,6 +16,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from asrl_mlflow.errors import InputError, StorageError
 from asrl_mlflow.studies.journal import open_journal
 from asrl_mlflow.system.files import create_atomically
+from asrl_mlflow.system.processes import pause_at_random
 from asrl_mlflow.system.uris import JOURNAL, SQLITE, hide_secrets, is_address, public_address
 
 _logger = logging.getLogger(__name__)

@@ -104,7 +104,7 @@ def connect(*, to_log: bool = True) -> None:
         except Exception as error:
             # Processes that create a database's schema at the same moment disturb each other.
             if attempt + 1 < _ATTEMPTS and mlflow.get_tracking_uri().startswith("sqlite:"):
-                pause_at_random()
+                pause_at_random(1, 2)
                 continue
             msg = (
                 f"The tracking store must answer before anything is trained; got "
