@@ -1,4 +1,4 @@
-"""What a run's pictures cost: all of them drawn and compressed, for every loss.
+"""Measure how long the figures of a run take, drawn and compressed, for every loss.
 
 OMP_WAIT_POLICY=PASSIVE python benchmarks/figures.py --data=california
 """
@@ -15,8 +15,9 @@ from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.datasets.dataset import load
 from asrl_mlflow.experiments.experiment import fit, prepare_split
 from asrl_mlflow.experiments.settings import Settings
-from asrl_mlflow.figures.run_figures import drawn
+from asrl_mlflow.figures.run_figures import draw_run
 from asrl_mlflow.losses import LOSSES
+from asrl_mlflow.records.unseen import held_out_residuals
 from asrl_mlflow.rounds import Round
 
 LIMIT = 2.0
@@ -37,7 +38,7 @@ def main(data: str, repeats: int) -> None:
         seconds = []
         for _ in range(repeats):
             started = time.perf_counter()
-            pictures = drawn(
+            pictures = draw_run(
                 make(),
                 booster,
                 parts.test,
@@ -46,6 +47,7 @@ def main(data: str, repeats: int) -> None:
                 rounds[-1],
                 "title",
                 valid=parts.valid,
+                calibration=held_out_residuals(booster, parts.valid),
             )
             for _ in pictures:
                 pass

@@ -175,26 +175,33 @@ DATA = (
     ),
 )
 BOOSTING = (
-    option("--rounds", type=click.IntRange(1), default=100, help="Boosting rounds."),
+    option("--rounds", type=click.IntRange(1), default=Settings.rounds, help="Boosting rounds."),
     option(
         "--learning-rate",
         type=Share(0, 1, min_open=True),
-        default=0.1,
+        default=Settings.learning_rate,
         help="Shrinkage of each tree.",
     ),
-    option("--max-depth", type=click.IntRange(1, 64), default=6, help="Depth of each tree."),
+    option(
+        "--max-depth",
+        type=click.IntRange(1, 64),
+        default=Settings.max_depth,
+        help="Depth of each tree.",
+    ),
     option(
         "--early-stopping-rounds",
         type=click.IntRange(1),
         help="Stop when the validation MAE has not improved for so many rounds.",
     ),
 )
-FIGURES = (option("--figures", type=bool, default=True, help="Draw the pictures of each run."),)
+FIGURES = (
+    option("--figures", type=bool, default=Settings.figures, help="Draw the pictures of each run."),
+)
 CONTAMINATION = (
     option(
         "--contaminate-share",
         type=Share(0, 1, max_open=True),
-        default=0.0,
+        default=Contamination.share,
         help="Share of training and validation targets to spoil.",
     ),
     option(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import click
 
@@ -15,9 +15,10 @@ from asrl_mlflow.datasets.dataset import PAPER, Dataset
 from asrl_mlflow.datasets.published import describe_difference, has_published_order
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments import report
-from asrl_mlflow.experiments.experiment import prepare_split
+from asrl_mlflow.experiments.experiment import Result, prepare_split
 from asrl_mlflow.experiments.series import Case, run_series
 from asrl_mlflow.experiments.settings import Settings
+from asrl_mlflow.figures.comparison_figures import draw_validation_curves
 from asrl_mlflow.figures.style import png
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.paper import figures as paper_figures
@@ -40,18 +41,6 @@ from flows._options import (
 from flows._running import ending, run
 
 ALL = "all"
-
-
-class Scored(Protocol):
-    """What was judged on test rows: an experiment's result, or a study's outcome."""
-
-    @property
-    def metrics(self) -> Mapping[str, float]:
-        """By name."""
-
-    @property
-    def seconds(self) -> float:
-        """Of the training."""
 
 
 @click.command("compare")
@@ -83,15 +72,70 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     if values["preset"] == "paper":
         _check_preset(values)
         return reproduce(_tables(values), figures=values["figures"])
-    spoiling = contamination(values)
-    return compare(
-        _tables(values),
-        values["losses"],
-        seeds=range(values["seed"], values["seed"] + values["repeats"]),
-        settings=boosting(values),
-        spoiling=spoiling,
-        flow="compare",
-    )
+    tables, spoiling, logs = _tables(values), contamination(values), list[RunLog]()
+    seeds = range(values["seed"], values["seed"] + values["repeats"])
+    settings, losses = boosting(values), values["losses"]
+    tracking.connect()
+    for table in tables:
+        tell(table)
+    with _parent(tables, spoiling) as parent:
+        logs.append(parent)
+        names = ",".join(loss.name for loss in losses)
+        parent.params({"losses": names, "repeats": len(seeds), "seed": seeds[0]})
+        series = run_series(
+            _cases(tables, losses, seeds, settings, spoiling),
+            total=len(tables) * len(seeds) * len(losses) * settings.rounds,
+            contamination=spoiling,
+            flow="compare",
+            logs=logs,
+        )
+        # Without the cases, whose rows need not be held any longer.
+        results = [(case.table.name, case.loss.name, result) for case, result in series]
+        _show(results, seeds, spoiling, parent, figures=settings.figures)
+    return ending(logs)
+
+
+def _cases(
+    tables: Sequence[Dataset],
+    losses: Sequence[Loss],
+    seeds: Sequence[int],
+    settings: Settings,
+    spoiling: Contamination,
+) -> Iterator[Case]:
+    """Every loss on every table with every seed, in the order in which they are trained."""
+    for table, seed in itertools.product(tables, seeds):
+        parts = prepare_split(table, seed, spoiling)
+        where = f" {table.name}" if len(tables) > 1 else ""
+        which = f", seed {seed}" if len(seeds) > 1 else ""
+        for loss in losses:
+            yield Case(f"{loss.name}{where}{which}", loss, table, parts, seed, settings)
+
+
+def _show(
+    results: Sequence[tuple[str, str, Result]],
+    seeds: Sequence[int],
+    spoiling: Contamination,
+    parent: RunLog,
+    *,
+    figures: bool,
+) -> None:
+    """Print a summary of each table; keep it, and its figures, with the parent run."""
+    title = f"seed {', '.join(map(str, seeds))}{spoiling.describe()}"
+    click.echo(f"\n{title}\n\n{report.NOTE}")
+    tables = list(dict.fromkeys(table for table, _, _ in results))
+    for table in tables:
+        scores = report.scores((loss, result) for where, loss, result in results if where == table)
+        summary = report.summary_table(scores)
+        heading, place = (f"{table}\n", f"{table}/") if len(tables) > 1 else ("", "")
+        click.echo(f"\n{heading}{summary}")
+        parent.table(f"{place}comparison.json", report.summary_columns(scores))
+        parent.artifact(f"{place}comparison.txt", f"{summary}\n".encode())
+        if figures:
+            curves = {loss: list[list[float]]() for loss in scores}
+            for where, loss, result in results:
+                if where == table:
+                    curves[loss].append([each.valid["mae"] for each in result.rounds])
+            draw_comparison(scores, curves, f"{table}, {title}", parent, f"{place}figures")
 
 
 def _tables(values: dict[str, Any]) -> list[Dataset]:
@@ -130,102 +174,6 @@ def _check_preset(values: dict[str, Any]) -> None:
         raise InputError(msg)
 
 
-def compare(
-    tables: Sequence[Dataset],
-    losses: Sequence[Loss],
-    *,
-    seeds: Sequence[int],
-    settings: Settings,
-    spoiling: Contamination,
-    flow: str,
-    also: Callable[[RunLog, list[RunLog]], Iterable[tuple[str, str, Scored]]] = lambda *_: (),
-    afterwards: Callable[[], object] = lambda: None,
-) -> int:
-    """Every loss on every table with every seed; summaries and figures on the parent.
-
-    Parameters
-    ----------
-    tables : sequence of Dataset
-        What to learn from.
-    losses : sequence of Loss
-        What to minimise.
-    seeds : sequence of int
-        Of split, contamination and trees, one after another.
-    settings : Settings
-        How to boost.
-    spoiling : Contamination
-        How training and validation targets are spoiled.
-    flow : str
-        The entry point, for the tag `asrl.flow`.
-    also : callable
-        More results for the summaries, as (table, name, result), made when the losses are done. Given
-        the parent's log and the list that each further run's log goes to.
-    afterwards : callable
-        What to do with the runs once they have all ended and the summaries were shown.
-
-    Returns
-    -------
-    int
-        The exit code.
-    """
-    several = len(tables) > 1
-
-    def cases() -> Iterator[Case]:
-        for table in tables:
-            for seed in seeds:
-                parts = prepare_split(table, seed, spoiling)
-                where = f" {table.name}" if several else ""
-                which = f", seed {seed}" if len(seeds) > 1 else ""
-                for loss in losses:
-                    name = f"{loss.name}{where}{which}"
-                    yield Case(name, loss, table, parts, seed, settings)
-
-    tracking.connect()
-    for table in tables:
-        tell(table)
-    title = f"seed {', '.join(map(str, seeds))}{spoiling.describe()}"
-    logs: list[RunLog] = []
-    with _parent(tables, spoiling, flow) as parent:
-        logs.append(parent)
-        names = ",".join(loss.name for loss in losses)
-        parent.params({"losses": names, "repeats": len(seeds), "seed": seeds[0]})
-        series = run_series(
-            cases(),
-            total=len(tables) * len(seeds) * len(losses) * settings.rounds,
-            contamination=spoiling,
-            flow=flow,
-            logs=logs,
-        )
-        scores = {table.name: _no_scores() for table in tables}
-        for case, result in series:
-            _add(scores[case.table.name][case.loss.name], result)
-        for table_name, name, scored in also(parent, logs):
-            _add(scores[table_name][name], scored)
-        click.echo(f"\n{title}\n\n{report.NOTE}")
-        _summarise(scores, title, parent, figures=settings.figures)
-    if all(log.complete for log in logs):
-        afterwards()
-    return ending(logs)
-
-
-def _summarise(
-    scores: Mapping[str, dict[str, dict[str, list[float]]]],
-    title: str,
-    parent: RunLog,
-    *,
-    figures: bool,
-) -> None:
-    for name, mine in scores.items():
-        summary = report.summary_table(mine)
-        heading, place = (f"{name}\n", f"{name}/") if len(scores) > 1 else ("", "")
-        click.echo(f"\n{heading}{summary}")
-        parent.table(f"{place}comparison.json", report.summary_columns(mine))
-        parent.artifact(f"{place}comparison.txt", f"{summary}\n".encode())
-        if figures:
-            bars = report.metric_bars(mine, f"{name}, {title}")
-            parent.artifact(f"{place}figures/metrics.png", png(bars))
-
-
 def reproduce(tables: Sequence[Dataset], *, figures: bool) -> int:
     """The paper's losses on its tables, at both depths; its values beside ours on the parent.
 
@@ -249,7 +197,7 @@ def reproduce(tables: Sequence[Dataset], *, figures: bool) -> int:
     for table in tables:
         tell(table)
     logs: list[RunLog] = []
-    with _parent(tables, Contamination(), "compare") as parent:
+    with _parent(tables, Contamination()) as parent:
         logs.append(parent)
         parent.params({"preset": "paper", "seed": PAPER_SEED})
         series = run_series(
@@ -273,7 +221,7 @@ def reproduce(tables: Sequence[Dataset], *, figures: bool) -> int:
         parent.table("paper.json", paper.comparison_columns(results))
         parent.artifact("paper.md", text.encode())
         if figures:
-            for name, figure in paper_figures.drawn(results).items():
+            for name, figure in paper_figures.draw_overviews(results).items():
                 parent.artifact(f"figures/{name}.png", png(figure))
     click.echo(f"\n{text}")
     return ending(logs)
@@ -294,10 +242,27 @@ def _check_tables(tables: Sequence[Dataset]) -> None:
             )
 
 
+def draw_comparison(
+    scores: Mapping[str, Mapping[str, Sequence[float]]],
+    curves: Mapping[str, Sequence[Sequence[float]]],
+    context: str,
+    parent: RunLog,
+    folder: str,
+) -> None:
+    """Log the figures of losses side by side: their metrics, and their errors by boosting round."""
+    figures = {
+        "metrics": report.draw_metric_bars(scores, context),
+        "validation_curves": draw_validation_curves(curves, context),
+    }
+    for name, figure in figures.items():
+        if figure is not None:
+            parent.artifact(f"{folder}/{name}.png", png(figure))
+
+
 @contextmanager
-def _parent(tables: Sequence[Dataset], spoiling: Contamination, flow: str) -> Iterator[RunLog]:
+def _parent(tables: Sequence[Dataset], spoiling: Contamination) -> Iterator[RunLog]:
     name = tables[0].name if len(tables) == 1 else ALL
-    with tracking.run(f"{flow} {name}", flow=flow) as parent:
+    with tracking.run(f"compare {name}", flow="compare") as parent:
         if len(tables) == 1:
             parent.params(data_params(tables[0], spoiling))
         else:
@@ -306,15 +271,6 @@ def _parent(tables: Sequence[Dataset], spoiling: Contamination, flow: str) -> It
         for table in tables:
             parent.dataset(table)
         yield parent
-
-
-def _add(scores: dict[str, list[float]], result: Scored) -> None:
-    for metric, value in {**result.metrics, "seconds": result.seconds}.items():
-        scores[metric].append(value)
-
-
-def _no_scores() -> dict[str, dict[str, list[float]]]:
-    return defaultdict(lambda: defaultdict(list))
 
 
 if __name__ == "__main__":

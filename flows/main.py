@@ -1,8 +1,13 @@
-"""The whole story on one table: every loss compared, both forms of ASRL tuned, the best registered."""
+"""Show on one table what robust losses are for, and register the loss that suits its labels.
+
+Every loss is trained twice: on the labels as they are, and with a fifth of the training labels spoiled.
+Test labels stay clean. Huber's loss and ContinuousASRL are tuned too. The model that is registered learned
+from the labels as they are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,36 +15,50 @@ import click
 from tqdm import tqdm
 
 from asrl_mlflow import tracking
-from asrl_mlflow.datasets.contamination import Contamination
+from asrl_mlflow.datasets import Contamination, Dataset, Split
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.experiments import report
 from asrl_mlflow.experiments.experiment import prepare_split, refit
 from asrl_mlflow.experiments.settings import Settings
-from asrl_mlflow.losses import ASRL, LOSSES, ContinuousASRL, Loss
-from asrl_mlflow.registry.promotion import CHAMPION, promote
-from asrl_mlflow.registry.registration import check_name
-from asrl_mlflow.studies.storages import opened
-from asrl_mlflow.tracking.keys import data_params
-from asrl_mlflow.tracking.run_log import RunLog
-from asrl_mlflow.trials.judging import Judge
-from asrl_mlflow.tuning.plan import Plan
-from flows._options import DATA, FIGURES, dataset, option, options
-from flows._running import run
-from flows.compare import Scored, compare
+from asrl_mlflow.losses import LOSSES, ContinuousASRL, Huber, Loss
+from asrl_mlflow.registry import CHAMPION, check_name, promote
+from asrl_mlflow.studies import opened
+from asrl_mlflow.tracking import RunLog, data_params, loss_params
+from asrl_mlflow.tuning import Plan
+from asrl_mlflow.tuning.choice import Candidate, Choice, candidates_of, choose
+from flows._options import DATA, FIGURES, dataset, option, options, tell
+from flows._running import ending, run
+from flows.compare import draw_comparison
 from flows.register import REGISTERED_MODEL, registered, tell_promotion
 from flows.tune import EARLY_STOPPING_ROUNDS, STORAGE, tell_choice, tuned
 
-TUNED = (ASRL, ContinuousASRL)
+TUNED = (Huber, ContinuousASRL)
+SPOILED = Contamination("asym", 0.2)
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """What may be registered: its loss, its objective on validation rows, its run if it has one."""
+class Scene:
+    """What came of all losses on the table with its labels in one condition.
 
-    name: str
-    loss: Loss
-    value: float
-    rounds: int
-    run_id: str | None
+    Parameters
+    ----------
+    contamination : Contamination
+        How training and validation targets were spoiled; not at all in the first scene.
+    scores : mapping of name to {metric: [value]}
+        On the clean test rows.
+    choice : Choice
+        Which loss the training and validation rows speak for.
+    run_ids : mapping of name to str
+        The run that has each loss's booster.
+    curves : mapping of name to sequence of float
+        Mean absolute error after each round, on rows that were not learned from.
+    """
+
+    contamination: Contamination
+    scores: Mapping[str, Mapping[str, list[float]]]
+    choice: Choice
+    run_ids: Mapping[str, str]
+    curves: Mapping[str, Sequence[float]]
 
 
 @click.command("main")
@@ -49,8 +68,8 @@ class Candidate:
         option(
             "--trials",
             type=click.IntRange(1),
-            default=30,
-            help="Of each study, earlier ones included.",
+            default=20,
+            help="Trials of each of four studies, earlier ones included.",
         ),
     ),
     STORAGE,
@@ -58,105 +77,176 @@ class Candidate:
     FIGURES,
 )
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
-    """Compare every loss, tune both forms of ASRL, register what was best on validation rows."""
+    """Compare every loss on clean and on spoiled labels, tune two, register the one that suits."""
     if values["registered_model"]:
         check_name(values["registered_model"])
     if values["storage"]:
-        # What is wrong with it is better known before every loss was trained.
+        # Before every loss is trained: what is wrong with the storage is said at once.
         with opened(values["storage"]):
             pass
     table = dataset(values)
-    chosen: list[str] = []
-
-    def plan_for(loss: type[Loss]) -> Plan:
-        return Plan(
-            loss=loss,
-            table=table,
-            metric="mae",
-            seed=values["seed"],
-            settings=Settings(
-                early_stopping_rounds=EARLY_STOPPING_ROUNDS, figures=values["figures"]
-            ),
-            contamination=Contamination(),
-            tune_booster=False,
+    tracking.connect()
+    tell(table)
+    logs: list[RunLog] = []
+    with tracking.run(f"main {table.name}", flow="main") as parent:
+        logs.append(parent)
+        parent.params({**data_params(table, Contamination()), "seed": values["seed"]})
+        parent.params({"losses": ",".join(LOSSES), "tuned": ",".join(each.name for each in TUNED)})
+        parent.dataset(table)
+        clean, spoiled = (
+            _play(table, contamination, values, parent, logs)
+            for contamination in (Contamination(), SPOILED)
         )
+        _show(clean, spoiled, table, parent, figures=values["figures"])
+    if all(log.complete for log in logs):
+        _register(clean.run_ids[clean.choice.chosen.name], values["registered_model"])
+    return ending(logs)
 
-    def studies(parent: RunLog, logs: list[RunLog]) -> Iterator[tuple[str, str, Scored]]:
-        candidates = []
-        for loss in TUNED:
-            plan = plan_for(loss)
-            outcome = tuned(plan, values, logs)
-            tell_choice(plan, outcome)
-            parent.tags({f"asrl.study.{loss.name}": outcome.run_id})
-            yield table.name, f"{loss.name} tuned", outcome
-            best = outcome.best
-            candidates.append(
-                Candidate(
-                    f"{loss.name} tuned", outcome.loss, best.value, best.rounds, outcome.run_id
-                )
-            )
-        plan = plan_for(ContinuousASRL)
-        candidates += _baselines(plan)
-        best_of_all = min(candidates, key=lambda each: each.value)
-        _tell(plan, candidates)
-        if best_of_all.run_id is not None:
-            chosen.append(best_of_all.run_id)
-            return
-        name = f"{best_of_all.name} refitted"
-        with tracking.run(name, flow="main") as log:
-            logs.append(log)
-            yield table.name, name, _refitted(plan, best_of_all, name, log)
-        chosen.append(log.run_id)
 
-    return compare(
-        [table],
-        [loss() for loss in LOSSES.values()],
-        seeds=[values["seed"]],
-        settings=Settings(figures=values["figures"]),
-        spoiling=Contamination(),
-        flow="main",
-        also=studies,
-        afterwards=lambda: _register(chosen[0], values["registered_model"]),
+def _play(
+    table: Dataset,
+    contamination: Contamination,
+    values: dict[str, Any],
+    parent: RunLog,
+    logs: list[RunLog],
+) -> Scene:
+    """Tune two losses, judge all, train each once more on all its rows and judge it on test rows."""
+    is_spoiled = contamination.kind != "none"
+    click.echo(f"\n{_heading(contamination)}")
+    plans = {loss: _plan(loss, table, contamination, values) for loss in LOSSES.values()}
+    plan = plans[ContinuousASRL]
+    parts = prepare_split(table, plan.seed, contamination)
+    losses: dict[str, tuple[Loss, int | None]] = {
+        name: (loss(), None) for name, loss in LOSSES.items()
+    }
+    scores, run_ids = {}, {}
+    for loss in TUNED:
+        name = f"{loss.name} tuned"
+        outcome = tuned(plans[loss], values, logs)
+        tell_choice(plans[loss], outcome)
+        where = "spoiled." if is_spoiled else ""
+        parent.tags({f"asrl.study.{where}{loss.name}": outcome.run_id})
+        losses[name] = (outcome.loss, outcome.best.rounds)
+        scores[name] = {**outcome.metrics, "seconds": outcome.seconds}
+        run_ids[name] = outcome.run_id
+    candidates = candidates_of(plan, parts, losses)
+    with tqdm(candidates, unit="loss", disable=None) as bar:
+        for each in bar:
+            bar.set_description(each.name)
+            if each.name not in run_ids:
+                suffix = f", {contamination.share:.0%} spoiled" if is_spoiled else ""
+                with tracking.run(f"{each.name}{suffix}", flow="main") as log:
+                    logs.append(log)
+                    scores[each.name] = _train(plan, parts, each, log)
+                run_ids[each.name] = log.run_id
+    return Scene(
+        contamination,
+        {name: {key: [value] for key, value in each.items()} for name, each in scores.items()},
+        choose(candidates),
+        run_ids,
+        {each.name: each.curve for each in candidates},
     )
 
 
-def _baselines(plan: Plan) -> list[Candidate]:
-    """The losses that are not tuned, judged by the same rows and rules as the trials were."""
-    judge = Judge(plan.contest(prepare_split(plan.table, plan.seed, plan.contamination)))
-    found = []
-    for loss in tqdm([each() for each in LOSSES.values() if each not in TUNED], disable=None):
-        verdict = judge.judge(loss, {}, lambda *_: None, lambda *_: True)
-        found.append(Candidate(loss.name, loss, verdict.value, verdict.rounds, None))
-    return found
+def _plan(
+    loss: type[Loss], table: Dataset, contamination: Contamination, values: dict[str, Any]
+) -> Plan:
+    return Plan(
+        loss=loss,
+        table=table,
+        metric="mae",
+        seed=values["seed"],
+        settings=Settings(early_stopping_rounds=EARLY_STOPPING_ROUNDS, figures=values["figures"]),
+        contamination=contamination,
+        tune_booster=False,
+    )
 
 
-def _tell(plan: Plan, candidates: list[Candidate]) -> None:
-    ranked = sorted(candidates, key=lambda each: each.value)
-    values = ", ".join(f"{each.name} {each.value:.4g}" for each in ranked)
-    click.echo(f"\n{plan.metric} {plan.judged}: {values}")
-
-
-def _refitted(plan: Plan, best: Candidate, name: str, log: RunLog) -> Scored:
+def _train(plan: Plan, parts: Split, candidate: Candidate, log: RunLog) -> dict[str, float]:
     params = plan.settings.booster_params(plan.seed)
     log.params(
         {
-            **tracking.loss_params(best.loss),
+            **loss_params(candidate.loss),
             **{f"booster.{key}": value for key, value in params.items()},
-            "booster.num_boost_round": best.rounds,
+            "booster.num_boost_round": candidate.rounds,
             **data_params(plan.table, plan.contamination),
             "seed": plan.seed,
         }
     )
-    return refit(
-        best.loss,
+    title = (
+        f"{candidate.name} on {plan.table.name}, seed {plan.seed}{plan.contamination.describe()}"
+    )
+    result = refit(
+        candidate.loss,
         params,
-        best.rounds,
+        candidate.rounds,
         plan.table,
-        prepare_split(plan.table, plan.seed, plan.contamination),
+        parts,
         log,
         seed=plan.seed,
         contamination=plan.contamination,
-        title=f"{name} on {plan.table.name}, seed {plan.seed}" if plan.settings.figures else None,
+        title=title if plan.settings.figures else None,
+    )
+    return {**result.metrics, "seconds": result.seconds}
+
+
+def _show(clean: Scene, spoiled: Scene, table: Dataset, parent: RunLog, *, figures: bool) -> None:
+    """Print both scenes side by side; keep tables and figures with the parent run."""
+    click.echo(f"\n{_side_by_side(clean, spoiled)}\n")
+    for scene in (clean, spoiled):
+        click.echo(f"{_heading(scene.contamination)}: {scene.choice.describe()}")
+    click.echo(_verdict(clean, spoiled))
+    for folder, scene in (("", clean), ("spoiled/", spoiled)):
+        title = f"{table.name}{scene.contamination.describe()}"
+        parent.table(f"{folder}comparison.json", report.summary_columns(scene.scores))
+        text = f"{report.NOTE}\n\n{report.summary_table(scene.scores)}\n"
+        parent.artifact(f"{folder}comparison.txt", text.encode())
+        if figures:
+            curves = {name: [curve] for name, curve in scene.curves.items()}
+            draw_comparison(scene.scores, curves, title, parent, f"{folder}figures")
+
+
+def _heading(contamination: Contamination) -> str:
+    if contamination.kind == "none":
+        return "labels as they are"
+    return f"{contamination.share:.0%} of the training labels spoiled"
+
+
+def _side_by_side(clean: Scene, spoiled: Scene) -> str:
+    """The errors of both scenes on the same clean test rows, sorted by those of the spoiled one."""
+    headings = [_heading(scene.contamination) for scene in (clean, spoiled)]
+    rows = [["", headings[0], "", headings[1], ""]]
+    rows += [["loss", "test MAE", "test MedAE", "test MAE", "test MedAE"]]
+    names = sorted(spoiled.scores, key=lambda name: spoiled.scores[name]["mae"][0])
+    for name in names:
+        numbers = [
+            scene.scores[name][key][0] for scene in (clean, spoiled) for key in ("mae", "medae")
+        ]
+        rows.append([name, *(f"{number:#.4g}".rstrip(".") for number in numbers)])
+    first = max(len(row[0]) for row in rows)
+    width = [max(len(row[place]) for row in rows[1:]) for place in range(1, 5)]
+    pairs = [max(len(headings[at]), width[2 * at] + 2 + width[2 * at + 1]) for at in range(2)]
+    lines = [f"{'':{first}}   {headings[0]:>{pairs[0]}}   {headings[1]:>{pairs[1]}}"]
+    for name, *cells in rows[1:]:
+        texts = [
+            f"{cells[2 * at]:>{width[2 * at]}}  {cells[2 * at + 1]:>{width[2 * at + 1]}}"
+            for at in range(2)
+        ]
+        lines.append(f"{name:{first}}   {texts[0]:>{pairs[0]}}   {texts[1]:>{pairs[1]}}")
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _verdict(clean: Scene, spoiled: Scene) -> str:
+    """Say what follows for the loss that was chosen on spoiled labels, and for squared error."""
+    chosen = spoiled.choice.chosen.name
+
+    def pair(scene: Scene) -> str:
+        mine, plain = (scene.scores[name]["mae"][0] for name in (chosen, "squared_error"))
+        return f"{mine:.4g} and {plain:.4g}"
+
+    return (
+        f"So: the test MAE of {chosen} and of squared_error is {pair(clean)} with the labels as they "
+        f"are, and {pair(spoiled)} with spoiled ones."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from typing import Any
 
@@ -15,7 +16,7 @@ from tqdm import tqdm
 from asrl_mlflow import tracking
 from asrl_mlflow.errors import StorageError
 from asrl_mlflow.experiments import report
-from asrl_mlflow.losses import LOSSES, class_named
+from asrl_mlflow.losses import LOSSES, Loss, loss_class
 from asrl_mlflow.metrics import SELECTING
 from asrl_mlflow.studies.storages import default_storage, opened, public_address
 from asrl_mlflow.studies.study import Study
@@ -109,7 +110,7 @@ TUNED_BOOSTING = (
 )
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
     """Tune one loss, and go on where an earlier run of the same command was stopped."""
-    loss = class_named(values["loss"])
+    loss = loss_class(values["loss"])
     settings, spoiling = boosting(values), contamination(values)
     table = dataset(values)
     plan = Plan(
@@ -186,9 +187,15 @@ def tell_choice(plan: Plan, outcome: Outcome) -> None:
     untuned = "" if outcome.untuned is None else f"; with its defaults {outcome.untuned:.5g}"
     click.echo(
         f"{outcome.study}: {outcome.complete} trials complete, {outcome.pruned} pruned\n"
-        f"best: {outcome.loss}, trial {best.number}, {best.rounds} rounds\n"
+        f"best: {_in_short(outcome.loss)}, trial {best.number}, {best.rounds} rounds\n"
         f"{plan.metric} {plan.judged}: {best.value:.5g}{untuned}{plan.contamination.describe()}"
     )
+
+
+def _in_short(loss: Loss) -> str:
+    """A loss with four digits of each parameter; the run has all of them."""
+    params = ", ".join(f"{key}={value:.4g}" for key, value in dataclasses.asdict(loss).items())
+    return f"{type(loss).__name__}({params})"
 
 
 def _tell_scores(outcome: Outcome) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import shutil
 import signal
@@ -14,23 +15,13 @@ import numpy as np
 import pytest
 import xgboost
 
-import flows.compare
-import flows.main
-import flows.predict
-import flows.register
-import flows.serve
-import flows.train
-import flows.tune
 from flows._running import run
+from tests.processes import ROOT
 
+# Every file of the folder that has no underscore in front is an entry point.
 FLOWS = {
-    "main": flows.main,
-    "train": flows.train,
-    "compare": flows.compare,
-    "tune": flows.tune,
-    "register": flows.register,
-    "predict": flows.predict,
-    "serve": flows.serve,
+    path.stem: importlib.import_module(f"flows.{path.stem}")
+    for path in (ROOT / "flows").glob("[!_]*.py")
 }
 # What takes longest begins first, so that no process is left alone with it at the end.
 LONG = ("test_outages.py", "test_tune.py", "test_flows.py", "test_scoring.py", "test_registry.py")

@@ -20,7 +20,7 @@ from asrl_mlflow.datasets.matrices import make_matrix
 from asrl_mlflow.datasets.splits import Rows, Split, join, split
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments.settings import Settings
-from asrl_mlflow.figures.run_figures import drawn
+from asrl_mlflow.figures.run_figures import draw_run
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.metrics import METRICS
 from asrl_mlflow.records.artifacts import BOOSTER, FEATURES, LOSS, UNSEEN
@@ -152,7 +152,7 @@ def run_experiment(
     data = _data_record(dataset, contamination)
     result = _evaluate_and_log(loss, booster, rounds, seconds, parts.test, data, kept, log)
     if settings.figures:
-        _draw(loss, booster, parts.test, result, log, title, valid=parts.valid)
+        _draw(loss, booster, parts.test, result, log, title, parts.valid, kept)
     return result
 
 
@@ -214,7 +214,7 @@ def refit(
     data = _data_record(dataset, contamination)
     result = _evaluate_and_log(loss, booster, heard, seconds, parts.test, data, kept, log)
     if title is not None:
-        _draw(loss, booster, parts.test, result, log, title, valid=None)
+        _draw(loss, booster, parts.test, result, log, title, None, kept)
     return result
 
 
@@ -277,14 +277,22 @@ def _draw(
     result: Result,
     log: RunLog,
     title: str,
-    *,
     valid: Rows | None,
+    kept: UnseenResiduals,
 ) -> None:
-    last = _last_round(booster, result.rounds)
-    pictures = drawn(
-        loss, booster, test, result.prediction, result.rounds, last, title, valid=valid
+    """Draw the figures of a run and log each as soon as it is ready."""
+    figures = draw_run(
+        loss,
+        booster,
+        test,
+        result.prediction,
+        result.rounds,
+        _last_round(booster, result.rounds),
+        title,
+        valid=valid,
+        calibration=kept.calibration,
     )
-    for file, content in pictures:
+    for file, content in figures:
         log.artifact(f"figures/{file}.png", content)
 
 

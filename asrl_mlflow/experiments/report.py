@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean, stdev
 
 import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from asrl_mlflow.figures.style import COLOURS, plain
+from asrl_mlflow.experiments.experiment import Result
+from asrl_mlflow.figures.style import TUNED, colour_of, open_figure, style_axes
 
 # Columns of the summary, as (metric, heading).
 SUMMARY = (
@@ -24,9 +28,26 @@ NOTE = (
     "MedAE: median absolute error. recall: share of the test rows above the median target that are\n"
     "predicted above it too; predictions that are too high raise it."
 )
+_BETTER = {
+    "mae": "target units; smaller is better",
+    "medae": "target units; smaller is better",
+    "rmse": "target units; smaller is better",
+    "r2": "larger is better",
+    "recall": "too high predictions do well",
+}
 
 # The results of one loss: metric name to one value per seed.
 Scores = Mapping[str, Sequence[float]]
+
+
+def scores(results: Iterable[tuple[str, Result]]) -> dict[str, dict[str, list[float]]]:
+    """Collect the metrics of results, and their seconds, by loss name: one value a result."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for name, result in results:
+        mine = found.setdefault(name, {})
+        for metric, value in {**result.metrics, "seconds": result.seconds}.items():
+            mine.setdefault(metric, []).append(value)
+    return found
 
 
 def rank_losses(scores: Mapping[str, Scores]) -> list[str]:
@@ -87,44 +108,37 @@ def _cell(metric: str, values: Sequence[float]) -> str:
     return f"{number}±{stdev(values):.2g}" if len(values) > 1 else number
 
 
-def metric_bars(scores: Mapping[str, Scores], title: str) -> Figure:
-    """Bars across losses, sorted by MAE, with one dot a seed and the deviation over seeds.
+def draw_metric_bars(scores: Mapping[str, Scores], context: str) -> Figure:
+    """Draw the mean of each metric as a bar a loss, sorted by MAE, the best on top.
+
+    With several seeds each is a dot, and a line has the standard error of the mean on both sides.
 
     Parameters
     ----------
-    scores : mapping of loss name to {metric: one value a seed}
-        As for `summary_table`.
-    title : str
-        Above the figure.
+    scores : mapping of label to {metric: one value a seed}
+        As for `summary_table`. The label is the name of a loss, or "<name> tuned" (a darker bar).
+    context : str
+        Which table and seeds it is about.
     """
-    names = rank_losses(scores)
-    # Best on top.
-    names.reverse()
+    names = rank_losses(scores)[::-1]
     panels = [entry for entry in SUMMARY if entry[0] != "seconds"]
-    better = {"r2": "larger is better", "recall": "too high predictions do well"}
-    figure = Figure(figsize=(11, 1.6 + 0.42 * len(names)), layout="constrained")
-    several = len(scores[names[0]]["mae"]) > 1
-    legend = "\nbars: mean over seeds; dots: seeds; lines: standard deviation" if several else ""
-    figure.suptitle(title + legend, fontsize="medium")
+    several = max(len(scores[name]["mae"]) for name in names) > 1
+    keys = ["bars: mean over seeds; dots: seeds; lines: standard error of the mean"] * several
+    keys += ["dark: tuned"] * any(name.endswith(f" {TUNED}") for name in names)
+    figure, body = open_figure(
+        (12, 2.0 + 0.4 * len(names)),
+        "Losses compared on test rows",
+        "; ".join(filter(None, [context, *keys])),
+    )
     for axes, (metric, heading) in zip(
-        figure.subplots(1, len(panels), sharey=True), panels, strict=True
+        body.subplots(1, len(panels), sharey=True), panels, strict=True
     ):
         for place, name in enumerate(names):
             values = np.asarray(scores[name][metric])
-            axes.barh(
-                place,
-                values.mean(),
-                xerr=values.std(ddof=1) if several else None,
-                # "asrl_c tuned" is a bar of asrl_c.
-                color=COLOURS[name.partition(" ")[0]],
-                height=0.7,
-                error_kw={"capsize": 3, "elinewidth": 1},
-            )
-            if several:
-                axes.scatter(values, np.full(len(values), place), s=10, color="black", zorder=3)
+            _draw_bar(axes, place, values, colour_of(name))
             # In a column beside the bars, clear of dots and lines.
             axes.text(
-                1.02,
+                1.03,
                 place,
                 f"{values.mean():.3g}",
                 transform=axes.get_yaxis_transform(),
@@ -132,6 +146,22 @@ def metric_bars(scores: Mapping[str, Scores], title: str) -> Figure:
                 fontsize="small",
             )
         axes.set_yticks(range(len(names)), names)
-        axes.set(title=heading, xlabel=better.get(metric, "smaller is better"))
-        plain(axes)
+        axes.tick_params(axis="y", length=0)
+        axes.set_title(heading, fontsize="medium")
+        axes.set(xlabel=_BETTER[metric])
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        style_axes(axes)
+        axes.grid(visible=False, axis="y")
     return figure
+
+
+def _draw_bar(axes: Axes, place: int, values: npt.NDArray[np.float64], colour: str) -> None:
+    """Draw one loss in one panel: the mean and, with several seeds, seeds and standard error."""
+    axes.barh(place, values.mean(), color=colour, height=0.7)
+    if len(values) == 1:
+        return
+    error = values.std(ddof=1) / np.sqrt(len(values))
+    axes.errorbar(values.mean(), place, xerr=error, color="black", elinewidth=1.2, capsize=3)
+    # Beside one another from the top to the bottom of the bar: equal values stay visible.
+    beside = place + np.linspace(0.22, -0.22, len(values))
+    axes.scatter(values, beside, s=16, color="black", edgecolors="white", linewidths=0.5, zorder=3)

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from asrl_mlflow.losses.loss import Loss, Statistics, widened
+from asrl_mlflow.losses.loss import Formulas, Loss, Statistics, widened
 from asrl_mlflow.losses.pointwise import THRESHOLD, Array, PointwiseLoss
 from asrl_mlflow.losses.segments import Segments
 
@@ -72,6 +72,7 @@ class AbsoluteError(Loss):
     """
 
     name: ClassVar[str] = "absolute_error"
+    FORMULAS: ClassVar[Formulas] = Formulas(middle="|r|")
     XGBOOST_OBJECTIVE: ClassVar[str | None] = "reg:absoluteerror"
 
     def adapt(self, stats: Statistics) -> PointwiseAbsoluteError:

@@ -10,7 +10,14 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from asrl_mlflow.losses.loss import NEGLIGIBLE, Loss, Statistics, check_levels, check_positive
+from asrl_mlflow.losses.loss import (
+    NEGLIGIBLE,
+    Formulas,
+    Loss,
+    Statistics,
+    check_levels,
+    check_positive,
+)
 from asrl_mlflow.losses.pointwise import THRESHOLD, WEIGHT, Array, PointwiseLoss
 from asrl_mlflow.losses.search_space import LEVELS, Point, SearchSpace, levels_at, point_of
 from asrl_mlflow.losses.segments import Segments
@@ -103,6 +110,9 @@ class ASRL(Loss):
     """
 
     name: ClassVar[str] = "asrl"
+    FORMULAS: ClassVar[Formulas] = Formulas(
+        core="α r²/2", middle="β |r|", tail="γ log(1 + |r|)", thresholds="adaptive"
+    )
     q_low: float = 0.5
     q_high: float = 0.9
     eps: float = 1e-6

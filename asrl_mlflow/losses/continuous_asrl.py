@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from asrl_mlflow.losses.loss import (
     NEGLIGIBLE,
+    Formulas,
     Loss,
     Statistics,
     check_levels,
@@ -152,6 +153,12 @@ class ContinuousASRL(Loss):
     """
 
     name: ClassVar[str] = "asrl_c"
+    FORMULAS: ClassVar[Formulas] = Formulas(
+        core="r²/2",
+        middle="δ_low |r| − δ_low²/2",
+        tail="logarithmic, joined with equal value and slope",
+        thresholds="adaptive; with `floor=1` as at the start",
+    )
     q_low: float = 0.5
     q_high: float = 0.9
     tail: float = 1.0

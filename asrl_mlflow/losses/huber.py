@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from asrl_mlflow.losses.loss import Loss, Statistics, check_level, check_positive, widened
+from asrl_mlflow.losses.loss import Formulas, Loss, Statistics, check_level, check_positive, widened
 from asrl_mlflow.losses.pointwise import THRESHOLD, Array, PointwiseLoss
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace
 from asrl_mlflow.losses.segments import Segments
@@ -72,6 +72,9 @@ class Huber(Loss):
     """
 
     name: ClassVar[str] = "huber"
+    FORMULAS: ClassVar[Formulas] = Formulas(
+        core="r²/2", middle="δ |r| − δ²/2", thresholds="fixed, **in target units**"
+    )
     delta: float = 1.0
 
     def __post_init__(self) -> None:
@@ -121,6 +124,9 @@ class AdaptiveHuber(Loss):
     """
 
     name: ClassVar[str] = "adaptive_huber"
+    FORMULAS: ClassVar[Formulas] = Formulas(
+        core="r²/2", middle="δ |r| − δ²/2", thresholds="adaptive"
+    )
     quantile: float = 0.9
 
     def __post_init__(self) -> None:

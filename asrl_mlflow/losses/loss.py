@@ -20,7 +20,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, ClassVar, Protocol, Self, overload
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -67,16 +67,35 @@ class Statistics(Protocol):
         """The same of the target's distances from its median: the same in every round."""
 
 
+class Formulas(NamedTuple):
+    """The formulas of a loss as text for people, one a region; empty where it has no such region.
+
+    Parameters
+    ----------
+    core, middle, tail : str
+        rho(r) for small, larger and large |r|.
+    thresholds : str
+        Where the ends of the regions come from.
+    """
+
+    core: str = ""
+    middle: str = ""
+    tail: str = ""
+    thresholds: str = ""
+
+
 @dataclasses.dataclass(frozen=True)
 class Loss(ABC):
     """A loss and its parameters: frozen, comparable, hashable, the same in every round.
 
     Subclasses are frozen dataclasses whose fields, all numbers, are the parameters, with a `name` of
-    their own: `asrl_mlflow.losses.to_config` refuses others. `XGBOOST_OBJECTIVE` names XGBoost's own objective for the two losses that have one;
-    `asrl_mlflow.train` uses it.
+    their own: `asrl_mlflow.losses.to_config` refuses others. `XGBOOST_OBJECTIVE` names XGBoost's own
+    objective for the two losses that have one; `asrl_mlflow.train` uses it. `FORMULAS` are for the
+    table of losses in the documentation.
     """
 
     name: ClassVar[str]
+    FORMULAS: ClassVar[Formulas] = Formulas()
     XGBOOST_OBJECTIVE: ClassVar[str | None] = None
 
     def __init_subclass__(cls) -> None:

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from asrl_mlflow.losses.loss import Loss, Statistics
+from asrl_mlflow.losses.loss import Formulas, Loss, Statistics
 from asrl_mlflow.losses.pointwise import Array, PointwiseLoss
 from asrl_mlflow.losses.segments import Segments
 
@@ -45,6 +45,7 @@ class SquaredError(Loss):
     """
 
     name: ClassVar[str] = "squared_error"
+    FORMULAS: ClassVar[Formulas] = Formulas(core="r²/2")
     XGBOOST_OBJECTIVE: ClassVar[str | None] = "reg:squarederror"
 
     def adapt(self, stats: Statistics) -> PointwiseSquaredError:  # noqa: ARG002 - it adapts to nothing

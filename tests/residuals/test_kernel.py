@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,8 +25,8 @@ from asrl_mlflow.residuals.sample_weights import row_counts
 from asrl_mlflow.residuals.statistics import Residuals, subtract
 from tests.conftest import PARAMS
 from tests.every_loss import EVERY_LOSS
+from tests.processes import ROOT
 
-ROOT = Path(__file__).parents[2]
 COMPILED = pytest.mark.skipif(kernel.native is None, reason="no C compiler when this was installed")
 
 # Ties, signed zeros, denormals and the ends of float32 among them.

@@ -90,7 +90,7 @@ def test_the_database_of_mlflow_is_left_alone(store):
 
 
 def test_a_database_that_does_not_answer_is_one_line(monkeypatch):
-    monkeypatch.setattr("asrl_mlflow.storages._ATTEMPTS", 1)
+    monkeypatch.setattr("asrl_mlflow.studies.storages._ATTEMPTS", 1)
     with pytest.raises(StorageError) as caught:
         opened("postgresql+psycopg://someone:secret@127.0.0.1:9/nowhere").__enter__()
     assert "\n" not in str(caught.value)
@@ -187,7 +187,9 @@ def work(storage, trials):
 
 # Forked from a process that has imported everything and nothing else: a start costs no seconds.
 FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload(["tests.test_storages", "optuna", "asrl_mlflow.storages"])
+FORKED.set_forkserver_preload(
+    ["tests.studies.test_storages", "optuna", "asrl_mlflow.studies.storages"]
+)
 
 
 def crowd(study_in, storage, processes=8, trials=4):

@@ -21,9 +21,9 @@ from asrl_mlflow import tracking
 from asrl_mlflow.studies.storages import opened
 from asrl_mlflow.tracking import resend, spool
 from asrl_mlflow.tracking.patience import hurry, short
+from tests.processes import ROOT
 from tests.server import Server
 
-ROOT = Path(__file__).parents[2]
 SECONDS_TO_END = 30
 
 
@@ -162,7 +162,7 @@ def test_each_trial_has_one_run_in_its_experiment_though_the_server_was_away(
     # A sender is killed in the middle, and started again beside one that sends a copy.
     shutil.copytree(tmp_path / "work/asrl-spool", tmp_path / "work/copy")
     copies = sorted(f"copy/{path.name}" for path in (tmp_path / "work/copy").iterdir())
-    sender = [sys.executable, "-m", "asrl_mlflow.spool"]
+    sender = [sys.executable, "-m", "asrl_mlflow.tracking.resend"]
     settings = {"cwd": tmp_path / "work", "env": os.environ | {"PYTHONPATH": str(ROOT)}}
     before = len(server.runs())
     killed = subprocess.Popen([*sender, *copies], **settings)
@@ -291,7 +291,7 @@ def test_a_full_disk_ends_the_run_and_keeps_whole_entries(store, disk, tmp_path,
     subprocess.run([shutil.which("mount"), "-o", "remount,size=20m", place], check=True)
     if kept:
         sent = subprocess.run(
-            [sys.executable, "-m", "asrl_mlflow.spool", *kept],
+            [sys.executable, "-m", "asrl_mlflow.tracking.resend", *kept],
             env=environment,
             capture_output=True,
             text=True,

@@ -266,7 +266,7 @@ def children_of(pid):
     """The worker processes of a process."""
     found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     commands = {int(child): Path(f"/proc/{child}/cmdline").read_text() for child in found}
-    return [child for child, command in commands.items() if "asrl_mlflow.worker" in command]
+    return [child for child, command in commands.items() if "asrl_mlflow.trials" in command]
 
 
 def in_work(store):

@@ -1,0 +1,357 @@
+"""The catalogue of losses: their names, their configs, and losses that users add.
+
+A loss of this package is added by one import and one entry of `LOSSES` here, and one of its names in
+`__all__`. Users add their own by `register`, or by an entry point of the group `asrl_mlflow.losses`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import inspect
+import pkgutil
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import numpy as np
+
+from asrl_mlflow.errors import InputError, did_you_mean
+from asrl_mlflow.losses.absolute_error import AbsoluteError
+from asrl_mlflow.losses.asrl import ASRL
+from asrl_mlflow.losses.continuous_asrl import ContinuousASRL
+from asrl_mlflow.losses.huber import AdaptiveHuber, Huber
+from asrl_mlflow.losses.loss import Loss
+from asrl_mlflow.losses.squared_error import SquaredError
+
+# The face of this room exports these names.
+__all__ = [
+    "ASRL",
+    "ENTRY_POINTS",
+    "LOSSES",
+    "AbsoluteError",
+    "AdaptiveHuber",
+    "ContinuousASRL",
+    "Huber",
+    "SquaredError",
+    "from_config",
+    "import_path",
+    "loss_class",
+    "markdown_table",
+    "register",
+    "register_from",
+    "to_config",
+]
+
+LOSSES: Mapping[str, type[Loss]] = MappingProxyType(
+    {
+        kind.name: kind
+        for kind in (ASRL, ContinuousASRL, SquaredError, AbsoluteError, Huber, AdaptiveHuber)
+    }
+)
+
+# The group of entry points by which an installed distribution offers losses.
+ENTRY_POINTS = "asrl_mlflow.losses"
+
+Kind = TypeVar("Kind", bound=type[Loss])
+
+_registered: dict[str, type[Loss]] = {}
+
+
+def register(kind: Kind) -> Kind:
+    """Add a loss class to the catalogue of this process; usable as a decorator.
+
+    Flows, `from_config`, figures and the registry then know it by its name. Another process must
+    register it too: give the class an entry point of the group `asrl_mlflow.losses`, by which every
+    process finds it.
+
+    Parameters
+    ----------
+    kind : subclass of Loss
+        A frozen dataclass with a `name` of its own, whose fields are numbers. The same class, and one
+        that was defined anew in the same module, may be registered again.
+
+    Returns
+    -------
+    subclass of Loss
+        The same class.
+
+    Raises
+    ------
+    InputError
+        It is not as described, or its name is taken by another class.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @register
+    ... @dataclass(frozen=True)
+    ... class NarrowHuber(Huber):
+    ...     name = "narrow_huber"
+    ...     delta: float = 0.1
+    >>> from_config({"name": "narrow_huber"})
+    NarrowHuber(delta=0.1)
+    """
+    if not (inspect.isclass(kind) and issubclass(kind, Loss)):
+        msg = (
+            f"losses.register takes a subclass of losses.Loss; got {kind!r}; pass the class itself."
+        )
+        raise InputError(msg)
+    _check_class(kind)
+    if inspect.isabstract(kind):
+        msg = (
+            f"{kind.__name__} must define adapt, by which a loss follows the residuals; got a class "
+            "without it; define adapt(self, stats)."
+        )
+        raise InputError(msg)
+    defaults = {each.name: each.default for each in dataclasses.fields(kind)}
+    _check_numbers(
+        kind, {key: each for key, each in defaults.items() if each is not dataclasses.MISSING}
+    )
+    _registered[kind.name] = kind
+    return kind
+
+
+def loss_class(name: str) -> type[Loss]:
+    """The class of a loss: built in, registered, or offered by an entry point.
+
+    Parameters
+    ----------
+    name : str
+        The loss's name. Entry points are read only where no built-in or registered loss has it.
+
+    Raises
+    ------
+    InputError
+        No loss has this name, or its entry point cannot be loaded.
+
+    Examples
+    --------
+    >>> loss_class("asrl").__name__
+    'ASRL'
+    """
+    known = {**_registered, **LOSSES}
+    if name not in known:
+        _load_entry_points(name)
+        known |= _registered
+    if name not in known:
+        offered = importlib.metadata.entry_points(group=ENTRY_POINTS).names
+        names = list(dict.fromkeys([*LOSSES, *_registered, *sorted(offered)]))
+        remedy = did_you_mean(name, names) or (
+            "register a loss of your own by losses.register, or by an entry point of the group "
+            f"{ENTRY_POINTS}."
+        )
+        msg = f"A loss needs one of the names {', '.join(names)}; got {name!r}; {remedy}"
+        raise InputError(msg)
+    return known[name]
+
+
+def to_config(loss: Loss) -> dict[str, Any]:
+    """Describe a loss by plain JSON types: its name and its parameters.
+
+    Returns
+    -------
+    dict
+        {"name": str, "params": {str: float}}.
+
+    Raises
+    ------
+    InputError
+        The config could not tell the loss from others: its class has no name of its own or a name
+        that is taken, is no frozen dataclass, or has a parameter that is not a number.
+
+    Examples
+    --------
+    >>> to_config(Huber(delta=2.0))
+    {'name': 'huber', 'params': {'delta': 2.0}}
+    """
+    _check_class(type(loss))
+    values = {field.name: getattr(loss, field.name) for field in dataclasses.fields(loss)}
+    _check_numbers(type(loss), values)
+    return {"name": loss.name, "params": {key: float(value) for key, value in values.items()}}
+
+
+def from_config(config: Mapping[str, Any]) -> Loss:
+    """Make the loss that `to_config` described; parameters left out keep their defaults.
+
+    Parameters
+    ----------
+    config : mapping
+        {"name": str, "params": {str: number}}; "params" may be left out.
+
+    Raises
+    ------
+    InputError
+        Another form, an unknown name or parameter, a missing parameter without a default, or a
+        parameter outside its interval.
+
+    Examples
+    --------
+    >>> from_config({"name": "asrl_c", "params": {"q_low": 0.7}})
+    ContinuousASRL(q_low=0.7, q_high=0.9, tail=1.0, floor=0.0)
+    """
+    form = '{"name": ..., "params": {...}}'
+    if not isinstance(config, Mapping) or not set(config) <= {"name", "params"}:
+        msg = f"A loss's config has the form {form}; got {config!r}."
+        raise InputError(msg)
+    name, params = str(config.get("name")), config.get("params", {})
+    if not isinstance(params, Mapping):
+        msg = f"A loss's config has the form {form}; got params={params!r}."
+        raise InputError(msg)
+    kind = loss_class(name)
+    fields = dataclasses.fields(kind)
+    known = [field.name for field in fields]
+    takes = ", ".join(known) or "no parameters"
+    for key in params:
+        if key not in known:
+            hint = did_you_mean(key, known)
+            msg = f"{kind.__name__} takes {takes}; got {key!r}{f'; {hint}' if hint else '.'}"
+            raise InputError(msg)
+    missing = [
+        field.name
+        for field in fields
+        if field.default is dataclasses.MISSING and field.name not in params
+    ]
+    if missing:
+        msg = f"{kind.__name__} takes {takes}; got no {missing[0]}, which has no default; give it one."
+        raise InputError(msg)
+    return kind(**params)
+
+
+def import_path(kind: type[Loss]) -> str:
+    """The path by which another process imports a loss class, as `register_from` takes it.
+
+    Raises
+    ------
+    InputError
+        Only this process can know the class: it is defined in the script itself, in a notebook, or
+        inside a function.
+
+    Examples
+    --------
+    >>> import_path(Huber)
+    'asrl_mlflow.losses.huber:Huber'
+    """
+    if kind.__module__ == "__main__" or "<locals>" in kind.__qualname__:
+        place = "a function" if "<locals>" in kind.__qualname__ else "the script or notebook itself"
+        msg = (
+            f"{kind.__name__} must be found by worker processes, which import it; got a class that is "
+            f"defined in {place}; move it into a module of its own and import it from there, or give "
+            f"it an entry point of the group {ENTRY_POINTS}."
+        )
+        raise InputError(msg)
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def register_from(path: str) -> None:
+    """Import a loss class by the path that `import_path` gave, and register it here.
+
+    Raises
+    ------
+    InputError
+        It cannot be imported or registered.
+
+    Examples
+    --------
+    >>> register_from("asrl_mlflow.losses.huber:Huber")
+    """
+    try:
+        kind = pkgutil.resolve_name(path)
+    except Exception as error:
+        msg = (
+            f"The loss class {path} must be importable; got {type(error).__name__}: {error}; mend its "
+            "module, or uninstall the distribution that offers it."
+        )
+        raise InputError(msg) from error
+    if kind not in LOSSES.values():
+        register(kind)
+
+
+def markdown_table() -> str:
+    """Describe the built-in losses in the rows of a Markdown table, a loss a row.
+
+    Returns
+    -------
+    str
+        Head and rows: name, class with its parameters and defaults, formulas of core, middle and
+        tail, and where the thresholds come from. Lines end with a newline, but for the last.
+
+    Examples
+    --------
+    >>> print(markdown_table().splitlines()[4])
+    | `squared_error` | `SquaredError()` | r²/2 | | | |
+    """
+    head = ("name", "class", "core", "middle", "tail", "thresholds")
+    rows = [
+        (f"`{name}`", f"`{_call(kind)}`", *(each.replace("|", r"\|") for each in kind.FORMULAS))
+        for name, kind in LOSSES.items()
+    ]
+    return "\n".join((_row(head), "|---" * len(head) + "|", *map(_row, rows)))
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
+
+
+def _call(kind: type[Loss]) -> str:
+    """A loss with its defaults as a user writes them: 1e-6, not 1e-06."""
+    return repr(kind()).replace("e-0", "e-")
+
+
+def _load_entry_points(name: str) -> None:
+    """Register what installed distributions offer under a loss's name."""
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS, name=name):
+        register_from(entry.value)
+        if name not in _registered:
+            msg = (
+                f"The entry point {name} = {entry.value} needs the name of its loss; got a class of "
+                "another name; let both be the same."
+            )
+            raise InputError(msg)
+
+
+def _check_class(kind: type[Loss]) -> None:
+    """Refuse a class that records could not tell from others by its name and parameters."""
+    name = vars(kind).get("name")
+    if not isinstance(name, str):
+        msg = (
+            f"{kind.__name__} needs a name of its own, by which models record it; got none in its "
+            f'class; add name: ClassVar[str] = "{kind.__name__.lower()}".'
+        )
+        raise InputError(msg)
+    other = LOSSES.get(name) or _registered.get(name) or kind
+    if other is not kind and _place(other) != _place(kind):
+        msg = (
+            f"{kind.__name__} needs a name of its own, by which models record it; got {name!r}, "
+            f"which is {other.__name__}'s; choose another."
+        )
+        raise InputError(msg)
+    if _has_own_init(kind):
+        msg = (
+            f"{kind.__name__} must be a frozen dataclass, whose fields are its parameters; got an "
+            "__init__ of its own; put @dataclass(frozen=True) above the class and declare fields."
+        )
+        raise InputError(msg)
+
+
+def _place(kind: type[Loss]) -> tuple[str, str]:
+    """Where a class is defined: the same for one that a notebook's cell defines again."""
+    return kind.__module__, kind.__qualname__
+
+
+def _has_own_init(kind: type[Loss]) -> bool:
+    """Check whether a class has parameters that are not fields of a frozen dataclass."""
+    owner = next(each for each in kind.__mro__ if "__init__" in vars(each))
+    params = vars(owner).get("__dataclass_params__")
+    return params is None or not params.frozen
+
+
+def _check_numbers(kind: type[Loss], values: Mapping[str, object]) -> None:
+    """Refuse parameters that are not numbers."""
+    for key, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+            msg = (
+                f"{kind.__name__} takes numbers, which configs and tuning can hold; got "
+                f"{key}={value!r}; make it a number, or a loss of its own."
+            )
+            raise InputError(msg)
