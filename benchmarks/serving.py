@@ -31,7 +31,7 @@ import psutil
 from asrl_mlflow import registry, tracking
 from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.datasets.dataset import Dataset, load
-from asrl_mlflow.experiments.experiment import divide, run_experiment
+from asrl_mlflow.experiments.experiment import prepare_split, run_experiment
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import ContinuousASRL
 
@@ -58,7 +58,7 @@ def ratio(
 def in_process(table: Dataset) -> None:
     """One row and a million, side by side."""
     uri = f"models:/{NAME}/1"
-    ours, booster = mlflow.pyfunc.load_model(uri), registry.booster(uri)
+    ours, booster = mlflow.pyfunc.load_model(uri), registry.load_booster(uri)
     features = table.rows.features
     signature = mlflow.models.infer_signature(features, booster.inplace_predict(features))
     mlflow.xgboost.save_model(booster, "theirs", signature=signature, pip_requirements=["xgboost"])
@@ -254,7 +254,7 @@ def main(data: str, seconds: float) -> None:
         run_experiment(
             ContinuousASRL(),
             table,
-            divide(table, seed, Contamination()),
+            prepare_split(table, seed, Contamination()),
             log,
             seed=seed,
             settings=Settings(figures=False),

@@ -26,7 +26,7 @@ from asrl_mlflow import tracking
 from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.datasets.dataset import load
 from asrl_mlflow.datasets.splits import Split
-from asrl_mlflow.experiments.experiment import divide
+from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import ContinuousASRL
 from asrl_mlflow.studies.storages import opened
@@ -57,7 +57,7 @@ def main(data: str, seconds: float, jobs: int) -> None:
         contamination=Contamination("asym", 0.2),
         tune_booster=False,
     )
-    parts = divide(plan.table, plan.seed, plan.contamination)
+    parts = prepare_split(plan.table, plan.seed, plan.contamination)
     ways: dict[str, Callable[[], Progress]] = {
         "straightforward": lambda: straightforward(parts, seconds),
         "asrl-mlflow": lambda: ours(plan, seconds, jobs),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,12 +12,13 @@ import click
 from asrl_mlflow import paper, tracking
 from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.datasets.dataset import PAPER, Dataset
-from asrl_mlflow.datasets.published import difference, is_in_order
+from asrl_mlflow.datasets.published import describe_difference, has_published_order
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments import report
-from asrl_mlflow.experiments.experiment import Result, divide
+from asrl_mlflow.experiments.experiment import Result, prepare_split
 from asrl_mlflow.experiments.series import Case, run_series
 from asrl_mlflow.experiments.settings import Settings
+from asrl_mlflow.figures.comparison_figures import draw_validation_curves
 from asrl_mlflow.figures.style import png
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.paper import figures as paper_figures
@@ -103,7 +104,7 @@ def _cases(
 ) -> Iterator[Case]:
     """Every loss on every table with every seed, in the order in which they are trained."""
     for table, seed in itertools.product(tables, seeds):
-        parts = divide(table, seed, spoiling)
+        parts = prepare_split(table, seed, spoiling)
         where = f" {table.name}" if len(tables) > 1 else ""
         which = f", seed {seed}" if len(seeds) > 1 else ""
         for loss in losses:
@@ -120,7 +121,7 @@ def _show(
 ) -> None:
     """Print a summary of each table; keep it, and its figures, with the parent run."""
     title = f"seed {', '.join(map(str, seeds))}{spoiling.describe()}"
-    click.echo(f"\n{title}")
+    click.echo(f"\n{title}\n\n{report.NOTE}")
     tables = list(dict.fromkeys(table for table, _, _ in results))
     for table in tables:
         scores = report.scores((loss, result) for where, loss, result in results if where == table)
@@ -130,9 +131,11 @@ def _show(
         parent.table(f"{place}comparison.json", report.summary_columns(scores))
         parent.artifact(f"{place}comparison.txt", f"{summary}\n".encode())
         if figures:
-            bars = report.metric_bars(scores, f"{table}, {title}")
-            parent.artifact(f"{place}figures/metrics.png", png(bars))
-    click.echo(f"\n{report.RECALL_NOTE}")
+            curves = {loss: list[list[float]]() for loss in scores}
+            for where, loss, result in results:
+                if where == table:
+                    curves[loss].append([each.valid["mae"] for each in result.rounds])
+            draw_comparison(scores, curves, f"{table}, {title}", parent, f"{place}figures")
 
 
 def _tables(values: dict[str, Any]) -> list[Dataset]:
@@ -206,8 +209,8 @@ def reproduce(tables: Sequence[Dataset], *, figures: bool) -> int:
         )
         results = paper.Results()
         for case, result in series:
-            key = paper.Key(case.table.name, case.settings.max_depth, case.loss.name)
-            results[key] = paper.Ours(
+            key = paper.TrainingKey(case.table.name, case.settings.max_depth, case.loss.name)
+            results[key] = paper.OurResult(
                 {**result.metrics, "seconds": result.seconds},
                 [round_.valid["mae"] for round_ in result.rounds],
                 case.parts.test.target,
@@ -215,10 +218,10 @@ def reproduce(tables: Sequence[Dataset], *, figures: bool) -> int:
                 result.rounds[-1].pointwise,
             )
         text = paper.describe(results)
-        parent.table("paper.json", paper.columns(results))
+        parent.table("paper.json", paper.comparison_columns(results))
         parent.artifact("paper.md", text.encode())
         if figures:
-            for name, figure in paper_figures.drawn(results).items():
+            for name, figure in paper_figures.draw_overviews(results).items():
                 parent.artifact(f"figures/{name}.png", png(figure))
     click.echo(f"\n{text}")
     return ending(logs)
@@ -228,15 +231,32 @@ def _check_tables(tables: Sequence[Dataset]) -> None:
     """What lies under a table's name may be anything; beside the paper's values only its own may."""
     for table in tables:
         frame = table.rows.features.assign(**{table.target_name: table.rows.target})
-        if differs := difference(table.name, frame):
+        if differs := describe_difference(table.name, frame):
             msg = f"--preset=paper: {table.source} must be {differs}; put the table there, or remove it."
             raise InputError(msg)
-        if not is_in_order(table.name, frame):
+        if not has_published_order(table.name, frame):
             click.echo(
                 f"Warning: {table.name}: the rows stand in another order than the README's, so that "
                 "the split and all that follows differ.",
                 err=True,
             )
+
+
+def draw_comparison(
+    scores: Mapping[str, Mapping[str, Sequence[float]]],
+    curves: Mapping[str, Sequence[Sequence[float]]],
+    context: str,
+    parent: RunLog,
+    folder: str,
+) -> None:
+    """Log the figures of losses side by side: their metrics, and their errors by boosting round."""
+    figures = {
+        "metrics": report.draw_metric_bars(scores, context),
+        "validation_curves": draw_validation_curves(curves, context),
+    }
+    for name, figure in figures.items():
+        if figure is not None:
+            parent.artifact(f"{folder}/{name}.png", png(figure))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from the labels as they are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,9 @@ from tqdm import tqdm
 from asrl_mlflow import tracking
 from asrl_mlflow.datasets import Contamination, Dataset, Split
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.experiments import Settings, divide, refit, report
-from asrl_mlflow.figures import png
+from asrl_mlflow.experiments import report
+from asrl_mlflow.experiments.experiment import prepare_split, refit
+from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import LOSSES, ContinuousASRL, Huber, Loss
 from asrl_mlflow.registry import CHAMPION, check_name, promote
 from asrl_mlflow.studies import opened
@@ -27,6 +28,7 @@ from asrl_mlflow.tuning import Plan
 from asrl_mlflow.tuning.choice import Candidate, Choice, candidates_of, choose
 from flows._options import DATA, FIGURES, dataset, option, options, tell
 from flows._running import ending, run
+from flows.compare import draw_comparison
 from flows.register import REGISTERED_MODEL, registered, tell_promotion
 from flows.tune import EARLY_STOPPING_ROUNDS, STORAGE, tell_choice, tuned
 
@@ -56,7 +58,7 @@ class Scene:
     scores: Mapping[str, Mapping[str, list[float]]]
     choice: Choice
     run_ids: Mapping[str, str]
-    curves: Mapping[str, Any]
+    curves: Mapping[str, Sequence[float]]
 
 
 @click.command("main")
@@ -113,7 +115,7 @@ def _play(
     click.echo(f"\n{_heading(contamination)}")
     plans = {loss: _plan(loss, table, contamination, values) for loss in LOSSES.values()}
     plan = plans[ContinuousASRL]
-    parts = divide(table, plan.seed, contamination)
+    parts = prepare_split(table, plan.seed, contamination)
     losses: dict[str, tuple[Loss, int | None]] = {
         name: (loss(), None) for name, loss in LOSSES.items()
     }
@@ -197,11 +199,11 @@ def _show(clean: Scene, spoiled: Scene, table: Dataset, parent: RunLog, *, figur
     for folder, scene in (("", clean), ("spoiled/", spoiled)):
         title = f"{table.name}{scene.contamination.describe()}"
         parent.table(f"{folder}comparison.json", report.summary_columns(scene.scores))
-        text = f"{report.summary_table(scene.scores)}\n\n{report.RECALL_NOTE}\n"
+        text = f"{report.NOTE}\n\n{report.summary_table(scene.scores)}\n"
         parent.artifact(f"{folder}comparison.txt", text.encode())
         if figures:
-            bars = report.metric_bars(scene.scores, title)
-            parent.artifact(f"{folder}figures/metrics.png", png(bars))
+            curves = {name: [curve] for name, curve in scene.curves.items()}
+            draw_comparison(scene.scores, curves, title, parent, f"{folder}figures")
 
 
 def _heading(contamination: Contamination) -> str:

@@ -9,7 +9,7 @@ import click
 from tqdm import tqdm
 
 from asrl_mlflow import registry, tracking
-from asrl_mlflow.serving.batch import score
+from asrl_mlflow.serving.batch import predict_file
 from flows._options import Share, option, options, parse_names
 from flows._running import DONE, run
 
@@ -44,9 +44,9 @@ MODEL_URI = (
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
     """Predict every row of a table, in its order."""
     tracking.connect(to_log=False)
-    version = registry.found(values["model_uri"])
+    version = registry.find(values["model_uri"])
     model = registry.load(version.uri)
-    click.echo(f"{values['model_uri']}: version {version.version}, {version.record.known_loss()}")
+    click.echo(f"{values['model_uri']}: version {version.version}, {version.record.build_loss()}")
     data, out = Path(values["data"]), Path(values["out"])
     with tqdm(desc=data.name, unit_scale=True, disable=None) as bar:
 
@@ -54,7 +54,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
             bar.total = total
             bar.update(done - bar.n)
 
-        rows = score(
+        rows = predict_file(
             model,
             data,
             out,

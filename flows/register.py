@@ -11,7 +11,8 @@ from asrl_mlflow import registry, tracking
 from asrl_mlflow.datasets.dataset import load
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.registry.promotion import CHAMPION, FORCED_TAG, Promotion, check_alias, promote
-from asrl_mlflow.registry.registration import CHALLENGER, Registered
+from asrl_mlflow.registry.registration import CHALLENGER
+from asrl_mlflow.registry.versions import RegisteredVersion
 from asrl_mlflow.tracking.leftovers import STUDY_TAG
 from flows._options import LONGEST_NAME, option, options
 from flows._running import ending, run
@@ -70,12 +71,12 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     return ending([])
 
 
-def registered(run_id: str, name: str | None) -> Registered:
+def registered(run_id: str, name: str | None) -> RegisteredVersion:
     """Register a run under a name, or that of its data, and say so."""
     version = registry.register(run_id, name)
     what = "registered" if version.is_new else "was registered already"
     click.echo(
-        f"{version.uri}: {what}, alias {CHALLENGER}\n{version.record.known_loss()}, test MAE "
+        f"{version.uri}: {what}, alias {CHALLENGER}\n{version.record.build_loss()}, test MAE "
         f"{version.record.metrics['mae']:.4g} on {version.record.data['name']}"
     )
     if "spoiled" in version.record.data:
@@ -84,13 +85,13 @@ def registered(run_id: str, name: str | None) -> Registered:
             "train without --contaminate-share for use.",
             err=True,
         )
-    if not len(registry.unseen(version.uri).calibration):
+    if not len(registry.load_unseen_residuals(version.uri).calibration):
         click.echo("It has no prediction intervals: no rows were left to calibrate them by.")
     return version
 
 
 def tell_promotion(
-    version: Registered, alias: str, promotion: Promotion, *, forced: bool = False
+    version: RegisteredVersion, alias: str, promotion: Promotion, *, forced: bool = False
 ) -> None:
     """Who has the alias now, and why."""
     against = ""

@@ -11,9 +11,9 @@ import uvicorn
 
 from asrl_mlflow import registry, tracking
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.registry.registration import Registered
+from asrl_mlflow.registry.versions import RegisteredVersion
 from asrl_mlflow.serving.connections import Connection
-from asrl_mlflow.serving.server import App, guarded
+from asrl_mlflow.serving.server import App, create_app
 from flows._options import option, options
 from flows._running import DONE, run
 from flows.predict import MODEL_URI
@@ -39,8 +39,8 @@ _MOST_AT_ONCE, _SECONDS_TO_END = 512, 3
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
     """Answer POST /invocations as `mlflow models serve` does; errors are one short line."""
     tracking.connect(to_log=False)
-    version = registry.found(values["model_uri"])
-    app = guarded(registry.load(version.uri), values["max_megabytes"] * _MEGABYTE)
+    version = registry.find(values["model_uri"])
+    app = create_app(registry.load(version.uri), values["max_megabytes"] * _MEGABYTE)
     # Bound first: a port that is in use is the user's to choose anew.
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -56,9 +56,11 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     return DONE
 
 
-def _serve(app: App, listening: socket.socket, values: dict[str, Any], version: Registered) -> None:
+def _serve(
+    app: App, listening: socket.socket, values: dict[str, Any], version: RegisteredVersion
+) -> None:
     click.echo(
-        f"{values['model_uri']}: version {version.version}, {version.record.known_loss()}\n"
+        f"{values['model_uri']}: version {version.version}, {version.record.build_loss()}\n"
         f"POST to http://{values['host']}:{values['port']}/invocations; Ctrl+C ends it"
     )
     # A signal ends it once the requests that were accepted have been answered; who is in the middle

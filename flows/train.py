@@ -12,9 +12,9 @@ from asrl_mlflow import registry, tracking
 from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.errors import InputError, listed
 from asrl_mlflow.experiments import report
-from asrl_mlflow.experiments.experiment import divide, run_experiment
+from asrl_mlflow.experiments.experiment import prepare_split, run_experiment
 from asrl_mlflow.losses import LOSSES, ContinuousASRL, Loss, from_config
-from asrl_mlflow.records.features import described
+from asrl_mlflow.records.features import describe_columns
 from flows._options import (
     BOOSTING,
     CONTAMINATION,
@@ -68,7 +68,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     settings, spoiling = boosting(values), contamination(values)
     loss = None if values["model_uri"] else _asked(values)
     table = dataset(values)
-    parts = divide(table, values["seed"], spoiling)
+    parts = prepare_split(table, values["seed"], spoiling)
     tracking.connect()
     continued, origin = None, ""
     if loss is None:
@@ -95,7 +95,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     scores = {name: [value] for name, value in result.metrics.items()}
     summary = report.summary_table({loss.name: {**scores, "seconds": [result.seconds]}})
     click.echo(
-        f"\n{loss}, seed {values['seed']}{spoiling.describe()}\n\n{summary}\n\n{report.RECALL_NOTE}"
+        f"\n{loss}, seed {values['seed']}{spoiling.describe()}\n\n{report.NOTE}\n\n{summary}"
     )
     click.echo(f"\nRegister it: python -m flows.register --run-id={log.run_id}")
     return ending([log])
@@ -110,10 +110,10 @@ def _asked(values: dict[str, Any]) -> Loss:
 def _continued(values: dict[str, Any], table: Dataset) -> tuple[Loss, xgboost.Booster, str]:
     """A registered model, and the loss to go on with: the one it recorded, unless told."""
     # Once: an alias may move meanwhile.
-    version = registry.found(values["model_uri"])
-    uri, recorded = version.uri, version.record.known_loss()
-    booster = registry.booster(uri)
-    known, here = registry.columns(uri), described(table.rows.features)
+    version = registry.find(values["model_uri"])
+    uri, recorded = version.uri, version.record.build_loss()
+    booster = registry.load_booster(uri)
+    known, here = registry.load_columns(uri), describe_columns(table.rows.features)
     if known != here:
         names = [each["name"] for each in here if each not in known] or [
             each["name"] for each in known

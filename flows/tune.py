@@ -202,7 +202,7 @@ def _tell_scores(outcome: Outcome) -> None:
     scores = {**outcome.metrics, "seconds": outcome.seconds}
     name = f"{outcome.loss.name} tuned"
     summary = report.summary_table({name: {key: [value] for key, value in scores.items()}})
-    click.echo(f"\n{summary}\n\n{report.RECALL_NOTE}")
+    click.echo(f"\n{report.NOTE}\n\n{summary}")
 
 
 if __name__ == "__main__":

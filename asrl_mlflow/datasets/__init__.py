@@ -12,8 +12,8 @@ from asrl_mlflow.datasets.contamination import (
     contaminate,
 )
 from asrl_mlflow.datasets.dataset import DATA_DIR_VARIABLE, EMBEDDED, PAPER, Dataset, Roles, load
-from asrl_mlflow.datasets.matrices import ParquetBatches, matrix
-from asrl_mlflow.datasets.splits import Blocks, Part, Split, folds, joined, split
+from asrl_mlflow.datasets.matrices import ParquetBatches, make_matrix
+from asrl_mlflow.datasets.splits import Blocks, Rows, Split, folds, join, split
 
 __all__ = [
     "CONTAMINATIONS",
@@ -25,13 +25,13 @@ __all__ = [
     "ContaminationKind",
     "Dataset",
     "ParquetBatches",
-    "Part",
     "Roles",
+    "Rows",
     "Split",
     "contaminate",
     "folds",
-    "joined",
+    "join",
     "load",
-    "matrix",
+    "make_matrix",
     "split",
 ]

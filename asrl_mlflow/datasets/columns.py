@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from asrl_mlflow.datasets.splits import Blocks, FloatArray, Part
+from asrl_mlflow.datasets.splits import Blocks, FloatArray, Rows
 from asrl_mlflow.errors import InputError, listed
 
 # A group for each part of a split.
@@ -47,7 +47,7 @@ def check_features(features: pd.DataFrame, owner: str) -> None:
         raise InputError(msg)
 
 
-def numbers(column: pd.Series[float], owner: str, role: str) -> FloatArray:
+def to_numbers(column: pd.Series[float], owner: str, role: str) -> FloatArray:
     """A column that needs a finite number in every row.
 
     Raises
@@ -70,7 +70,7 @@ def numbers(column: pd.Series[float], owner: str, role: str) -> FloatArray:
     return values
 
 
-def weights(column: pd.Series[float], owner: str) -> FloatArray:
+def to_weights(column: pd.Series[float], owner: str) -> FloatArray:
     """Sample weights: finite, and 0 or more.
 
     Raises
@@ -78,7 +78,7 @@ def weights(column: pd.Series[float], owner: str) -> FloatArray:
     InputError
         The line names the first row, counted from 1.
     """
-    weight = numbers(column, owner, "weight")
+    weight = to_numbers(column, owner, "weight")
     negative = np.flatnonzero(weight < 0)
     if negative.size:
         msg = (
@@ -92,7 +92,7 @@ def weights(column: pd.Series[float], owner: str) -> FloatArray:
     return weight
 
 
-def blocks(column: pd.Series[Any], owner: str, *, in_time: bool) -> Blocks:
+def to_blocks(column: pd.Series[Any], owner: str, *, in_time: bool) -> Blocks:
     """Rows with equal values as blocks, in order of their values where those are times.
 
     Raises
@@ -133,7 +133,7 @@ def blocks(column: pd.Series[Any], owner: str, *, in_time: bool) -> Blocks:
     return Blocks(codes.astype(np.int64), in_time=in_time)
 
 
-def warnings(rows: Part, target_name: str) -> tuple[str, ...]:
+def list_warnings(rows: Rows, target_name: str) -> tuple[str, ...]:
     """What is legal but hardly meant, a line each."""
     empty, constant, lines = [], [], []
     for name in map(str, rows.features):
@@ -143,7 +143,7 @@ def warnings(rows: Part, target_name: str) -> tuple[str, ...]:
         elif (known == known.iloc[0]).all():
             constant.append(name)
         elif not isinstance(known.dtype, pd.CategoricalDtype):
-            lines += _blurred(name, known.to_numpy())
+            lines += _precision_warnings(name, known.to_numpy())
     if empty:
         lines.append(
             f"{listed(empty)}: no values, so nothing to learn from; leave out with --drop."
@@ -191,7 +191,7 @@ def _target_warnings(target: FloatArray, name: str) -> list[str]:
     return []
 
 
-def _blurred(name: str, known: npt.NDArray[np.number]) -> list[str]:
+def _precision_warnings(name: str, known: npt.NDArray[np.number]) -> list[str]:
     """The warning for integers that float32 cannot tell apart."""
     if np.abs(known).max() <= _EXACT_INTEGERS or not np.array_equal(known, np.floor(known)):
         return []

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from asrl_mlflow.datasets.splits import Part, Split
+from asrl_mlflow.datasets.splits import Rows, Split
 
 ContaminationKind = Literal["none", "sym", "asym", "cauchy"]
 CONTAMINATIONS: tuple[ContaminationKind, ...] = ("none", "sym", "asym", "cauchy")
@@ -44,7 +44,7 @@ def contaminate(parts: Split, kind: ContaminationKind, share: float, seed: int) 
     rng = np.random.default_rng(seed)
     deviation = float(np.concatenate([parts.train.target, parts.valid.target]).std())
 
-    def spoiled(part: Part) -> Part:
+    def spoiled(part: Rows) -> Rows:
         target = part.target.copy()
         if kind == "cauchy":
             target += 0.1 * deviation * rng.standard_cauchy(len(part))

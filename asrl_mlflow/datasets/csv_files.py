@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
-from asrl_mlflow.datasets.names import check_known, check_learned, check_names
+from asrl_mlflow.datasets.names import check_column_names, check_columns_exist, check_model_columns
 from asrl_mlflow.errors import InputError
 
 # Tried in this order where several cut a file into equally many columns.
@@ -36,7 +36,7 @@ _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*")
 _THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2},\d{3}\s*")
 
 
-def read(
+def read_csv(
     path: Path,
     *,
     drop: Collection[str] = (),
@@ -65,20 +65,22 @@ def read(
         or no such text, a column has no name, names stand twice, a row has more or fewer fields
         than the header, or a cell of a column of numbers is none.
     """
-    encoding = _encoding(path)
-    delimiter, names = _delimiter(path, encoding)
-    check_names(names, path)
-    check_known(drop, names, path)
-    reader = _Reader(path, encoding, delimiter, [name for name in names if name not in drop])
+    encoding = _find_encoding(path)
+    delimiter, names = _find_delimiter(path, encoding)
+    check_column_names(names, path)
+    check_columns_exist(drop, names, path)
+    reader = _CsvReader(path, encoding, delimiter, [name for name in names if name not in drop])
     decimal_point, types = ".", reader.types(".")
-    if reader.has_decimal_commas(_text(types, group, time)):
+    if reader.has_decimal_commas(_text_columns(types, group, time)):
         decimal_point, types = ",", reader.types(",")
-    _refuse_text_with_numbers(reader, _text(types, group, time), decimal_point)
-    kept = {name: pa.string() if name == group else _widest(kind) for name, kind in types.items()}
+    _refuse_text_with_numbers(reader, _text_columns(types, group, time), decimal_point)
+    kept = {
+        name: pa.string() if name == group else _widest_type(kind) for name, kind in types.items()
+    }
     return reader.table(kept, decimal_point)
 
 
-def stream(
+def stream_csv(
     path: Path,
     numbers: Collection[str],
     text: Collection[str],
@@ -105,13 +107,13 @@ def stream(
     InputError
         As `read`, or one of the columns is not there.
     """
-    encoding = _encoding(path)
-    delimiter, names = _delimiter(path, encoding)
-    check_names(names, path)
-    check_learned(learned, names, path)
-    check_known([*numbers, *text], names, path)
+    encoding = _find_encoding(path)
+    delimiter, names = _find_delimiter(path, encoding)
+    check_column_names(names, path)
+    check_model_columns(learned, names, path)
+    check_columns_exist([*numbers, *text], names, path)
     remedy = "correct it, or leave it empty"
-    reader = _Reader(path, encoding, delimiter, [*numbers, *text], remedy)
+    reader = _CsvReader(path, encoding, delimiter, [*numbers, *text], remedy)
     types = reader.types(".")
     commas = reader.has_decimal_commas(
         [name for name in numbers if pa.types.is_string(types[name])]
@@ -123,7 +125,7 @@ def stream(
     return reader.batches(kinds | dict.fromkeys(text, pa.string()), decimal_point, file)
 
 
-class _Reader:
+class _CsvReader:
     """One file, its dialect known, read with pyarrow.
 
     Not with pandas: that would take the surplus field of a row for an index and shift all columns
@@ -146,14 +148,14 @@ class _Reader:
             use_threads=False, block_size=_BLOCK_BYTES, encoding=encoding.removesuffix("-sig")
         )
         self._parse = pyarrow.csv.ParseOptions(
-            delimiter=delimiter, newlines_in_values=True, invalid_row_handler=self._refuse
+            delimiter=delimiter, newlines_in_values=True, invalid_row_handler=self._note_bad_row
         )
 
-    def _refuse(self, row: pyarrow.csv.InvalidRow) -> str:
+    def _note_bad_row(self, row: pyarrow.csv.InvalidRow) -> str:
         self._surplus.append(row)
         return "error"
 
-    def _convert(
+    def _convert_options(
         self, decimal_point: str, types: Mapping[str, pa.DataType] | None = None
     ) -> pyarrow.csv.ConvertOptions:
         return pyarrow.csv.ConvertOptions(
@@ -164,7 +166,7 @@ class _Reader:
             strings_can_be_null=types is None,
         )
 
-    def _explained(self, error: pa.ArrowInvalid) -> InputError:
+    def _explain(self, error: pa.ArrowInvalid) -> InputError:
         if self._surplus:
             row = self._surplus[0]
             remedy = "quote a value that holds the delimiter, and close every quote"
@@ -176,13 +178,13 @@ class _Reader:
             )
         if found := _BAD_CELL.fullmatch(str(error)):
             column, row, kind, cell = found.groups()
-            return self.bad_cell(self._names[int(column)], int(row) - 1, cell, kind)
+            return self.bad_cell_error(self._names[int(column)], int(row) - 1, cell, kind)
         got = str(error).splitlines()[0]
         if "straddling" in got:
             got = "a quote that is never closed, or a cell of megabytes"
         return InputError(f"{self.path}: must be a readable CSV file; got: {got}")
 
-    def bad_cell(self, column: str, row: int, cell: str, kind: str) -> InputError:
+    def bad_cell_error(self, column: str, row: int, cell: str, kind: str) -> InputError:
         """The error for a cell that is not what its column is."""
         kinds = {"double": "numbers", "bool": "true or false"}
         what = kinds.get(kind, "dates or times in one form")
@@ -200,13 +202,13 @@ class _Reader:
     def _first_batch(self, decimal_point: str) -> pa.Table:
         try:
             with pyarrow.csv.open_csv(
-                self.path, self._read, self._parse, self._convert(decimal_point)
+                self.path, self._read, self._parse, self._convert_options(decimal_point)
             ) as batches:
                 return pa.Table.from_batches([batches.read_next_batch()])
         except StopIteration:  # a header without rows
             return pa.table({name: pa.array([], pa.float64()) for name in self._names})
         except pa.ArrowInvalid as error:
-            raise self._explained(error) from error
+            raise self._explain(error) from error
 
     def types(self, decimal_point: str) -> dict[str, pa.DataType]:
         """What the columns are, by the first megabytes."""
@@ -243,10 +245,10 @@ class _Reader:
         """The whole file. With types given no text is kept while it is read."""
         try:
             return pyarrow.csv.read_csv(
-                self.path, self._read, self._parse, self._convert(decimal_point, types)
+                self.path, self._read, self._parse, self._convert_options(decimal_point, types)
             )
         except pa.ArrowInvalid as error:
-            raise self._explained(error) from error
+            raise self._explain(error) from error
 
     def batches(
         self, types: Mapping[str, pa.DataType], decimal_point: str, file: BinaryIO
@@ -254,25 +256,29 @@ class _Reader:
         """The whole file, megabytes at a time."""
         try:
             with pyarrow.csv.open_csv(
-                file, self._read, self._parse, self._convert(decimal_point, types)
+                file, self._read, self._parse, self._convert_options(decimal_point, types)
             ) as found:
                 yield from found
         except pa.ArrowInvalid as error:
-            raise self._explained(error) from error
+            raise self._explain(error) from error
 
 
-def _text(types: Mapping[str, pa.DataType], group: str | None, time: str | None) -> list[str]:
+def _text_columns(
+    types: Mapping[str, pa.DataType], group: str | None, time: str | None
+) -> list[str]:
     text = [name for name, kind in types.items() if pa.types.is_string(kind)]
     return [name for name in text if name not in (group, time)]
 
 
-def _widest(kind: pa.DataType) -> pa.DataType:
+def _widest_type(kind: pa.DataType) -> pa.DataType:
     # Integers may turn out to have decimals, or gaps, further down; and so may what begins empty.
     numbers = pa.types.is_integer(kind) or pa.types.is_null(kind)
     return pa.float64() if numbers else kind
 
 
-def _refuse_text_with_numbers(reader: _Reader, text: Collection[str], decimal_point: str) -> None:
+def _refuse_text_with_numbers(
+    reader: _CsvReader, text: Collection[str], decimal_point: str
+) -> None:
     """A column that is mostly numbers is not text: the cell that is none can be corrected."""
     for name in text:
         cells = reader.head(decimal_point).column(name).to_pandas().astype(object)
@@ -287,10 +293,10 @@ def _refuse_text_with_numbers(reader: _Reader, text: Collection[str], decimal_po
         numbers = pd.to_numeric(cells.str.replace(decimal_point, "."), errors="coerce")
         bad = np.flatnonzero(cells.notna() & numbers.isna())
         if numbers.notna().sum() > bad.size > 0:
-            raise reader.bad_cell(name, int(bad[0]) + 1, cells.iloc[bad[0]], "double")
+            raise reader.bad_cell_error(name, int(bad[0]) + 1, cells.iloc[bad[0]], "double")
 
 
-def _encoding(path: Path) -> str:
+def _find_encoding(path: Path) -> str:
     with path.open("rb") as file:
         start = file.read(4096)
     if not start.removeprefix(b"\xef\xbb\xbf").strip():
@@ -308,7 +314,7 @@ def _encoding(path: Path) -> str:
     return "utf-8"
 
 
-def _delimiter(path: Path, encoding: str) -> tuple[str, list[str]]:
+def _find_delimiter(path: Path, encoding: str) -> tuple[str, list[str]]:
     """The delimiter under which rows have as many fields as the header, and the header."""
 
     def rows(delimiter: str) -> list[list[str]]:

@@ -16,11 +16,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from asrl_mlflow.datasets.columns import blocks, check_features, numbers, warnings, weights
-from asrl_mlflow.datasets.names import check_known
-from asrl_mlflow.datasets.published import PUBLISHED, fetched
-from asrl_mlflow.datasets.splits import Part
-from asrl_mlflow.datasets.tables import SUFFIXES, read
+from asrl_mlflow.datasets.columns import (
+    check_features,
+    list_warnings,
+    to_blocks,
+    to_numbers,
+    to_weights,
+)
+from asrl_mlflow.datasets.names import check_columns_exist
+from asrl_mlflow.datasets.published import PUBLISHED, fetch_table
+from asrl_mlflow.datasets.splits import Rows
+from asrl_mlflow.datasets.tables import SUFFIXES, read_table
 from asrl_mlflow.errors import InputError, did_you_mean, listed
 from asrl_mlflow.residuals.sample_weights import row_counts
 
@@ -104,7 +110,7 @@ class Dataset:
     """
 
     name: str
-    rows: Part
+    rows: Rows
     target_name: str
     source: str
     digest: str
@@ -170,18 +176,18 @@ def load(
     ((442, 9), 'disease_progression')
     """
     roles = Roles(target, weight, group, time, tuple(drop))
-    path = _find(data)
+    path = _find_file(data)
     if path is None:
-        frame, source, name = _diabetes(), "sklearn.datasets.load_diabetes", EMBEDDED
-        check_known(roles.drop, list(frame.columns), source)
+        frame, source, name = _load_diabetes(), "sklearn.datasets.load_diabetes", EMBEDDED
+        check_columns_exist(roles.drop, list(frame.columns), source)
         frame = frame.drop(columns=list(roles.drop))
     else:
-        frame = read(path, drop=roles.drop, group=group, time=time)
+        frame = read_table(path, drop=roles.drop, group=group, time=time)
         source = str(path.resolve())
         name = data if data in PAPER or data == EMBEDDED else path.stem
     owner = source if path is None else str(path)
-    check_known(roles.named, list(frame.columns), owner)
-    column = target or _last_without_role(frame, roles, owner)
+    check_columns_exist(roles.named, list(frame.columns), owner)
+    column = target or _default_target(frame, roles, owner)
     if len(frame) < _LEAST_ROWS:
         msg = f"{owner}: needs at least {_LEAST_ROWS} rows to split; got {len(frame)}."
         raise InputError(msg)
@@ -191,18 +197,18 @@ def load(
         raise InputError(msg)
     check_features(features, owner)
     by = group or time
-    weighed = None if weight is None else weights(frame[weight], owner)
-    rows = Part(
+    weighed = None if weight is None else to_weights(frame[weight], owner)
+    rows = Rows(
         features,
-        numbers(frame[column], owner, "target"),
+        to_numbers(frame[column], owner, "target"),
         weighed,
-        None if by is None else blocks(frame[by], owner, in_time=time is not None),
+        None if by is None else to_blocks(frame[by], owner, in_time=time is not None),
         row_counts(weighed, len(frame)).rule,
     )
-    return Dataset(name, rows, column, source, _digest(frame), roles, warnings(rows, column))
+    return Dataset(name, rows, column, source, _digest(frame), roles, list_warnings(rows, column))
 
 
-def _find(data: str) -> Path | None:
+def _find_file(data: str) -> Path | None:
     """The file that a name or path means; None is the embedded table."""
     if data not in (EMBEDDED, *PAPER):
         if Path(data).is_file() or Path(data).is_dir():
@@ -217,14 +223,14 @@ def _find(data: str) -> Path | None:
         )
         raise InputError(msg)
     named = os.environ.get(DATA_DIR_VARIABLE)
-    cache = _cache()
+    cache = _cache_folder()
     for folder in [Path(named or cache), cache]:
         if (folder / f"{data}.csv").is_file():
             return folder / f"{data}.csv"
-    return None if data == EMBEDDED else fetched(data, cache)
+    return None if data == EMBEDDED else fetch_table(data, cache)
 
 
-def _cache() -> Path:
+def _cache_folder() -> Path:
     try:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:  # a container's user may have no home
@@ -232,7 +238,7 @@ def _cache() -> Path:
     return base / "asrl-mlflow"
 
 
-def _diabetes() -> pd.DataFrame:
+def _load_diabetes() -> pd.DataFrame:
     # Here, not above: scikit-learn takes a second to import and only this table needs it.
     from sklearn.datasets import load_diabetes  # noqa: PLC0415 - see above
 
@@ -241,7 +247,7 @@ def _diabetes() -> pd.DataFrame:
     return frame
 
 
-def _last_without_role(frame: pd.DataFrame, roles: Roles, owner: str) -> str:
+def _default_target(frame: pd.DataFrame, roles: Roles, owner: str) -> str:
     left = [str(name) for name in frame.columns if name not in roles.named]
     if not left:
         msg = f"{owner}: needs a target; got none beside {listed(roles.named)}; drop fewer columns."

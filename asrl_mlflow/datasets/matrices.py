@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.dataset
 import xgboost
 
-from asrl_mlflow.datasets.parquet import kept_columns, noted_categories, parquet_source
-from asrl_mlflow.datasets.splits import Part
-from asrl_mlflow.datasets.tables import readable, usable
+from asrl_mlflow.datasets.parquet import category_columns, kept_columns, open_parquet
+from asrl_mlflow.datasets.splits import Rows
+from asrl_mlflow.datasets.tables import convert_columns, explain_read_errors
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.system.threads import thread_count
 
@@ -92,10 +92,12 @@ class ParquetBatches(xgboost.DataIter):
         if isinstance(drop, str):
             msg = f"drop needs a collection of names; got {drop!r}; pass [{drop!r}]."
             raise InputError(msg)
-        with readable(self._path, "parquet"):
-            self._source = parquet_source(self._path, drop)
+        with explain_read_errors(self._path, "parquet"):
+            self._source = open_parquet(self._path, drop)
             names = kept_columns(self._source, self._path, drop)
-            empty = usable(self._source.schema.empty_table().select(names), self._path, None, None)
+            empty = convert_columns(
+                self._source.schema.empty_table().select(names), self._path, None, None
+            )
         if cache is not None and not Path(cache).parent.is_dir():
             msg = f"A cache needs a folder that exists; got {cache}; make {Path(cache).parent}."
             raise InputError(msg)
@@ -118,7 +120,7 @@ class ParquetBatches(xgboost.DataIter):
             )
             raise InputError(msg)
         categories = [field.name for field in empty.schema if pa.types.is_dictionary(field.type)]
-        categories += [name for name in noted_categories(self._source) if name in names]
+        categories += [name for name in category_columns(self._source) if name in names]
         if categories:
             msg = (
                 f"{path}: batches take numbers only, as categories may differ from file to file; got "
@@ -132,15 +134,15 @@ class ParquetBatches(xgboost.DataIter):
 
     def reset(self) -> None:
         """Begin anew: XGBoost goes over the rows more than once."""
-        self._batches = self._read()
+        self._batches = self._read_batches()
 
     def next(self, input_data: Callable[..., Any]) -> bool:
         """Hand XGBoost the next batch; False after the last."""
-        with readable(self._path, "parquet"):
+        with explain_read_errors(self._path, "parquet"):
             batch = next(self._batches, None)
         if batch is None:
             return False
-        data = _numbers(batch, self.features)
+        data = _to_float32(batch, self.features)
         infinite = np.isinf(data).any(axis=0)
         if infinite.any():
             name = self.features[int(infinite.argmax())]
@@ -149,7 +151,9 @@ class ParquetBatches(xgboost.DataIter):
                 f"ones in column {name!r}; leave those rows or that column out."
             )
             raise InputError(msg)
-        weight = None if self._weight is None else self._finite(batch, self._weight, "weights")
+        weight = (
+            None if self._weight is None else self._finite_column(batch, self._weight, "weights")
+        )
         if weight is not None and weight.min() < 0:
             msg = (
                 f"{self._path}: weights must not be negative; got {weight.min():g} in column "
@@ -158,15 +162,15 @@ class ParquetBatches(xgboost.DataIter):
             raise InputError(msg)
         input_data(
             data=data,
-            label=self._finite(batch, self._target, "targets"),
+            label=self._finite_column(batch, self._target, "targets"),
             weight=weight,
             feature_names=list(self.features),
         )
         return True
 
-    def _finite(self, batch: pa.Table, name: str, what: str) -> npt.NDArray[np.float32]:
+    def _finite_column(self, batch: pa.Table, name: str, what: str) -> npt.NDArray[np.float32]:
         """A column of which no cell may be missing or beyond float32, XGBoost's numbers."""
-        values = _numbers(batch, [name])[:, 0]
+        values = _to_float32(batch, [name])[:, 0]
         bad = int(np.count_nonzero(~np.isfinite(values)))
         if bad:
             msg = (
@@ -176,7 +180,7 @@ class ParquetBatches(xgboost.DataIter):
             raise InputError(msg)
         return values
 
-    def _read(self) -> Iterator[pa.Table]:
+    def _read_batches(self) -> Iterator[pa.Table]:
         """Tables of `batch_rows` rows, the last of what is left."""
         waiting: list[pa.RecordBatch] = []
         rows = 0
@@ -202,7 +206,7 @@ class ParquetBatches(xgboost.DataIter):
             yield pa.Table.from_batches(waiting)
 
 
-def _numbers(table: pa.Table, names: Collection[str]) -> npt.NDArray[np.float32]:
+def _to_float32(table: pa.Table, names: Collection[str]) -> npt.NDArray[np.float32]:
     """Columns as one array of shape (rows, columns), missing cells as NaN."""
     values = np.empty((table.num_rows, len(names)), np.float32)
     for place, name in enumerate(names):
@@ -211,7 +215,7 @@ def _numbers(table: pa.Table, names: Collection[str]) -> npt.NDArray[np.float32]
     return values
 
 
-def matrix(rows: Part, ref: xgboost.DMatrix | None = None) -> xgboost.QuantileDMatrix:
+def make_matrix(rows: Rows, ref: xgboost.DMatrix | None = None) -> xgboost.QuantileDMatrix:
     """Rows as XGBoost learns from them; those to judge by take the bins of `ref`."""
     return xgboost.QuantileDMatrix(
         rows.features,

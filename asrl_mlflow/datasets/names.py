@@ -9,7 +9,7 @@ from pathlib import Path
 from asrl_mlflow.errors import InputError, did_you_mean, listed
 
 
-def check_names(names: Sequence[str], path: Path) -> None:
+def check_column_names(names: Sequence[str], path: Path) -> None:
     """Refuse a file in which a column has no name, or a name stands twice.
 
     Raises
@@ -30,7 +30,7 @@ def check_names(names: Sequence[str], path: Path) -> None:
         raise InputError(msg)
 
 
-def check_known(wanted: Collection[str], names: Sequence[str], path: Path | str) -> None:
+def check_columns_exist(wanted: Collection[str], names: Sequence[str], path: Path | str) -> None:
     """Refuse a name that no column has.
 
     Raises
@@ -45,7 +45,7 @@ def check_known(wanted: Collection[str], names: Sequence[str], path: Path | str)
             raise InputError(msg)
 
 
-def check_learned(learned: Collection[str], names: Sequence[str], path: Path | str) -> None:
+def check_model_columns(learned: Collection[str], names: Sequence[str], path: Path | str) -> None:
     """Refuse a table without a column that a model learned from.
 
     Raises

@@ -10,21 +10,21 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet
 
-from asrl_mlflow.datasets.names import check_known, check_names
+from asrl_mlflow.datasets.names import check_column_names, check_columns_exist
 from asrl_mlflow.errors import InputError, listed
 
-_CATEGORIES = "asrl.categories"
+_CATEGORIES_KEY = "asrl.categories"
 
 
 # Whole files are not held in memory beside what is read from them.
-_FRUGAL = pa.dataset.ParquetFileFormat(
+_BUFFERED_FORMAT = pa.dataset.ParquetFileFormat(
     default_fragment_scan_options=pa.dataset.ParquetFragmentScanOptions(
         use_buffered_stream=True, pre_buffer=False
     )
 )
 
 
-def parquet_files(path: Path) -> list[Path]:
+def list_parquet_files(path: Path) -> list[Path]:
     """The file, or those of a folder, in order of their names.
 
     Raises
@@ -54,11 +54,11 @@ def parquet_files(path: Path) -> list[Path]:
     return files
 
 
-def _merged(
+def _merge_schemas(
     files: Sequence[Path], schemas: Sequence[pa.Schema], drop: Collection[str]
 ) -> pa.Schema:
     """The columns of all files, each of a type that holds what is in every file."""
-    check_names(schemas[0].names, files[0])
+    check_column_names(schemas[0].names, files[0])
     for file, schema in zip(files, schemas, strict=True):
         odd = sorted(set(schema.names) ^ set(schemas[0].names))
         if odd:
@@ -81,7 +81,7 @@ def _merged(
     return merged
 
 
-def parquet_source(path: Path, drop: Collection[str]) -> pa.dataset.Dataset:
+def open_parquet(path: Path, drop: Collection[str]) -> pa.dataset.Dataset:
     """A .parquet file, or a folder of them with the same columns, not yet read.
 
     Raises
@@ -89,16 +89,16 @@ def parquet_source(path: Path, drop: Collection[str]) -> pa.dataset.Dataset:
     InputError
         As `read`.
     """
-    files = parquet_files(path)
+    files = list_parquet_files(path)
     schemas = [pa.parquet.read_schema(file) for file in files]
-    merged = _merged(files, schemas, drop)
+    merged = _merge_schemas(files, schemas, drop)
     hive = {
         "partitioning": pa.dataset.HivePartitioning.discover(),
         "partition_base_dir": str(path),
     }
-    found = pa.dataset.dataset(files, format=_FRUGAL, **hive).schema
+    found = pa.dataset.dataset(files, format=_BUFFERED_FORMAT, **hive).schema
     partitions = [field for field in found if field.name not in schemas[0].names]
-    check_known(drop, [*(field.name for field in partitions), *schemas[0].names], path)
+    check_columns_exist(drop, [*(field.name for field in partitions), *schemas[0].names], path)
     # Partitions first: the last column is the target where none is named. What pandas noted of any
     # file goes along.
     noted = {
@@ -108,8 +108,8 @@ def parquet_source(path: Path, drop: Collection[str]) -> pa.dataset.Dataset:
     }
     categories = [name for name, each in noted.items() if each["pandas_type"] == "categorical"]
     categories += [field.name for field in partitions if pa.types.is_string(field.type)]
-    schema = pa.schema([*partitions, *merged], {_CATEGORIES: json.dumps(categories)})
-    return pa.dataset.dataset(files, schema, format=_FRUGAL, **hive)
+    schema = pa.schema([*partitions, *merged], {_CATEGORIES_KEY: json.dumps(categories)})
+    return pa.dataset.dataset(files, schema, format=_BUFFERED_FORMAT, **hive)
 
 
 def kept_columns(source: pa.dataset.Dataset, path: Path, drop: Collection[str]) -> list[str]:
@@ -125,12 +125,12 @@ def kept_columns(source: pa.dataset.Dataset, path: Path, drop: Collection[str]) 
     return kept
 
 
-def noted_categories(source: pa.dataset.Dataset) -> list[str]:
+def category_columns(source: pa.dataset.Dataset) -> list[str]:
     """The columns of a `parquet_source` that were categories when pandas wrote them.
 
     Parquet itself has no categories but of text.
     """
-    names: list[str] = json.loads((source.schema.metadata or {})[_CATEGORIES.encode()])
+    names: list[str] = json.loads((source.schema.metadata or {})[_CATEGORIES_KEY.encode()])
     return names
 
 
@@ -142,12 +142,12 @@ def read_parquet(path: Path, drop: Collection[str]) -> pa.Table:
     InputError
         It is no such file, or has columns that cannot be told apart.
     """
-    source = parquet_source(path, drop)
+    source = open_parquet(path, drop)
     kept = kept_columns(source, path, drop)
     table = source.to_table(
         columns=kept, use_threads=False, batch_readahead=1, fragment_readahead=1
     )
-    for name in noted_categories(source):
+    for name in category_columns(source):
         if name in kept and not pa.types.is_dictionary(table.schema.field(name).type):
             place = table.column_names.index(name)
             table = table.set_column(place, name, table.column(place).dictionary_encode())

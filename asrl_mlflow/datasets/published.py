@@ -26,7 +26,7 @@ _SECONDS_BETWEEN_REFRESHES = 0.2
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedTable:
     """A public table.
 
     Parameters
@@ -51,7 +51,7 @@ class Published:
     digest_in_order: str
 
 
-def fetched(name: str, folder: Path) -> Path:
+def fetch_table(name: str, folder: Path) -> Path:
     """Fetch one of `PUBLISHED`, verify it and write it to `folder`, as `<name>.csv`, in one step.
 
     Raises
@@ -63,12 +63,14 @@ def fetched(name: str, folder: Path) -> Path:
     table = PUBLISHED[name]
     remedy = f"put {name}.csv (features first, target last) into {folder} or ASRL_DATA_DIR."
     try:
-        frame = _named(_watched(table.fetch, f"{name} from {table.origin}"), table.columns)
+        frame = _name_columns(
+            _fetch_with_progress(table.fetch, f"{name} from {table.origin}"), table.columns
+        )
     except Exception as error:
         reason = textwrap.shorten(f"{type(error).__name__}: {error}", 200)
         msg = f"Data set {name!r} must be fetched from {table.origin} once; got {reason}; {remedy}"
         raise InputError(msg) from error
-    if differs := difference(name, frame):
+    if differs := describe_difference(name, frame):
         msg = f"Data set {name!r} from {table.origin} must be {differs}; {remedy}"
         raise InputError(msg)
     place = folder / f"{name}.csv"
@@ -82,7 +84,7 @@ def fetched(name: str, folder: Path) -> Path:
     return place
 
 
-def difference(name: str, frame: pd.DataFrame) -> str | None:
+def describe_difference(name: str, frame: pd.DataFrame) -> str | None:
     """In which way a table is not the one that the paper used; None where it is, in any row order.
 
     Parameters
@@ -103,12 +105,12 @@ def difference(name: str, frame: pd.DataFrame) -> str | None:
     return f"the one that the paper used ({expected}); got {found}"
 
 
-def is_in_order(name: str, frame: pd.DataFrame) -> bool:
+def has_published_order(name: str, frame: pd.DataFrame) -> bool:
     """Whether the rows stand in the order of the tables that the README's figures come from."""
     return values_digest(frame, in_order=True) == PUBLISHED[name].digest_in_order
 
 
-def _named(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
+def _name_columns(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
     """By name where the names are known, else by place: what does not belong shows in the digest."""
     if set(columns) <= set(frame.columns):
         return frame[list(columns)]
@@ -137,7 +139,7 @@ def values_digest(frame: pd.DataFrame, *, in_order: bool = False) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
-def _watched(fetch: Callable[[], pd.DataFrame], what: str) -> pd.DataFrame:
+def _fetch_with_progress(fetch: Callable[[], pd.DataFrame], what: str) -> pd.DataFrame:
     """Fetch in a thread, so that a bar can show that it goes on and a silent server is left.
 
     Neither scikit-learn nor ucimlrepo tells how far it is, or takes a time limit.
@@ -175,7 +177,7 @@ def _watched(fetch: Callable[[], pd.DataFrame], what: str) -> pd.DataFrame:
     return frames[0]
 
 
-def _california() -> pd.DataFrame:
+def _fetch_california() -> pd.DataFrame:
     # Here, not above: scikit-learn takes a second to import and is needed once a machine.
     from sklearn.datasets import fetch_california_housing  # noqa: PLC0415 - see above
 
@@ -186,7 +188,7 @@ def _california() -> pd.DataFrame:
     return frame
 
 
-def _uci(number: int) -> pd.DataFrame:
+def _fetch_uci(number: int) -> pd.DataFrame:
     # Here, not above: it is needed once a machine.
     from ucimlrepo import fetch_ucirepo  # noqa: PLC0415 - see above
 
@@ -194,15 +196,17 @@ def _uci(number: int) -> pd.DataFrame:
     return frame
 
 
-def _from_uci(number: int, rows: int, columns: str, *digests: str) -> Published:
+def _uci_table(number: int, rows: int, columns: str, *digests: str) -> PublishedTable:
     origin = f"the UCI Machine Learning Repository (set {number})"
-    return Published(origin, partial(_uci, number), rows, tuple(columns.split()), *digests)
+    return PublishedTable(
+        origin, partial(_fetch_uci, number), rows, tuple(columns.split()), *digests
+    )
 
 
-PUBLISHED: Mapping[str, Published] = {
-    "california": Published(
+PUBLISHED: Mapping[str, PublishedTable] = {
+    "california": PublishedTable(
         "StatLib, by scikit-learn",
-        _california,
+        _fetch_california,
         20640,
         (
             *("MedInc", "HouseAge", "AveRooms", "AveBedrms", "Population"),
@@ -211,7 +215,7 @@ PUBLISHED: Mapping[str, Published] = {
         "e478e93023e649b4",
         "4079b2d8890d75fe",
     ),
-    "concrete": _from_uci(
+    "concrete": _uci_table(
         165,
         1030,
         "cement blast_furnace_slag fly_ash water superplasticizer coarse_aggregate fine_aggregate "
@@ -219,15 +223,15 @@ PUBLISHED: Mapping[str, Published] = {
         "1ace260fa7cc8d82",
         "a6bf9d4158577a93",
     ),
-    "gas_turbine": _from_uci(
+    "gas_turbine": _uci_table(
         551,
         36733,
         "AT AP AH AFDP GTEP TIT TAT CDP CO NOX TEY",
         "fc6ecba73e37c0b8",
         "b50847e8038d6b60",
     ),
-    "power_plant": _from_uci(294, 9568, "AT V AP RH PE", "d6147e6876b47515", "427cb85e1446b205"),
-    "airfoil": _from_uci(
+    "power_plant": _uci_table(294, 9568, "AT V AP RH PE", "d6147e6876b47515", "427cb85e1446b205"),
+    "airfoil": _uci_table(
         291,
         1503,
         "frequency angle_of_attack chord_length free_stream_velocity "

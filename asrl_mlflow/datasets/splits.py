@@ -41,7 +41,7 @@ class Blocks:
 
 
 @dataclass(frozen=True)
-class Part:
+class Rows:
     """Some rows of a table.
 
     Parameters
@@ -69,13 +69,13 @@ class Part:
         """The number of rows."""
         return len(self.target)
 
-    def take(self, order: IntArray) -> Part:
+    def take(self, order: IntArray) -> Rows:
         """These rows, in this order."""
         blocks = None
         if self.blocks is not None:
             _, codes = np.unique(self.blocks.codes[order], return_inverse=True)
             blocks = replace(self.blocks, codes=codes)
-        return Part(
+        return Rows(
             self.features.iloc[order].reset_index(drop=True),
             self.target[order],
             None if self.weight is None else self.weight[order],
@@ -88,9 +88,9 @@ class Part:
 class Split:
     """Rows to learn from, rows to choose by, rows to judge by."""
 
-    train: Part
-    valid: Part
-    test: Part
+    train: Rows
+    valid: Rows
+    test: Rows
 
     def describe(self) -> str:
         """How many rows are in train, valid and test; none in valid where those are the test rows.
@@ -105,7 +105,7 @@ class Split:
         return f"{len(self.train)}/{valid}/{len(self.test)}"
 
 
-def split(rows: Part, seed: int) -> Split:
+def split(rows: Rows, seed: int) -> Split:
     """60% train, 20% valid, 20% test.
 
     Rows are shuffled by seed. Where they belong to groups, groups are shuffled, and where they have
@@ -140,14 +140,14 @@ def split(rows: Part, seed: int) -> Split:
     return Split(train, valid, test)
 
 
-def joined(first: Part, second: Part) -> Part:
+def join(first: Rows, second: Rows) -> Rows:
     """The rows of both parts of one table; blocks of the second come after those of the first.
 
     Examples
     --------
     >>> from asrl_mlflow.datasets import load
     >>> parts = split(load().rows, seed=0)
-    >>> len(joined(parts.train, parts.valid))
+    >>> len(join(parts.train, parts.valid))
     353
     """
     weight = blocks = None
@@ -158,10 +158,10 @@ def joined(first: Part, second: Part) -> Part:
         blocks = replace(first.blocks, codes=np.concatenate([first.blocks.codes, later]))
     features = pd.concat([first.features, second.features], ignore_index=True)
     target = np.concatenate([first.target, second.target])
-    return Part(features, target, weight, blocks, first.weight_rule)
+    return Rows(features, target, weight, blocks, first.weight_rule)
 
 
-def folds(rows: Part, count: int, seed: int) -> list[tuple[Part, Part]]:
+def folds(rows: Rows, count: int, seed: int) -> list[tuple[Rows, Rows]]:
     """Cross-validation: pairs of rows to learn from and rows to judge by.
 
     Parameters
@@ -188,7 +188,7 @@ def folds(rows: Part, count: int, seed: int) -> list[tuple[Part, Part]]:
         return [(rows.take(one), rows.take(other)) for one, other in shuffled.split(rows.target)]
     codes, blocks = rows.blocks.codes, rows.blocks.count
 
-    def of(some: IntArray) -> Part:
+    def of(some: IntArray) -> Rows:
         return rows.take(np.flatnonzero(np.isin(codes, some)))
 
     if rows.blocks.in_time and blocks == _FEWEST_IN_TIME:

@@ -22,7 +22,7 @@ SUFFIXES = (".csv", ".parquet")
 _LOOKED_AT = 10_000
 
 
-def read(
+def read_table(
     path: Path,
     *,
     drop: Collection[str] = (),
@@ -57,12 +57,12 @@ def read(
     if suffix not in SUFFIXES:
         msg = f"Data needs a .csv or .parquet file; got {path}; rename or convert it."
         raise InputError(msg)
-    with readable(path, suffix[1:]):
+    with explain_read_errors(path, suffix[1:]):
         if suffix == ".csv":
-            table = csv_files.read(path, drop=drop, group=group, time=time)
+            table = csv_files.read_csv(path, drop=drop, group=group, time=time)
         else:
             table = read_parquet(path, drop)
-        table = usable(table, path, group, time)
+        table = convert_columns(table, path, group, time)
     # Column by column, each freed once it is converted. A frame's index was a column all the same.
     frame: pd.DataFrame = table.to_pandas(
         ignore_metadata=True, split_blocks=True, self_destruct=True
@@ -77,7 +77,7 @@ def read(
 
 
 @contextmanager
-def readable(path: Path, kind: str) -> Iterator[None]:
+def explain_read_errors(path: Path, kind: str) -> Iterator[None]:
     """What goes wrong while a file is read, in one line that names it."""
     try:
         yield
@@ -90,7 +90,7 @@ def readable(path: Path, kind: str) -> Iterator[None]:
         raise InputError(msg) from error
 
 
-def usable(table: pa.Table, path: Path, group: str | None, time: str | None) -> pa.Table:
+def convert_columns(table: pa.Table, path: Path, group: str | None, time: str | None) -> pa.Table:
     """Columns that XGBoost can learn from, decimals as floats; others are refused."""
     for place, field in enumerate(table.schema):
         kind = field.type
@@ -119,7 +119,10 @@ def usable(table: pa.Table, path: Path, group: str | None, time: str | None) -> 
             or pa.types.is_boolean(kind)
             or pa.types.is_null(kind)
         ):
-            what, example = "text" if _is_text(kind) else str(kind), _odd_one(table.column(place))
+            what, example = (
+                "text" if _is_text(kind) else str(kind),
+                _first_text_cell(table.column(place)),
+            )
             msg = (
                 f"{path}: column {field.name!r} must hold numbers or categories; got {what} "
                 f"({example!r:.40}); encode it as numbers, save it in Parquet as a pandas category "
@@ -129,7 +132,7 @@ def usable(table: pa.Table, path: Path, group: str | None, time: str | None) -> 
     return table
 
 
-def _odd_one(column: pa.ChunkedArray) -> str:
+def _first_text_cell(column: pa.ChunkedArray) -> str:
     """The first cell that could not be read as a number."""
     cells = pd.Series([str(cell) for cell in column.slice(0, _LOOKED_AT) if cell.is_valid])
     odd = cells[pd.to_numeric(cells, errors="coerce").isna()]

@@ -1,21 +1,6 @@
-"""Run experiments: a loss learns from a table, is judged once on its test rows, and all is logged.
+"""Run experiments: train a loss on a table, measure it once on the test rows, log everything.
 
-Imports `boosting`, `tracking`, `figures`, `records`: here they meet.
+`experiment` runs one, `series` runs several, `report` prints their results, `settings` says how to boost.
+Imports `boosting`, `tracking`, `figures` and `records`. The names are imported from their files: the
+command line needs the settings, but not matplotlib.
 """
-
-from __future__ import annotations
-
-from asrl_mlflow.experiments.experiment import Result, divide, fitted, refit, run_experiment
-from asrl_mlflow.experiments.series import Case, run_series
-from asrl_mlflow.experiments.settings import Settings
-
-__all__ = [
-    "Case",
-    "Result",
-    "Settings",
-    "divide",
-    "fitted",
-    "refit",
-    "run_experiment",
-    "run_series",
-]

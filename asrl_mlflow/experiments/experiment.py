@@ -16,17 +16,22 @@ from asrl_mlflow import tracking
 from asrl_mlflow.boosting.training import train
 from asrl_mlflow.datasets.contamination import Contamination, contaminate
 from asrl_mlflow.datasets.dataset import Dataset
-from asrl_mlflow.datasets.matrices import matrix
-from asrl_mlflow.datasets.splits import Part, Split, joined, split
+from asrl_mlflow.datasets.matrices import make_matrix
+from asrl_mlflow.datasets.splits import Rows, Split, join, split
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments.settings import Settings
-from asrl_mlflow.figures.run_figures import drawn
+from asrl_mlflow.figures.run_figures import draw_run
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.metrics import METRICS
 from asrl_mlflow.records.artifacts import BOOSTER, FEATURES, LOSS, UNSEEN
-from asrl_mlflow.records.features import described, example
+from asrl_mlflow.records.features import describe_columns, example_rows
 from asrl_mlflow.records.record import Record
-from asrl_mlflow.records.unseen import Unseen, held_out, out_of_fold, unseen
+from asrl_mlflow.records.unseen import (
+    UnseenResiduals,
+    held_out_residuals,
+    measure_unseen,
+    out_of_fold_residuals,
+)
 from asrl_mlflow.rounds import Round
 from asrl_mlflow.system.threads import thread_count
 from asrl_mlflow.tracking.keys import data_params
@@ -55,7 +60,7 @@ class Result:
     prediction: npt.NDArray[np.float32]
 
 
-def divide(dataset: Dataset, seed: int, contamination: Contamination) -> Split:
+def prepare_split(dataset: Dataset, seed: int, contamination: Contamination) -> Split:
     """The parts of a table, by seed, with training and validation targets spoiled as asked.
 
     Raises
@@ -133,23 +138,21 @@ def run_experiment(
         on_round(round_)
 
     started = time.perf_counter()
-    booster = fitted(
-        loss, parts, settings, seed, listen, continued=continued, change_loss=change_loss
-    )
+    booster = fit(loss, parts, settings, seed, listen, continued=continued, change_loss=change_loss)
     seconds = time.perf_counter() - started
     title = f"{loss.name} on {dataset.name}, seed {seed}{contamination.describe()}"
     # What another booster learned from is not known. Rows that stop a training have a say in it.
     is_fresh = continued is None
     untouched = is_fresh and settings.early_stopping_rounds is None
     if untouched and parts.valid is not parts.test:
-        calibration = held_out(booster, parts.valid)
+        calibration = held_out_residuals(booster, parts.valid)
     else:
         calibration = np.empty(0)
-    kept = unseen(calibration, booster, parts.test, is_fresh=is_fresh)
+    kept = measure_unseen(calibration, booster, parts.test, is_fresh=is_fresh)
     data = _data_record(dataset, contamination)
-    result = _judged(loss, booster, rounds, seconds, parts.test, data, kept, log)
+    result = _evaluate_and_log(loss, booster, rounds, seconds, parts.test, data, kept, log)
     if settings.figures:
-        _draw(loss, booster, parts.test, result, log, title, valid=parts.valid)
+        _draw(loss, booster, parts.test, result, log, title, parts.valid, kept)
     return result
 
 
@@ -195,34 +198,34 @@ def refit(
         log.round(round_)
 
     started = time.perf_counter()
-    known = joined(parts.train, parts.valid)
+    known = join(parts.train, parts.valid)
     params = {"nthread": thread_count(*known.features.shape), **params}
     booster = train(
         params,
-        matrix(known),
+        make_matrix(known),
         rounds,
         loss=loss,
         on_round=listen,
         weight_rule=known.weight_rule,
     )
     seconds = time.perf_counter() - started
-    calibration = out_of_fold(loss, params, rounds, known, seed)
-    kept = unseen(calibration, booster, parts.test, is_fresh=True)
+    calibration = out_of_fold_residuals(loss, params, rounds, known, seed)
+    kept = measure_unseen(calibration, booster, parts.test, is_fresh=True)
     data = _data_record(dataset, contamination)
-    result = _judged(loss, booster, heard, seconds, parts.test, data, kept, log)
+    result = _evaluate_and_log(loss, booster, heard, seconds, parts.test, data, kept, log)
     if title is not None:
-        _draw(loss, booster, parts.test, result, log, title, valid=None)
+        _draw(loss, booster, parts.test, result, log, title, None, kept)
     return result
 
 
-def _judged(
+def _evaluate_and_log(
     loss: Loss,
     booster: xgboost.Booster,
     rounds: Sequence[Round],
     seconds: float,
-    test: Part,
+    test: Rows,
     data: Mapping[str, Any],
-    kept: Unseen,
+    kept: UnseenResiduals,
     log: RunLog,
 ) -> Result:
     """Judge by the test rows; log that, the booster and what a model needs beside it."""
@@ -230,7 +233,7 @@ def _judged(
     metrics = {
         name: metric(test.target, prediction, test.weight) for name, metric in METRICS.items()
     }
-    last = _last(booster, rounds)
+    last = _last_round(booster, rounds)
     log.metrics(
         {
             **{f"test.{name}": value for name, value in metrics.items()},
@@ -238,8 +241,8 @@ def _judged(
             "best_round": last.number,
         }
     )
-    record = Record.of(booster, loss, last, data, metrics)
-    columns = {"features": described(test.features), "example": example(test.features)}
+    record = Record.from_training(booster, loss, last, data, metrics)
+    columns = {"features": describe_columns(test.features), "example": example_rows(test.features)}
     log.artifact(LOSS, record.to_json().encode())
     log.artifact(FEATURES, json.dumps(columns).encode())
     log.artifact(UNSEEN, kept.to_bytes())
@@ -261,7 +264,7 @@ def _data_record(dataset: Dataset, contamination: Contamination) -> dict[str, An
     return {**data, "spoiled": f"{contamination.kind} {contamination.share:g}"}
 
 
-def _last(booster: xgboost.Booster, rounds: Sequence[Round]) -> Round:
+def _last_round(booster: xgboost.Booster, rounds: Sequence[Round]) -> Round:
     """The last round that is in the booster: early stopping cuts off those after the best."""
     number = booster.num_boosted_rounds() - 1
     return next(round_ for round_ in reversed(rounds) if round_.number == number)
@@ -270,22 +273,30 @@ def _last(booster: xgboost.Booster, rounds: Sequence[Round]) -> Round:
 def _draw(
     loss: Loss,
     booster: xgboost.Booster,
-    test: Part,
+    test: Rows,
     result: Result,
     log: RunLog,
     title: str,
-    *,
-    valid: Part | None,
+    valid: Rows | None,
+    kept: UnseenResiduals,
 ) -> None:
-    last = _last(booster, result.rounds)
-    pictures = drawn(
-        loss, booster, test, result.prediction, result.rounds, last, title, valid=valid
+    """Draw the figures of a run and log each as soon as it is ready."""
+    figures = draw_run(
+        loss,
+        booster,
+        test,
+        result.prediction,
+        result.rounds,
+        _last_round(booster, result.rounds),
+        title,
+        valid=valid,
+        calibration=kept.calibration,
     )
-    for file, content in pictures:
+    for file, content in figures:
         log.artifact(f"figures/{file}.png", content)
 
 
-def fitted(
+def fit(
     loss: Loss,
     parts: Split,
     settings: Settings,
@@ -296,8 +307,8 @@ def fitted(
     change_loss: bool = False,
 ) -> xgboost.Booster:
     """A booster trained on the training part and, if asked, stopped early by the validation part."""
-    dtrain = matrix(parts.train)
-    dvalid = matrix(parts.valid, ref=dtrain)
+    dtrain = make_matrix(parts.train)
+    dvalid = make_matrix(parts.valid, ref=dtrain)
     return train(
         {**settings.booster_params(seed), "nthread": thread_count(*parts.train.features.shape)},
         dtrain,

@@ -1,219 +1,350 @@
-"""Pictures of a run's loss: its shape, the residuals it meets, its thresholds and weights."""
+"""Draw a run's loss: its shape, the residuals that it met, how its thresholds and weights moved."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from asrl_mlflow.figures.style import (
-    COLOURS,
-    REGION_COLOURS,
-    limits,
-    plain,
-    plain_numbers,
-    rounds_below,
-    titled,
+    CONTEXT_GREY,
+    colour_of,
+    find_limits,
+    label_plain_numbers,
+    label_rounds,
+    open_figure,
+    region_colours,
+    style_axes,
 )
 from asrl_mlflow.losses import PointwiseLoss
 from asrl_mlflow.rounds import Round
 
-# Thresholds further apart than this are not seen side by side on a linear axis.
+Curve = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
+
+# The largest threshold is so many times the smallest: one linear axis cannot show both.
 _FAR_APART = 10
+# The whole axis is so many times as long as what three quarters of the rows need.
+_FAR_OUT = 5
+# The largest share of rows that are counted beside the histogram and not drawn.
+_FEW = 0.02
 _BINS = 60
 _SHORTEST_AXIS = 1e-100
+_REFERENCES: Mapping[str, Literal["--", ":"]] = {"squared_error": "--", "absolute_error": ":"}
+# Headroom above the curve of the loss; references may leave the panel.
+_HEADROOM = 1.25
+VALUE, WEIGHT, INFLUENCE = "value", "weight", "influence"
+_HEADINGS = {
+    VALUE: ("Loss of a row", "loss"),
+    WEIGHT: ("Weight of a row", "weight (1 = a full row)"),
+    INFLUENCE: ("Influence of a row", "influence = weight x residual"),
+}
 
 
-def loss_shape(pointwise: PointwiseLoss, reach: float, loss: str, title: str) -> Figure:
-    """What a residual costs, and what its row weighs, at one round's thresholds.
+def draw_loss_shape(
+    pointwise: PointwiseLoss,
+    reach: float,
+    loss: str,
+    context: str,
+    panels: Sequence[str] = (VALUE, WEIGHT),
+) -> Figure:
+    """Draw what a residual costs and what its row weighs, at the thresholds of one round.
+
+    Squared and absolute error are drawn in grey for comparison: squared error has the same curvature at
+    zero, absolute error the same slope as squared error at the first threshold. Where thresholds are far
+    apart, a second row of panels shows the neighbourhood of the first one.
 
     Parameters
     ----------
     pointwise : PointwiseLoss
         Usually of the last round.
     reach : float, >= 0
-        The largest |r| that should be seen, in target units; thresholds are seen in any case.
+        The largest |r| to show, in target units; all thresholds are shown in any case.
     loss : str
-        Its name, for the colour.
-    title : str
-        Above the figure.
+        Name of the loss, for the colour.
+    context : str
+        Which loss, table and seed it is about.
+    panels : sequence of {"value", "weight", "influence"}
+        What to show, from left to right. Values are those of the loss; weight and influence are divided
+        by the weight at zero, as XGBoost is given them.
+
+    Returns
+    -------
+    Figure
+        With one row of panels, or two.
     """
-    figure = Figure(figsize=(9, 4.2), layout="constrained")
-    figure.suptitle(title, fontsize="medium")
     thresholds = [limit for limit in _thresholds(pointwise) if limit > 0]
-    reach = _seen(max([reach, *(1.3 * limit for limit in thresholds)]))
+    reach = _positive(max([reach, *(1.3 * limit for limit in thresholds)]))
+    reaches = [reach]
+    if thresholds and thresholds[0] * _FAR_APART < reach:
+        reaches.append(4 * thresholds[0])
+    figure, body = open_figure(
+        (4.4 * len(panels), 1.4 + 2.9 * len(reaches)),
+        f"Shape of the loss {loss}: what a residual costs and how much its row counts",
+        context,
+    )
+    grid = body.subplots(len(reaches), len(panels), squeeze=False)
+    for row, (axes_of_row, end) in enumerate(zip(grid, reaches, strict=True)):
+        r = _sample(pointwise, thresholds, end)
+        for axes, panel in zip(axes_of_row, panels, strict=True):
+            _draw_curves(axes, panel, pointwise, loss, r)
+            style_axes(axes)
+            axes.xaxis.set_major_locator(MaxNLocator(7))
+            heading, unit = _HEADINGS[panel]
+            axes.set_title(f"{heading}, near zero" if row else heading, fontsize="medium")
+            axes.set(ylabel=unit, xlim=(-end, end))
+            _shade_regions(axes, pointwise, end)
+    for axes in grid[-1]:
+        axes.set(xlabel="residual: target minus prediction (target units)")
+    handles = [
+        Line2D([], [], color=colour_of(loss), linewidth=2, label=loss),
+        *(
+            Line2D([], [], color=CONTEXT_GREY, linestyle=style, label=name)
+            for name, style in _REFERENCES.items()
+            if name != loss
+        ),
+        *_region_patches(pointwise),
+    ]
+    body.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def _draw_curves(
+    axes: Axes, panel: str, pointwise: PointwiseLoss, loss: str, r: npt.NDArray[np.float64]
+) -> None:
+    """Draw one panel: the references in grey, the loss above them."""
+    full = pointwise.row_weight
+    first = next((limit for limit in _thresholds(pointwise) if limit > 0), float(r[-1]) / 3)
+    with np.errstate(divide="ignore"):
+        references: dict[str, dict[str, Curve]] = {
+            "squared_error": {
+                VALUE: lambda r: full * r**2 / 2,
+                WEIGHT: np.ones_like,
+                INFLUENCE: lambda r: r,
+            },
+            "absolute_error": {
+                VALUE: lambda r: full * first * np.abs(r),
+                WEIGHT: lambda r: first / np.abs(r),
+                INFLUENCE: lambda r: first * np.sign(r),
+            },
+        }
+        own: dict[str, Curve] = {
+            VALUE: pointwise.value,
+            WEIGHT: lambda r: pointwise.weight(r) / full,
+            INFLUENCE: lambda r: pointwise.influence(r) / full,
+        }
+        curve = own[panel](r)
+        axes.plot(r, curve, color=colour_of(loss), linewidth=2, zorder=3)
+        for name, style in _REFERENCES.items():
+            if name != loss:
+                y = references[name][panel](r)
+                axes.plot(r, y, style, color=CONTEXT_GREY, linewidth=1.3, zorder=2)
+    if panel == WEIGHT and curve.max() > _FAR_APART:
+        # Beside a jump upwards the core would look as if it counted for nothing.
+        axes.set(yscale="log", ylim=(curve[curve > 0].min() / 1.5, 2 * curve.max()))
+        label_plain_numbers(axes)
+        return
+    axes.set_ylim(*_view(panel, curve))
+
+
+def _view(panel: str, curve: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Choose the limits of the vertical axis so that the curve of the loss fills it."""
+    if panel == WEIGHT:
+        return 0.0, _HEADROOM * float(max(1.0, curve.max()))
+    high = _HEADROOM * float(np.abs(curve).max()) or 1.0
+    return (-high if panel == INFLUENCE else min(0.0, float(curve.min()))), high
+
+
+def _sample(
+    pointwise: PointwiseLoss, thresholds: Sequence[float], reach: float
+) -> npt.NDArray[np.float64]:
+    """Choose residuals to draw at, from -reach to reach, dense near the thresholds."""
     positive = np.linspace(0, reach, 1500)
     if thresholds:
         positive = np.union1d(positive, np.geomspace(thresholds[0] / 100, reach, 1500))
     # A jump is drawn as one, from just inside to just outside the threshold.
-    beside = [float(np.nextafter(limit, side)) for limit in thresholds for side in (0, np.inf)]
-    positive = np.union1d(positive, beside)
-    r = np.concatenate([-positive[::-1], positive])
-    weight = pointwise.weight(r) / pointwise.row_weight
-    left, right = figure.subplots(1, 2)
-    left.plot(r, pointwise.value(r), color=COLOURS[loss], linewidth=2)
-    left.set(ylabel="loss of a row")
-    right.plot(r, weight, color=COLOURS[loss], linewidth=2)
-    right.set(ylabel="weight of a row (1 = core)", ylim=(0, 1.05 * max(1.0, weight.max())))
-    if weight.max() > _FAR_APART:
-        # Beside a jump upwards the core would look as if it counted for nothing.
-        right.set(yscale="log", ylim=(weight.min() / 1.5, 1.5 * weight.max()))
-    for axes in (left, right):
-        _residual_axis(axes, pointwise, reach)
-        _shade(axes, pointwise, reach)
-    figure.legend(handles=_region_patches(pointwise), loc="outside lower center", ncols=3)
-    return figure
+    limits = _thresholds(pointwise)
+    beside = [float(np.nextafter(limit, side)) for limit in limits for side in (0, np.inf)]
+    positive = np.union1d(positive, [place for place in beside if place <= reach])
+    return np.concatenate([-positive[::-1], positive])
 
 
-def residual_histogram(
-    residuals: npt.NDArray[np.floating], pointwise: PointwiseLoss, loss: str, title: str
+def draw_residual_histogram(
+    residuals: npt.NDArray[np.floating], pointwise: PointwiseLoss, loss: str, context: str
 ) -> Figure:
-    """Validation residuals, with the regions of one round's loss behind them.
+    """Draw the histogram of validation residuals, with the regions of one round's loss behind it.
 
-    Where the thresholds are far apart the axis is logarithmic outside the core, bins are of equal
-    width on it, and all rows are seen; else a few outliers may lie outside, and are counted.
+    A few outliers may lie outside, and are counted. Where many lie far out, all rows are in a panel that
+    has a logarithmic axis of counts, and a second panel shows the neighbourhood of zero.
 
     Parameters
     ----------
     residuals : array of shape (n,)
         Target minus prediction, in target units.
-    pointwise, loss, title
-        As for `loss_shape`.
+    pointwise : PointwiseLoss
+        Usually of the last round.
+    loss : str
+        Name of the loss, for the colour.
+    context : str
+        Which loss, table and seed it is about.
+
+    Returns
+    -------
+    Figure
+        Its legend says which share of the rows lies in each region.
     """
-    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
-    axes = figure.add_subplot()
     size = np.abs(residuals)
-    if _far_apart(pointwise):
-        reach = max(float(size.max()), 1.1 * _thresholds(pointwise)[-1])
-    else:
-        low, high = limits(residuals)
-        reach = _seen(max([-low, high, *(1.1 * limit for limit in _thresholds(pointwise))]))
-    _residual_axis(axes, pointwise, reach)
-    scale = axes.xaxis.get_transform()
-    low, high = scale.transform([-reach, reach])
-    bins = scale.inverted().transform(np.linspace(low, high, _BINS + 1))
-    axes.hist(residuals[size <= reach], bins=bins.tolist(), color=COLOURS[loss])
-    axes.set(ylabel="validation rows")
-    _shade(axes, pointwise, reach)
-    titled(axes, title)
-    ranks = np.searchsorted([*pointwise.regions.values()], size)
-    shares = np.bincount(ranks, minlength=len(pointwise.regions)) / size.size
-    outside = np.count_nonzero(size > reach)
-    figure.legend(
-        handles=_region_patches(pointwise, shares.tolist()),
+    thresholds = _thresholds(pointwise)
+    low, high = find_limits(residuals)
+    reach = _positive(max([-low, high, *(1.1 * limit for limit in thresholds)]))
+    if np.mean(size > reach) > _FEW:
+        reach = float(size.max())
+    near = max([float(np.quantile(size, 0.75)), *(4 * limit for limit in thresholds[:1])])
+    reaches = [reach]
+    if near < reach / _FAR_OUT:
+        reaches = [_positive(max(reach, float(size.max()))), _positive(near)]
+    figure, body = open_figure(
+        (max(8.0, 4.6 * len(reaches)), 4.6),
+        "Residuals on validation rows, and the regions they fall into",
+        context,
+    )
+    for axes, end in zip(body.subplots(1, len(reaches), squeeze=False)[0], reaches, strict=True):
+        style_axes(axes)
+        axes.xaxis.set_major_locator(MaxNLocator(7))
+        bins = np.linspace(-end, end, _BINS + 1)
+        axes.hist(residuals[size <= end], bins=bins.tolist(), color=colour_of(loss))
+        axes.set(xlabel="residual: target minus prediction (target units)", xlim=(-end, end))
+        _shade_regions(axes, pointwise, end)
+    first, *second = body.axes
+    first.set(ylabel=f"validation rows (of {size.size})")
+    for axes in second:
+        first.set(ylabel=f"validation rows (of {size.size}), logarithmic")
+        first.set(yscale="log", ylim=(0.7, None))
+        label_plain_numbers(first)
+        first.set_title("All rows", fontsize="medium")
+        axes.set_title("Near zero", fontsize="medium")
+    shares: list[float] = []
+    if pointwise.regions:
+        ranks = np.searchsorted([*pointwise.regions.values()], size)
+        shares = (np.bincount(ranks, minlength=len(pointwise.regions)) / size.size).tolist()
+    outside = np.count_nonzero(size > reaches[0])
+    body.legend(
+        handles=_region_patches(pointwise, shares),
         loc="outside lower center",
         ncols=3,
+        frameon=False,
         title=f"{outside} of {size.size} rows lie outside" if outside else None,
     )
     return figure
 
 
-def thresholds_and_weights(rounds: Sequence[Round], loss: str, title: str) -> Figure | None:
-    """How the loss moved while it trained; None for a loss that has nothing that could move.
+def draw_thresholds_and_weights(rounds: Sequence[Round], loss: str, context: str) -> Figure | None:
+    """Draw how the loss moved while it trained.
 
-    Above the thresholds, below the region weights (for losses without them the mean row weight).
+    Thresholds are above, region weights below; for losses without region weights the mean weight of a
+    row is below.
 
     Parameters
     ----------
     rounds : sequence of Round
         Of one training.
     loss : str
-        Its name, for the colour.
-    title : str
-        Above the figure.
+        Name of the loss, for the colour.
+    context : str
+        Which loss, table and seed it is about.
+
+    Returns
+    -------
+    Figure or None
+        None for a loss that has nothing that could move.
     """
-    if not rounds or len(rounds[0].pointwise.regions) == 1:
+    fields = _moving_fields(rounds)
+    if not any(fields.values()):
         return None
-    fields = [
-        (field.metadata["group"], field.name)
-        for field in dataclasses.fields(rounds[0].pointwise)
-        if "group" in field.metadata and field.name != "fallback"
-    ]
-    numbers = [round_.number for round_ in rounds]
-    figure = Figure(figsize=(7, 6), layout="constrained")
-    above, below = figure.subplots(2, sharex=True)
-    styles = ("-", "--", ":")
-
-    def draw(axes: Axes, names: Sequence[str]) -> None:
-        for name, style in zip(names, styles, strict=False):
-            values = [getattr(round_.pointwise, name) for round_ in rounds]
-            axes.plot(numbers, values, style, color=COLOURS[loss], linewidth=2, label=name)
-
-    draw(above, [name for group, name in fields if group == "threshold"])
-    weights = [name for group, name in fields if group == "weight"]
-    if weights:
-        draw(below, weights)
-        below.set(ylabel="region weight", yscale="log")
+    count = 1 + bool(fields["threshold"])
+    figure, body = open_figure(
+        (8, 1.4 + 2.5 * count), "Thresholds and weights of the loss, round by round", context
+    )
+    grid = body.subplots(count, sharex=True, squeeze=False)[:, 0]
+    if fields["threshold"]:
+        _draw_fields(grid[0], rounds, fields["threshold"], loss)
+        grid[0].set(ylabel="threshold (target units)")
+    below = grid[-1]
+    if fields["weight"]:
+        _draw_fields(below, rounds, fields["weight"], loss)
+        below.set(ylabel="weight of a region")
     else:
-        means = [round_.mean_weight for round_ in rounds]
-        below.plot(numbers, means, color=COLOURS[loss], linewidth=2, label="mean row weight")
-        below.set(ylabel="mean weight of a row (1 = full)", ylim=(0, 1.05))
-    above.set(ylabel="threshold (target units)")
-    if all(line.get_ydata().min() > 0 for line in above.get_lines()):
-        # Under contamination delta_high is a hundred times delta_low.
-        above.set_yscale("log")
-    titled(above, title)
-    rounds_below(below)
-    for axes in (above, below):
-        if axes.get_yscale() == "log":
-            plain_numbers(axes)
-        plain(axes)
+        numbers, means = zip(*((each.number, each.mean_weight) for each in rounds), strict=True)
+        below.plot(numbers, means, color=colour_of(loss), linewidth=2, label="mean row weight")
+        below.set(ylabel="mean weight of a row\n(1 = a full row)", ylim=(0, 1.05))
+    label_rounds(below)
+    for axes in grid:
+        style_axes(axes)
         axes.legend(frameon=False)
     return figure
 
 
+def _moving_fields(rounds: Sequence[Round]) -> dict[str, list[str]]:
+    """List the fields that are logged each round, by group."""
+    names: dict[str, list[str]] = {"threshold": [], "weight": []}
+    for field in dataclasses.fields(rounds[0].pointwise) if rounds else ():
+        if field.metadata.get("group") in names and field.name != "fallback":
+            names[field.metadata["group"]].append(field.name)
+    return names
+
+
+def _draw_fields(axes: Axes, rounds: Sequence[Round], fields: Sequence[str], loss: str) -> None:
+    """Draw fields of the loss against rounds, on a logarithmic axis where all are above zero."""
+    numbers = [round_.number for round_ in rounds]
+    lowest = np.inf
+    for name, style in zip(fields, itertools.cycle(("-", "--", ":", "-.")), strict=False):
+        values = [getattr(round_.pointwise, name) for round_ in rounds]
+        axes.plot(numbers, values, linestyle=style, color=colour_of(loss), linewidth=2, label=name)
+        lowest = min(lowest, *values)
+    if lowest > 0:
+        # Under contamination delta_high is a hundred times delta_low.
+        axes.set_yscale("log")
+        label_plain_numbers(axes)
+
+
 def _thresholds(pointwise: PointwiseLoss) -> list[float]:
+    """List the finite ends of the regions, in target units."""
     return [limit for limit in pointwise.regions.values() if np.isfinite(limit)]
 
 
-def _seen(reach: float) -> float:
-    """An axis needs some length, also where every residual is zero."""
+def _positive(reach: float) -> float:
+    """Give an axis some length, also where every residual is zero."""
     return reach if reach > _SHORTEST_AXIS else 1.0
 
 
-def _far_apart(pointwise: PointwiseLoss) -> bool:
-    thresholds = _thresholds(pointwise)
-    return len(thresholds) > 1 and 0 < thresholds[0] * _FAR_APART < thresholds[-1]
-
-
-def _residual_axis(axes: Axes, pointwise: PointwiseLoss, reach: float) -> None:
-    """From -reach to reach, in logarithmic steps outside a core that would be too small to see."""
-    plain(axes)
-    axes.set(xlabel="residual: target minus prediction")
-    if _far_apart(pointwise):
-        thresholds = _thresholds(pointwise)
-        axes.set_xscale("symlog", linthresh=thresholds[0])
-        axes.set(xlabel="target minus prediction (logarithmic outside the core)")
-        ticks = [0.0, *thresholds]
-        axes.set_xticks(
-            [-tick for tick in ticks[:0:-1]] + ticks,
-            [f"{-tick:.3g}" for tick in ticks[:0:-1]] + [f"{tick:.3g}" for tick in ticks],
-        )
-    axes.set_xlim(-reach, reach)
-
-
-def _shade(axes: Axes, pointwise: PointwiseLoss, reach: float) -> None:
-    """The regions behind the data, on both sides of zero."""
+def _shade_regions(axes: Axes, pointwise: PointwiseLoss, reach: float) -> None:
+    """Shade the regions behind the data, on both sides of zero."""
+    colours = region_colours(pointwise.regions)
     inner = 0.0
     for name, limit in pointwise.regions.items():
         outer = min(limit, reach)
+        if outer < inner:
+            break
         for sign in (-1, 1):
-            axes.axvspan(
-                sign * inner, sign * outer, color=REGION_COLOURS[name], zorder=0, linewidth=0
-            )
+            ends = (sign * inner, sign * outer)
+            axes.axvspan(*ends, color=colours[name], zorder=0, linewidth=0)
         inner = outer
 
 
-def _region_patches(pointwise: PointwiseLoss, shares: Sequence[float] | None = None) -> list[Patch]:
-    """The regions for a legend: name, share of the rows, and where it ends."""
+def _region_patches(pointwise: PointwiseLoss, shares: Sequence[float] = ()) -> list[Patch]:
+    """List the regions for a legend: name, share of the rows, and where each ends."""
+    colours = region_colours(pointwise.regions)
     patches = []
     for place, (name, limit) in enumerate(pointwise.regions.items()):
-        share = "" if shares is None else f" {shares[place]:.0%}"
+        share = f" {shares[place]:.0%}" if shares else ""
         end = f", |r| up to {limit:.3g}" if np.isfinite(limit) else ""
-        patches.append(Patch(color=REGION_COLOURS[name], label=f"{name}{share}{end}"))
+        patches.append(Patch(color=colours[name], label=f"{name}{share}{end}"))
     return patches

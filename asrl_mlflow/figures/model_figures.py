@@ -1,49 +1,70 @@
-"""Pictures of a run's model: what it predicts, where it errs, how it learned, what it looks at."""
+"""Draw a run's model: what it predicts, where it errs, how it learned, which features it uses."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy import stats
 
-from asrl_mlflow.figures.style import COLOURS, limits, plain, rounds_below, titled
+from asrl_mlflow.figures.style import (
+    CONTEXT_GREY,
+    colour_of,
+    find_limits,
+    label_rounds,
+    open_figure,
+    style_axes,
+)
 from asrl_mlflow.rounds import Round
 
 _DECILES = 10
 _MOST_POINTS = 10_000
 _MOST_FEATURES, _LONGEST_NAME = 15, 30
+# Levels of intervals that are checked: 1% to 99%.
+_LEVELS = np.arange(1, 100) / 100
+_NAMED_LEVELS = (0.5, 0.8, 0.9, 0.95)
+# The share of test rows that a calibrated model would have inside, in 95 of 100 splits.
+_BAND = (0.025, 0.975)
 
 
-def predicted_against_actual(
-    actual: npt.ArrayLike, predicted: npt.ArrayLike, loss: str, title: str
+def draw_predicted_against_actual(
+    actual: npt.ArrayLike, predicted: npt.ArrayLike, loss: str, context: str
 ) -> Figure:
-    """Test rows as points: the closer to the diagonal, the better.
+    """Draw test rows as points: the closer to the diagonal, the better.
 
     Parameters
     ----------
     actual, predicted : arrays of shape (n,)
         In target units.
     loss : str
-        Its name, for the colour.
-    title : str
-        Above the figure.
+        Name of the loss, for the colour.
+    context : str
+        Which loss, table and seed it is about.
     """
-    figure = Figure(figsize=(5.5, 5.5), layout="constrained")
-    draw_predicted_against_actual(figure.add_subplot(), actual, predicted, loss)
-    titled(figure.axes[0], title)
+    figure, body = open_figure((6, 6), "Predicted against actual target, test rows", context)
+    scatter_predicted_against_actual(body.add_subplot(), actual, predicted, loss)
     return figure
 
 
-def draw_predicted_against_actual(
+def scatter_predicted_against_actual(
     axes: Axes, actual: npt.ArrayLike, predicted: npt.ArrayLike, loss: str
 ) -> None:
-    """The same on axes that are there."""
+    """Draw test rows as points on axes that exist.
+
+    Parameters
+    ----------
+    axes : Axes
+        Where to draw.
+    actual, predicted, loss
+        As in `draw_predicted_against_actual`.
+    """
     actual, predicted = np.asarray(actual), np.asarray(predicted)
-    plain(axes)
-    low, high = limits(np.concatenate([actual, predicted]))
+    style_axes(axes)
+    low, high = find_limits(np.concatenate([actual, predicted]))
     axes.plot([low, high], [low, high], color="black", linewidth=1, label="perfect")
     # Many points must not become one blot, nor take longer to draw than the training took.
     step = -(-len(actual) // _MOST_POINTS)
@@ -53,18 +74,18 @@ def draw_predicted_against_actual(
         actual[::step],
         predicted[::step],
         s=14,
-        color=COLOURS[loss],
+        color=colour_of(loss),
         alpha=opacity,
         linewidths=0,
         label="test row" if step == 1 else f"test row ({shown} of {len(actual)} drawn)",
     )
-    axes.set(xlabel="actual target", ylabel="predicted target")
+    axes.set(xlabel="actual (target units)", ylabel="predicted (target units)")
     outside = np.count_nonzero(
         (np.minimum(actual, predicted) < low) | (np.maximum(actual, predicted) > high)
     )
-    if outside:
-        margin = 0.03 * (high - low)
-        axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))
+    margin = 0.03 * (high - low) or 1.0
+    axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))
+    axes.set_aspect("equal")
     legend = axes.legend(
         frameon=False,
         loc="upper left",
@@ -75,8 +96,8 @@ def draw_predicted_against_actual(
             handle.set_alpha(1)
 
 
-def learning_curves(rounds: Sequence[Round], best: int, loss: str, title: str) -> Figure:
-    """MAE and RMSE on training and validation rows, round by round.
+def draw_learning_curves(rounds: Sequence[Round], best: int, loss: str, context: str) -> Figure:
+    """Draw MAE and RMSE on training and validation rows, round by round.
 
     Parameters
     ----------
@@ -84,40 +105,56 @@ def learning_curves(rounds: Sequence[Round], best: int, loss: str, title: str) -
         Of one training, at least one.
     best : int
         The last round that the booster keeps.
-    loss, title : str
-        As for `predicted_against_actual`.
+    loss : str
+        Name of the loss, for the colour.
+    context : str
+        Which loss, table and seed it is about.
     """
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    figure.suptitle(title, fontsize="medium")
+    figure, body = open_figure(
+        (9, 4.4), "Error on training and validation rows, round by round", context
+    )
     numbers = [round_.number for round_ in rounds]
-    for axes, metric in zip(figure.subplots(1, 2), ("mae", "rmse"), strict=True):
-        plain(axes)
-        for label, style, width, values in (
-            ("train", ":", 1.5, [round_.train[metric] for round_ in rounds]),
-            ("valid", "-", 2, [round_.valid[metric] for round_ in rounds]),
-        ):
-            axes.plot(numbers, values, style, color=COLOURS[loss], linewidth=width, label=label)
+    for axes, metric in zip(body.subplots(1, 2), ("mae", "rmse"), strict=True):
+        style_axes(axes)
+        axes.plot(
+            numbers,
+            [round_.train[metric] for round_ in rounds],
+            color=CONTEXT_GREY,
+            linewidth=1.5,
+            label="training rows",
+        )
+        axes.plot(
+            numbers,
+            [round_.valid[metric] for round_ in rounds],
+            color=colour_of(loss),
+            linewidth=2,
+            label="validation rows",
+        )
         if best != numbers[-1]:
-            axes.axvline(best, color="black", linewidth=1, linestyle="--", label=f"kept: {best}")
+            axes.axvline(
+                best, color="black", linewidth=1, linestyle="--", label=f"kept up to round {best}"
+            )
         axes.set(ylabel=f"{metric.upper()} (target units)")
         if axes.get_ylim()[0] < axes.get_ylim()[1] / 2:
             axes.set_ylim(bottom=0)
-        rounds_below(axes)
+        label_rounds(axes)
         axes.legend(frameon=False)
     return figure
 
 
-def error_by_decile(
-    actual: npt.NDArray[np.floating], predicted: npt.NDArray[np.floating], loss: str, title: str
+def draw_error_by_decile(
+    actual: npt.NDArray[np.floating], predicted: npt.NDArray[np.floating], loss: str, context: str
 ) -> Figure:
-    """Where along the target the model errs: mean absolute error, and which way, by decile.
+    """Draw where along the target the model errs: mean absolute error, and mean error, by decile.
 
     Parameters
     ----------
     actual, predicted : arrays of shape (n,)
         Of the test rows, in target units.
-    loss, title : str
-        As for `predicted_against_actual`.
+    loss : str
+        Name of the loss, for the colour.
+    context : str
+        Which loss, table and seed it is about.
     """
     edges = np.unique(np.quantile(actual, np.linspace(0, 1, _DECILES + 1)))
     places = np.clip(np.searchsorted(edges, actual, side="right") - 1, 0, max(len(edges) - 2, 0))
@@ -125,22 +162,24 @@ def error_by_decile(
     errors = predicted - actual
     sizes = [float(np.abs(errors[places == place]).mean()) for place in present]
     biases = [float(errors[places == place].mean()) for place in present]
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.add_subplot()
-    plain(axes)
-    axes.bar(present, sizes, color=COLOURS[loss], label="mean absolute error")
+    figure, body = open_figure((8, 4.6), "Error on test rows, by size of the target", context)
+    axes = body.add_subplot()
+    style_axes(axes)
+    axes.margins(x=0.02)
+    axes.bar(present, sizes, color=colour_of(loss), label="mean absolute error")
     axes.plot(
         present,
         biases,
         "o",
         color="black",
-        markersize=5,
+        markeredgecolor="white",
+        markersize=6,
         label="mean error (above 0: predicted too high)",
     )
     axes.axhline(0, color="black", linewidth=0.8)
     # Room for the legend above the bars.
     top, bottom = max(sizes), min([0.0, *biases])
-    axes.set_ylim(bottom - 0.05 * (top - bottom), top + 0.25 * (top - bottom) or 1.0)
+    axes.set_ylim(bottom - 0.05 * (top - bottom), top + 0.2 * (top - bottom) or 1.0)
     ends = [(actual[places == place].min(), actual[places == place].max()) for place in present]
     axes.set_xticks(
         present,
@@ -148,38 +187,138 @@ def error_by_decile(
         fontsize="small",
         rotation=30,
         ha="right",
+        rotation_mode="anchor",
     )
-    axes.set(xlabel="test rows in tenths (fewer, where targets are equal), by target")
-    axes.set(ylabel="error (target units)")
+    tenths = "tenths of the test rows" if len(present) == _DECILES else "groups of test rows"
+    axes.set(xlabel=f"{tenths}, by actual target (target units)", ylabel="error (target units)")
     axes.legend(frameon=False, loc="upper left", ncols=2, fontsize="small")
-    titled(axes, title)
     return figure
 
 
-def feature_importance(gains: Mapping[str, float], loss: str, title: str) -> Figure | None:
-    """Which features the trees gained from; None where there is no split.
+def draw_feature_importance(gains: Mapping[str, float], loss: str, context: str) -> Figure | None:
+    """Draw which features the trees gained from.
 
     Parameters
     ----------
     gains : mapping of feature to total gain
         As `Booster.get_score(importance_type="total_gain")` gives them.
-    loss, title : str
-        As for `predicted_against_actual`.
+    loss : str
+        Name of the loss, for the colour.
+    context : str
+        Which loss, table and seed it is about.
+
+    Returns
+    -------
+    Figure or None
+        None where no tree has a split.
     """
     total = sum(gains.values())
     if not total > 0:
         return None
     best = sorted(gains, key=lambda name: gains[name])[-_MOST_FEATURES:]
-    figure = Figure(figsize=(7, 1.4 + 0.28 * len(best)), layout="constrained")
-    axes = figure.add_subplot()
-    plain(axes)
-    axes.barh(range(len(best)), [gains[name] / total for name in best], color=COLOURS[loss])
-    more = f" (best {len(best)} of {len(gains)})" if len(gains) > len(best) else ""
+    figure, body = open_figure(
+        (8, 1.7 + 0.28 * len(best)), "Features that the trees gained from", context
+    )
+    axes = body.add_subplot()
+    style_axes(axes)
+    shares = [gains[name] / total for name in best]
+    axes.barh(range(len(best)), shares, color=colour_of(loss))
+    axes.grid(visible=False, axis="y")
+    more = f" (the best {len(best)} of {len(gains)} features)" if len(gains) > len(best) else ""
     axes.set_yticks(
         range(len(best)),
         [name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…" for name in best],
     )
     axes.set(xlabel=f"share of the trees' total gain{more}")
     axes.xaxis.set_major_formatter("{x:.0%}")
-    titled(axes, title)
+    return figure
+
+
+def draw_interval_calibration(
+    calibration: npt.NDArray[np.floating],
+    test: npt.NDArray[np.floating],
+    loss: str,
+    context: str,
+) -> Figure | None:
+    """Draw how many test rows lie inside intervals of each level: calibrated models are on the diagonal.
+
+    Parameters
+    ----------
+    calibration : array of shape (n,)
+        Absolute residuals of rows that the booster did not learn from, by which intervals are made.
+    test : array of shape (m,)
+        Absolute residuals of test rows.
+    loss : str
+        Name of the loss, for the colour.
+    context : str
+        Which loss, table and seed it is about.
+
+    Returns
+    -------
+    Figure or None
+        None without rows to calibrate by, or without test rows.
+
+    Notes
+    -----
+    An interval of a level is as wide as the model that is served makes it: it reaches as far as the
+    calibration residual of rank k = ceil((n + 1) level). Were calibration and test rows exchangeable,
+    the number of test rows inside would follow the beta-binomial distribution with m draws and
+    parameters k and n + 1 - k, which counts the chance in both samples. The band holds its central 95%
+    at each level; over all levels together some of the line may leave it by chance.
+    """
+    if not (calibration.size and test.size):
+        return None
+    count = len(calibration)
+    # The level's own rounding must not push a rank that is whole one up.
+    ranks = np.array([math.ceil(round((count + 1) * level, 9)) for level in _LEVELS])
+    levels, ranks = _LEVELS[ranks <= count], ranks[ranks <= count]
+    half_widths = np.sort(calibration)[ranks - 1]
+    inside = np.searchsorted(np.sort(test), half_widths, side="right") / len(test)
+    low, high = (
+        stats.betabinom.ppf(share, len(test), ranks, count + 1 - ranks) / len(test)
+        for share in _BAND
+    )
+    figure, body = open_figure((6, 6), "Do prediction intervals hold on test rows?", context)
+    axes = body.add_subplot()
+    style_axes(axes)
+    axes.fill_between(
+        levels,
+        low,
+        high,
+        color="#D9D9D9",
+        linewidth=0,
+        label=f"chance alone, 95% at each level\n({count} rows to calibrate by, {len(test)} test rows)",
+    )
+    axes.plot(
+        [0, 1], [0, 1], color="black", linewidth=1, label="calibrated (above: wider than needed)"
+    )
+    axes.plot(levels, inside, color=colour_of(loss), linewidth=2.2, label="test rows inside")
+    named = [at for at, level in enumerate(levels) if round(float(level), 2) in _NAMED_LEVELS]
+    axes.plot(
+        levels[named],
+        inside[named],
+        "o",
+        color=colour_of(loss),
+        markeredgecolor="white",
+        markersize=7,
+        clip_on=False,
+        zorder=4,
+    )
+    lines = [f"{levels[at]:>5.0%} {inside[at]:>8.1%}" for at in named]
+    axes.text(
+        0.97,
+        0.04,
+        "\n".join(["level   inside", *lines]),
+        transform=axes.transAxes,
+        ha="right",
+        fontfamily="monospace",
+        fontsize="small",
+    )
+    axes.set(
+        xlim=(0, 1), ylim=(0, 1), xlabel="level of the interval", ylabel="share of test rows inside"
+    )
+    axes.set_aspect("equal")
+    axes.xaxis.set_major_formatter("{x:.0%}")
+    axes.yaxis.set_major_formatter("{x:.0%}")
+    axes.legend(frameon=False, loc="upper left", fontsize="small")
     return figure

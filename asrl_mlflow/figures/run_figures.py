@@ -1,4 +1,4 @@
-"""Which pictures a run has."""
+"""Choose and draw the figures of one run."""
 
 from __future__ import annotations
 
@@ -8,44 +8,48 @@ import numpy as np
 import numpy.typing as npt
 import xgboost
 
-from asrl_mlflow.datasets.splits import Part
+from asrl_mlflow.datasets.splits import Rows
 from asrl_mlflow.figures import loss_figures, model_figures
 from asrl_mlflow.figures.style import png
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.rounds import Round
 
 
-def drawn(
+def draw_run(
     loss: Loss,
     booster: xgboost.Booster,
-    test: Part,
+    test: Rows,
     prediction: npt.NDArray[np.float32],
     rounds: Sequence[Round],
     last: Round,
-    title: str,
+    context: str,
     *,
-    valid: Part | None,
+    valid: Rows | None,
+    calibration: npt.NDArray[np.float64],
 ) -> Iterator[tuple[str, bytes]]:
-    """The pictures of a run, one after another, as (name, bytes of a PNG file).
+    """Draw the figures of a run, one after another, as (name, bytes of a PNG file).
 
     Parameters
     ----------
     loss : Loss
-        What was minimised.
+        The loss that was minimised.
     booster : xgboost.Booster
-        What came out.
+        The model that was trained.
     test : Part
-        What it is judged by.
+        Rows by which the model is judged.
     prediction : float32 array of shape (n,)
-        Of the test rows.
+        Of the test rows, in target units.
     rounds : sequence of Round
-        All that were trained.
+        All rounds that were trained.
     last : Round
-        The last that the booster keeps.
-    title : str
-        Above each picture.
+        The last round that the booster keeps.
+    context : str
+        Which loss, table and seed it is about; stands above each figure.
     valid : Part, optional
-        Rows that it neither learned from nor is judged by. Without, pictures of them are left out.
+        Rows that it neither learned from nor is judged by. Without, figures of them are left out.
+    calibration : float64 array of shape (m,)
+        Absolute residuals of rows that it did not learn from, in target units; empty where there are
+        none, and no figure of intervals then.
     """
     gains = {
         # A number for trees, a list for linear models, which nobody draws here.
@@ -53,22 +57,31 @@ def drawn(
         for feature, gain in booster.get_score(importance_type="total_gain").items()
     }
     name = loss.name
-    pictures = {
-        "predicted_against_actual": model_figures.predicted_against_actual(
-            test.target, prediction, name, title
+    size = np.abs(test.target - prediction)
+    figures = {
+        "predicted_against_actual": model_figures.draw_predicted_against_actual(
+            test.target, prediction, name, context
         ),
-        "thresholds_and_weights": loss_figures.thresholds_and_weights(rounds, name, title),
-        "error_by_decile": model_figures.error_by_decile(test.target, prediction, name, title),
-        "feature_importance": model_figures.feature_importance(gains, name, title),
+        "thresholds_and_weights": loss_figures.draw_thresholds_and_weights(rounds, name, context),
+        "error_by_decile": model_figures.draw_error_by_decile(
+            test.target, prediction, name, context
+        ),
+        "feature_importance": model_figures.draw_feature_importance(gains, name, context),
+        "interval_calibration": model_figures.draw_interval_calibration(
+            calibration, size, name, context
+        ),
     }
     if valid is not None:
         residuals = valid.target - booster.inplace_predict(valid.features)
         reach = float(np.quantile(np.abs(residuals), 0.95))
-        pictures |= {
-            "learning_curves": model_figures.learning_curves(rounds, last.number, name, title),
-            "loss_shape": loss_figures.loss_shape(last.pointwise, reach, name, title),
-            "residuals": loss_figures.residual_histogram(residuals, last.pointwise, name, title),
+        point = last.pointwise
+        figures |= {
+            "learning_curves": model_figures.draw_learning_curves(
+                rounds, last.number, name, context
+            ),
+            "loss_shape": loss_figures.draw_loss_shape(point, reach, name, context),
+            "residuals": loss_figures.draw_residual_histogram(residuals, point, name, context),
         }
-    for file, figure in pictures.items():
+    for file, figure in figures.items():
         if figure is not None:
             yield file, png(figure)

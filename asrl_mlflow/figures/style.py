@@ -1,44 +1,136 @@
-"""How every figure looks: without pyplot, so that nothing global changes, one colour a loss.
+"""The look of every figure: colours, titles, axes, and the PNG file.
 
-Colours are the palette of Okabe and Ito, which colour-blind readers can tell apart.
+Figures are made without pyplot, so that nothing global changes. Colours of losses come from the palette
+of Okabe and Ito, which colour-blind readers can tell apart; grey is for context.
 """
 
 from __future__ import annotations
 
+import colorsys
+import hashlib
 import io
+import itertools
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from asrl_mlflow.losses import LOSSES
+TUNED = "tuned"
+CONTEXT_GREY, TEXT_GREY = "#8C8C8C", "#595959"
 
-_PALETTE = (
-    "#D55E00",
-    "#0072B2",
-    "#6E6E6E",
-    "#009E73",
-    "#E69F00",
-    "#CC79A7",
-    "#56B4E9",
-    "#000000",
-)
-COLOURS: Mapping[str, str] = {
-    name: _PALETTE[index % len(_PALETTE)] for index, name in enumerate(LOSSES)
+_LOSS_COLOURS: Mapping[str, str] = {
+    "asrl": "#D55E00",
+    "asrl_c": "#0072B2",
+    "squared_error": "#6E6E6E",
+    "absolute_error": "#009E73",
+    "huber": "#E69F00",
+    "adaptive_huber": "#CC79A7",
 }
-REGION_COLOURS: Mapping[str, str] = {"core": "#CFE3F5", "middle": "#FBEBC0", "tail": "#F6D0CB"}
+_REGION_COLOURS: Mapping[str, str] = {"core": "#CFE3F5", "middle": "#FBEBC0", "tail": "#F6D0CB"}
+_OTHER_REGION_COLOURS = ("#DCEBD3", "#E6DAEF", "#D3ECEA", "#F3DCE8", "#E4E4E4")
+# How much of the colour of a loss is left in that of the same loss after tuning; the rest is black.
+_TUNED_SHARE = 0.5
 
-_DOTS_PER_INCH = 100
-_TITLE_WIDTH = 90
+_DOTS_PER_INCH = 150
+_CHARACTERS_PER_INCH = 13
+_LEFT = 0.012
+
+
+def colour_of(label: str) -> str:
+    """Choose the colour of a loss, the same in every figure and every process.
+
+    Parameters
+    ----------
+    label : str
+        The name of a loss, one of the package or of a user; "<name> tuned" is a darker shade.
+
+    Returns
+    -------
+    str
+        As "#RRGGBB".
+
+    Examples
+    --------
+    >>> colour_of("asrl_c"), colour_of("asrl_c tuned")
+    ('#0072B2', '#003959')
+    >>> colour_of("my_loss") == colour_of("my_loss") != colour_of("another_loss")
+    True
+    """
+    name, _, rest = label.partition(" ")
+    colour = _LOSS_COLOURS.get(name) or _colour_from_digest(name)
+    if rest == TUNED:
+        red, green, blue = (_TUNED_SHARE * channel for channel in to_rgb(colour))
+        colour = to_hex((red, green, blue))
+    return colour.upper()
+
+
+def _colour_from_digest(name: str) -> str:
+    """Derive hue and lightness from the name: `hash` differs between processes, a digest does not."""
+    digest = hashlib.sha256(name.encode()).digest()
+    hue = int.from_bytes(digest[:4], "big") / 2**32
+    lightness = 0.3 + 0.2 * digest[4] / 255
+    return to_hex(colorsys.hls_to_rgb(hue, lightness, 0.6))
+
+
+def region_colours(names: Iterable[str]) -> dict[str, str]:
+    """Choose a pale colour for each region of a loss.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Region names from the inside out; any names.
+
+    Examples
+    --------
+    >>> region_colours(["core", "my region"])
+    {'core': '#CFE3F5', 'my region': '#DCEBD3'}
+    """
+    others = itertools.cycle(_OTHER_REGION_COLOURS)
+    return {name: _REGION_COLOURS.get(name) or next(others) for name in names}
+
+
+def open_figure(size: tuple[float, float], headline: str, context: str) -> tuple[Figure, SubFigure]:
+    """Make an empty figure with its two titles.
+
+    Parameters
+    ----------
+    size : tuple of float
+        Width and height, in inches.
+    headline : str
+        What the figure shows.
+    context : str
+        Which loss, table and seed it is about; may be empty.
+
+    Returns
+    -------
+    Figure
+        What is saved.
+    SubFigure
+        The place below the titles, for axes and legends.
+    """
+    figure = Figure(figsize=size, layout="constrained")
+    place = {"x": _LEFT, "ha": "left"}
+    figure.suptitle(wrap(headline, size[0] * 0.85), fontsize="large", fontweight="bold", **place)
+    body: SubFigure = figure.subfigures(squeeze=False)[0, 0]
+    if context:
+        body.suptitle(wrap(context, size[0]), fontsize="small", color=TEXT_GREY, **place)
+    return figure, body
+
+
+def wrap(text: str, inches: float) -> str:
+    """Break a text into lines that fit a width, in inches."""
+    # Not by matplotlib, which measures what it wraps as mathematics.
+    return textwrap.fill(text, int(inches * _CHARACTERS_PER_INCH))
 
 
 def png(figure: Figure) -> bytes:
-    """A figure as the bytes of a PNG file."""
+    """Render a figure as the bytes of a PNG file."""
     # A dollar sign in the name of a file or column is a dollar sign.
     for text in figure.findobj(Text):
         text.set_parse_math(False)
@@ -53,34 +145,104 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def titled(axes: Axes, title: str) -> None:
-    """A title that wraps where it is long."""
-    # Not by matplotlib, which measures what it wraps as mathematics.
-    axes.set_title(textwrap.fill(title, _TITLE_WIDTH), fontsize="medium")
-
-
-def plain(axes: Axes) -> None:
-    """A light grid behind the data, and no frame where there is no axis."""
+def style_axes(axes: Axes) -> None:
+    """Put a light grid behind the data; remove the frame where there is no axis."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(visible=True, alpha=0.25, linewidth=0.6)
     axes.set_axisbelow(True)
 
 
-def rounds_below(axes: Axes) -> None:
-    """The horizontal axis counts boosting rounds."""
+def label_rounds(axes: Axes) -> None:
+    """Label the horizontal axis as boosting rounds, with whole numbers."""
     axes.set(xlabel="boosting round")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
 
 
-def plain_numbers(axes: Axes) -> None:
-    """A logarithmic vertical axis with numbers as people write them."""
+def label_plain_numbers(axes: Axes) -> None:
+    """Label a logarithmic vertical axis with numbers as people write them: 20, not 2 x 10^1."""
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def limits(values: npt.NDArray[np.floating]) -> tuple[float, float]:
-    """Ends of an axis: of all values, unless a few outliers would press the others into a corner."""
+def label_lines(
+    axes: Axes,
+    ends: Sequence[tuple[float, float]],
+    labels: Sequence[str],
+    colours: Sequence[str],
+) -> None:
+    """Write a label at the right end of each line, moved apart where they would overlap.
+
+    Parameters
+    ----------
+    axes : Axes
+        With its final limits and scale.
+    ends : sequence of (float, float)
+        The last point of each line, in data coordinates.
+    labels, colours : sequence of str
+        One a line.
+    """
+    figure = axes.get_figure(root=True)
+    if not isinstance(figure, Figure):
+        return
+    # Constrained layout decides the height of the axes, and with it where labels collide.
+    figure.draw_without_rendering()
+    height = axes.get_window_extent().height
+    to_share = axes.transData + axes.transAxes.inverted()
+    heights = [float(to_share.transform(end)[1]) for end in ends]
+    gap = 1.35 * 9 * figure.dpi / 72 / height
+    order = sorted(range(len(ends)), key=heights.__getitem__)
+    places = spread([heights[place] for place in order], gap)
+    for line, where in zip(order, places, strict=True):
+        axes.annotate(
+            labels[line],
+            xy=ends[line],
+            xycoords="data",
+            xytext=(1.025, where),
+            textcoords=axes.transAxes,
+            va="center",
+            fontsize=9,
+            color=colours[line],
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colours[line],
+                "linewidth": 0.6,
+                "shrinkA": 1,
+                "shrinkB": 1,
+            },
+            annotation_clip=False,
+        )
+
+
+def spread(heights: Sequence[float], gap: float) -> list[float]:
+    """Move ascending numbers apart, each as little as keeps neighbours `gap` apart.
+
+    Examples
+    --------
+    >>> spread([0.0, 1.0, 1.0], 0.5)
+    [0.0, 0.75, 1.25]
+    """
+    groups: list[tuple[float, int]] = []
+    for height in heights:
+        groups.append((height, 1))
+        # Groups that overlap become one, around the mean of what they wanted.
+        while len(groups) > 1 and _overlap(groups[-2], groups[-1], gap):
+            (upper, more), (lower, fewer) = groups.pop(), groups.pop()
+            count = more + fewer
+            groups.append(((upper * more + lower * fewer) / count, count))
+    return [
+        middle + (place - (count - 1) / 2) * gap
+        for middle, count in groups
+        for place in range(count)
+    ]
+
+
+def _overlap(lower: tuple[float, int], upper: tuple[float, int], gap: float) -> bool:
+    return upper[0] - lower[0] < gap * (lower[1] + upper[1]) / 2
+
+
+def find_limits(values: npt.NDArray[np.floating]) -> tuple[float, float]:
+    """Find the ends of an axis: all values, unless a few outliers would press the others together."""
     low, high = np.quantile(values, [0.25, 0.75])
     # Where most values are equal, the others are not a few outliers but all there is to see.
     reach = 4 * (high - low) or np.inf

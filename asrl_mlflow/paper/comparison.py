@@ -29,7 +29,7 @@ DEPTHS = (3, 6)
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Tolerance:
     """How a metric is compared with the paper's value.
 
     Parameters
@@ -49,11 +49,11 @@ class Comparison:
 
 # The paper's rounding to two decimals is allowed besides.
 _ROUNDING = 0.005
-COMPARED: Mapping[str, Comparison] = {
-    "mse": Comparison("MSE", share=0.05),
-    "mae": Comparison("MAE", share=0.05),
-    "r2": Comparison("R2", distance=0.01),
-    "recall": Comparison("recall", distance=0.01),
+TOLERANCES: Mapping[str, Tolerance] = {
+    "mse": Tolerance("MSE", share=0.05),
+    "mae": Tolerance("MAE", share=0.05),
+    "r2": Tolerance("R2", distance=0.01),
+    "recall": Tolerance("recall", distance=0.01),
 }
 _UNTOLD = (
     "What the paper leaves untold: tree depth, seed, q_low and q_high, the hessian, Huber's delta, and "
@@ -63,7 +63,7 @@ _UNTOLD = (
 )
 
 
-class Key(NamedTuple):
+class TrainingKey(NamedTuple):
     """Which training: a table, a depth, a loss by our name."""
 
     table: str
@@ -72,7 +72,7 @@ class Key(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Ours:
+class OurResult:
     """What came out of one training.
 
     Parameters
@@ -94,73 +94,78 @@ class Ours:
     pointwise: PointwiseLoss
 
 
-Results = dict[Key, Ours]
+Results = dict[TrainingKey, OurResult]
 
 
-def published() -> Mapping[str, Mapping[str, Mapping[str, float]]]:
+def paper_values() -> Mapping[str, Mapping[str, Mapping[str, float]]]:
     """The paper's values: table, then its name of the loss, then metric.
 
     Examples
     --------
-    >>> published()["california"]["asrl"]["mae"]
+    >>> paper_values()["california"]["asrl"]["mae"]
     0.33
     """
     text = files("asrl_mlflow.paper").joinpath("paper_tables.json").read_text(encoding="utf-8")
     content = json.loads(text)
     return {
-        table: {
+        comparison_table: {
             loss: dict(zip(content["columns"], row, strict=True)) for loss, row in losses.items()
         }
-        for table, losses in content["tables"].items()
+        for comparison_table, losses in content["tables"].items()
     }
 
 
-def agrees(metric: str, theirs: float, ours: float) -> bool:
+def agrees_with_paper(metric: str, theirs: float, ours: float) -> bool:
     """Whether ours is the paper's value, up to its rounding and a small tolerance.
 
     Examples
     --------
-    >>> agrees("mae", 0.37, 0.371), agrees("mae", 0.37, 0.32)
+    >>> agrees_with_paper("mae", 0.37, 0.371), agrees_with_paper("mae", 0.37, 0.32)
     (True, False)
     """
-    how = COMPARED[metric]
+    how = TOLERANCES[metric]
     return abs(ours - theirs) <= how.share * theirs + how.distance + _ROUNDING
 
 
-def tables(results: Results) -> list[str]:
+def tables_in_order(results: Results) -> list[str]:
     """The tables there are results of, in the paper's order."""
     present = {key.table for key in results}
-    return [table for table in published() if table in present]
+    return [comparison_table for comparison_table in paper_values() if comparison_table in present]
 
 
-def columns(results: Results) -> dict[str, list[str | float]]:
+def comparison_columns(results: Results) -> dict[str, list[str | float]]:
     """Cell by cell: table, loss, metric, the paper's value, and ours at each depth."""
     found: dict[str, list[str | float]] = {
         name: [] for name in ("data", "loss", "metric", "paper", *map(_depth, DEPTHS))
     }
-    for table in tables(results):
+    for table in tables_in_order(results):
         for theirs, loss in PAPER_LOSSES.items():
-            for metric, value in published()[table][theirs].items():
-                ours = [results[Key(table, depth, loss.name)].metrics[metric] for depth in DEPTHS]
+            for metric, value in paper_values()[table][theirs].items():
+                ours = [
+                    results[TrainingKey(table, depth, loss.name)].metrics[metric]
+                    for depth in DEPTHS
+                ]
                 cells: list[str | float] = [table, loss.name, metric, value, *ours]
                 for column, cell in zip(found.values(), cells, strict=True):
                     column.append(cell)
     return found
 
 
-def table(results: Results) -> str:
+def comparison_table(results: Results) -> str:
     """The paper's values beside ours, as Markdown; bold is what agrees."""
-    headings = [how.heading for how in COMPARED.values()]
+    headings = [how.heading for how in TOLERANCES.values()]
     lines = [
         "| data | loss | " + " | ".join(headings) + " |",
         "|---|---|" + "---|" * len(headings),
     ]
-    for name in tables(results):
+    for name in tables_in_order(results):
         for theirs, loss in PAPER_LOSSES.items():
             cells = []
-            for metric in COMPARED:
-                value = published()[name][theirs][metric]
-                ours = [results[Key(name, depth, loss.name)].metrics[metric] for depth in DEPTHS]
+            for metric in TOLERANCES:
+                value = paper_values()[name][theirs][metric]
+                ours = [
+                    results[TrainingKey(name, depth, loss.name)].metrics[metric] for depth in DEPTHS
+                ]
                 cells.append(
                     " · ".join([f"{value:g}", *(_cell(metric, value, one) for one in ours)])
                 )
@@ -172,15 +177,15 @@ def describe(results: Results) -> str:
     """The table, and a short text: where ours agree, where they do not, what is untold."""
     depths = " · ".join(f"ours at depth {depth}" for depth in DEPTHS)
     legend = (
-        f"Each cell: the paper · {depths}. Bold agrees: MSE and MAE within {COMPARED['mae'].share:.0%}, "
-        f"R2 and recall within {COMPARED['r2'].distance:g} of the paper's, and its rounding besides."
+        f"Each cell: the paper · {depths}. Bold agrees: MSE and MAE within {TOLERANCES['mae'].share:.0%}, "
+        f"R2 and recall within {TOLERANCES['r2'].distance:g} of the paper's, and its rounding besides."
     )
     sections = [
         legend,
-        table(results),
+        comparison_table(results),
         _agreement(results),
-        _ranking(results),
-        _speed(results),
+        _winners(results),
+        _convergence(results),
         _UNTOLD,
     ]
     return "\n\n".join(sections) + "\n"
@@ -195,32 +200,32 @@ def _agreement(results: Results) -> str:
         + " |"
     ]
     lines.append("|---|" + "---|" * len(groups) * len(DEPTHS))
-    for name in tables(results):
+    for name in tables_in_order(results):
         counts = []
         for losses in groups.values():
             for depth in DEPTHS:
                 same = [
-                    agrees(metric, published()[name][theirs][metric], ours)
+                    agrees_with_paper(metric, paper_values()[name][theirs][metric], ours)
                     for theirs in losses
                     for metric, ours in results[
-                        Key(name, depth, PAPER_LOSSES[theirs].name)
+                        TrainingKey(name, depth, PAPER_LOSSES[theirs].name)
                     ].metrics.items()
-                    if metric in COMPARED
+                    if metric in TOLERANCES
                 ]
                 counts.append(f"{sum(same)} of {len(same)}")
         lines.append(f"| {name} | " + " | ".join(counts) + " |")
     return "\n".join(lines)
 
 
-def _ranking(results: Results) -> str:
+def _winners(results: Results) -> str:
     """Who wins in the paper, and who here."""
-    names = tables(results)
+    names = tables_in_order(results)
     lines = []
     for metric in ("mse", "mae"):
-        heading = COMPARED[metric].heading
+        heading = TOLERANCES[metric].heading
         theirs = sum(
-            published()[name]["asrl"][metric]
-            == min(losses[metric] for losses in published()[name].values())
+            paper_values()[name]["asrl"][metric]
+            == min(losses[metric] for losses in paper_values()[name].values())
             for name in names
         )
         counts = []
@@ -228,7 +233,7 @@ def _ranking(results: Results) -> str:
             wins = sum(
                 min(
                     PAPER_LOSSES.values(),
-                    key=lambda loss: results[Key(name, depth, loss.name)].metrics[metric],
+                    key=lambda loss: results[TrainingKey(name, depth, loss.name)].metrics[metric],
                 )
                 == PAPER_LOSSES["asrl"]
                 for name in names
@@ -243,10 +248,10 @@ def _ranking(results: Results) -> str:
             name
             for name in names
             if max(
-                results[Key(name, depth, loss.name)].metrics["mse"]
+                results[TrainingKey(name, depth, loss.name)].metrics["mse"]
                 for loss in PAPER_LOSSES.values()
             )
-            < min(losses["mse"] for losses in published()[name].values())
+            < min(losses["mse"] for losses in paper_values()[name].values())
         ]
         lines.append(
             f"- with every loss, an MSE below all of the paper's at depth {depth}: "
@@ -267,15 +272,15 @@ def rounds_to(curve: Sequence[float], goal: float) -> int | None:
     return int(reached[0]) + 1 if reached.size else None
 
 
-def _speed(results: Results) -> str:
+def _convergence(results: Results) -> str:
     """The claim that ASRL converges faster, in rounds."""
     names = [loss.name for loss in PAPER_LOSSES.values()]
     lines = ["| data | depth | " + " | ".join(f"`{name}`" for name in names) + " |"]
     lines.append("|---|---|" + "---|" * len(names))
     faster, cases = 0, 0
-    for name in tables(results):
+    for name in tables_in_order(results):
         for depth in DEPTHS:
-            curves = {loss: results[Key(name, depth, loss)].curve for loss in names}
+            curves = {loss: results[TrainingKey(name, depth, loss)].curve for loss in names}
             goal = curves[SquaredError.name][-1]
             needed = {loss: rounds_to(curve, goal) for loss, curve in curves.items()}
             mine, usual = needed[ASRL.name], needed[SquaredError.name]
@@ -292,7 +297,7 @@ def _speed(results: Results) -> str:
 
 def _cell(metric: str, theirs: float, ours: float) -> str:
     text = f"{ours:.3f}" if abs(ours) < 10 else f"{ours:.1f}"  # noqa: PLR2004 - three or four digits
-    return f"**{text}**" if agrees(metric, theirs, ours) else text
+    return f"**{text}**" if agrees_with_paper(metric, theirs, ours) else text
 
 
 def _depth(depth: int) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from asrl_mlflow.datasets.splits import Part, Split
+from asrl_mlflow.datasets.splits import Rows, Split
 
 # The seed that fits the paper's test mean on california (2.05).
 PAPER_SEED, _PAPER_TEST_SHARE = 42, 0.2
 
 
-def split_as_the_paper(rows: Part) -> Split:
+def split_as_the_paper(rows: Rows) -> Split:
     """80% train, 20% test by scikit-learn with seed 42; nothing is chosen, and valid *is* test.
 
     The paper (arXiv 2504.06935) tells no more than the shares; with this seed the test mean of

@@ -5,14 +5,14 @@ Imports `boosting`, `datasets`, `losses` and `trials`.
 
 from __future__ import annotations
 
-from asrl_mlflow.records.artifacts import ARTIFACTS, Parts, parts_of
+from asrl_mlflow.records.artifacts import ARTIFACTS, RunArtifacts, fetch_artifacts
 from asrl_mlflow.records.record import Record
-from asrl_mlflow.records.unseen import Unseen
+from asrl_mlflow.records.unseen import UnseenResiduals
 
 __all__ = [
     "ARTIFACTS",
-    "Parts",
     "Record",
-    "Unseen",
-    "parts_of",
+    "RunArtifacts",
+    "UnseenResiduals",
+    "fetch_artifacts",
 ]

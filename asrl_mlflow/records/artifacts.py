@@ -24,7 +24,7 @@ ARTIFACTS = {"booster": BOOSTER, "features": FEATURES, "errors": UNSEEN, "loss":
 
 
 @dataclass(frozen=True)
-class Parts:
+class RunArtifacts:
     """What a run keeps of its booster.
 
     Parameters
@@ -47,7 +47,7 @@ class Parts:
         return hashlib.sha256(self.files[BOOSTER]).hexdigest()[:16]
 
 
-def parts_of(run_id: str) -> Parts:
+def fetch_artifacts(run_id: str) -> RunArtifacts:
     """Fetch them from the tracking store.
 
     Raises
@@ -60,7 +60,7 @@ def parts_of(run_id: str) -> Parts:
     files = {}
     with TemporaryDirectory() as folder:
         try:
-            with require_space(), quiet():
+            with require_space(), silence_mlflow():
                 # Not by its runs:/ URI, for which MLflow swallows why a file did not come.
                 kept = get_artifact_repository(mlflow.get_run(run_id).info.artifact_uri)
                 for name in ARTIFACTS.values():
@@ -75,11 +75,11 @@ def parts_of(run_id: str) -> Parts:
                 "of compare."
             )
             raise InputError(msg) from error
-    return Parts(run_id, files, Record.from_json(files[LOSS].decode(), f"run {run_id}"))
+    return RunArtifacts(run_id, files, Record.from_json(files[LOSS].decode(), f"run {run_id}"))
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_mlflow() -> Iterator[None]:
     """Without what MLflow says of each file on the way."""
     logger = logging.getLogger("mlflow")
     level, bar = logger.level, MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.get_raw()

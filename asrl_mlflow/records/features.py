@@ -10,24 +10,24 @@ import pandas as pd
 _EXAMPLE_ROWS = 3
 
 
-def described(features: pd.DataFrame) -> list[dict[str, Any]]:
+def describe_columns(features: pd.DataFrame) -> list[dict[str, Any]]:
     """Names in the order of training; for categories their values in the order of their codes.
 
     Examples
     --------
-    >>> described(pd.DataFrame({"a": [1.5], "k": pd.Categorical(["x"], categories=["x", "y"])}))
+    >>> describe_columns(pd.DataFrame({"a": [1.5], "k": pd.Categorical(["x"], categories=["x", "y"])}))
     [{'name': 'a'}, {'name': 'k', 'categories': ['x', 'y']}]
     """
-    return [_described(str(name), features[name].dtype) for name in features]
+    return [_describe_column(str(name), features[name].dtype) for name in features]
 
 
-def _described(name: str, kind: object) -> dict[str, Any]:
+def _describe_column(name: str, kind: object) -> dict[str, Any]:
     if not isinstance(kind, pd.CategoricalDtype):
         return {"name": name}
     return {"name": name, "categories": kind.categories.tolist()}
 
 
-def example(features: pd.DataFrame) -> str:
+def example_rows(features: pd.DataFrame) -> str:
     """A few rows to show what a model takes, as JSON in pandas' orient "split"."""
     few = features.head(_EXAMPLE_ROWS)
     plain = few.astype(dict.fromkeys(few.select_dtypes("category"), object))

@@ -62,7 +62,7 @@ class Record:
     schema: int = SCHEMA
 
     @classmethod
-    def of(
+    def from_training(
         cls,
         booster: xgboost.Booster,
         loss: Loss,
@@ -131,6 +131,6 @@ class Record:
             f"{PREFIX}record": json.dumps(dataclasses.asdict(self)),
         }
 
-    def known_loss(self) -> Loss:
+    def build_loss(self) -> Loss:
         """The loss itself."""
         return from_config(self.loss)

@@ -12,8 +12,8 @@ import numpy as np
 import xgboost
 
 from asrl_mlflow.boosting.training import train
-from asrl_mlflow.datasets.matrices import matrix
-from asrl_mlflow.datasets.splits import FloatArray, IntArray, Part, folds
+from asrl_mlflow.datasets.matrices import make_matrix
+from asrl_mlflow.datasets.splits import FloatArray, IntArray, Rows, folds
 from asrl_mlflow.losses import Loss
 
 # A random part of exchangeable rows is as good as all of them, and a model stays small.
@@ -23,7 +23,7 @@ _FEW_ROWS, _FOLDS_OF_FEW, _FOLDS = 5_000, 20, 5
 
 
 @dataclass(frozen=True)
-class Unseen:
+class UnseenResiduals:
     """Absolute residuals on rows that a booster did not learn from.
 
     Parameters
@@ -57,15 +57,15 @@ class Unseen:
         return file.getvalue()
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> Unseen:
+    def from_bytes(cls, content: bytes) -> UnseenResiduals:
         """What `to_bytes` wrote."""
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             return cls(file["calibration"], file["test"], file["weight"], str(file["test_rows"]))
 
 
-def unseen(
-    calibration: FloatArray, booster: xgboost.Booster, test: Part, *, is_fresh: bool
-) -> Unseen:
+def measure_unseen(
+    calibration: FloatArray, booster: xgboost.Booster, test: Rows, *, is_fresh: bool
+) -> UnseenResiduals:
     """Of a booster that is ready, with residuals to calibrate by.
 
     Parameters
@@ -79,10 +79,10 @@ def unseen(
     is_fresh : bool
         Whether it learned from the rows of its own split only.
     """
-    kept = _some(len(test))
+    kept = _sample_rows(len(test))
     rows = test.take(kept)
-    return Unseen(
-        calibration=calibration[_some(len(calibration))],
+    return UnseenResiduals(
+        calibration=calibration[_sample_rows(len(calibration))],
         test=_residuals(booster, rows),
         weight=np.ones(len(rows)) if rows.weight is None else rows.weight,
         # Rows are known by their targets: boosters with other features may be judged by the same.
@@ -90,14 +90,14 @@ def unseen(
     )
 
 
-def held_out(booster: xgboost.Booster, rows: Part) -> FloatArray:
+def held_out_residuals(booster: xgboost.Booster, rows: Rows) -> FloatArray:
     """The absolute residuals of rows that the booster did not learn from; not of those of weight 0."""
     residuals = _residuals(booster, rows)
     return residuals if rows.weight is None else residuals[rows.weight > 0]
 
 
-def out_of_fold(
-    loss: Loss, params: Mapping[str, Any], rounds: int, rows: Part, seed: int
+def out_of_fold_residuals(
+    loss: Loss, params: Mapping[str, Any], rounds: int, rows: Rows, seed: int
 ) -> FloatArray:
     """The absolute residual of each row by a booster that learned from the other folds only.
 
@@ -116,17 +116,19 @@ def out_of_fold(
     for learned, judged in folds(rows, count, seed):
         if learned.weight is not None and not learned.weight.any():
             continue
-        booster = train(params, matrix(learned), rounds, loss=loss, weight_rule=learned.weight_rule)
-        found.append(held_out(booster, judged))
+        booster = train(
+            params, make_matrix(learned), rounds, loss=loss, weight_rule=learned.weight_rule
+        )
+        found.append(held_out_residuals(booster, judged))
     return np.concatenate(found)
 
 
-def _residuals(booster: xgboost.Booster, rows: Part) -> FloatArray:
+def _residuals(booster: xgboost.Booster, rows: Rows) -> FloatArray:
     predicted: FloatArray = booster.inplace_predict(rows.features).astype(np.float64)
     return np.abs(rows.target - predicted)
 
 
-def _some(count: int) -> IntArray:
+def _sample_rows(count: int) -> IntArray:
     """Up to `MOST_ROWS` of so many places, the same whenever asked."""
     order = np.random.default_rng(0).permutation(count)[:MOST_ROWS]
     return np.sort(order)

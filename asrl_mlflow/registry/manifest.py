@@ -11,7 +11,7 @@ from asrl_mlflow.errors import InputError, listed
 _READ_BYTES = 1 << 20
 
 
-def manifest(folder: Path) -> str:
+def make_manifest(folder: Path) -> str:
     """The SHA-256 of every file below a folder, as JSON: {"path with forward slashes": "digest"}.
 
     Examples
@@ -19,13 +19,13 @@ def manifest(folder: Path) -> str:
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
     >>> _ = (folder / "a.txt").write_text("")
-    >>> json.loads(manifest(folder))["a.txt"][:8]
+    >>> json.loads(make_manifest(folder))["a.txt"][:8]
     'e3b0c442'
     """
     return json.dumps(_digests(folder), sort_keys=True)
 
 
-def check(folder: Path, recorded: str, owner: str) -> None:
+def check_manifest(folder: Path, recorded: str, owner: str) -> None:
     """Refuse a folder that is not, file for file, what was recorded of it.
 
     No file is parsed: their bytes are only hashed.

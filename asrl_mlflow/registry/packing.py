@@ -15,10 +15,10 @@ from mlflow.models import Model, ModelSignature
 from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
-from asrl_mlflow.records.artifacts import ARTIFACTS, FEATURES, Parts, quiet
+from asrl_mlflow.records.artifacts import ARTIFACTS, FEATURES, RunArtifacts, silence_mlflow
 from asrl_mlflow.records.record import PACKAGES
 
-_SCORER = Path(__file__).parents[1] / "serving" / "model.py"
+_MODEL_FILE = Path(__file__).parents[1] / "serving" / "model.py"
 
 # Of inputs nothing. MLflow's double refuses integers, its long missing values, and its "any" looks at
 # every cell by itself: 60 times as long for a million rows as the prediction itself. What columns a
@@ -29,7 +29,7 @@ _SIGNATURE = ModelSignature(
 )
 
 
-def pack(parts: Parts, folder: Path, *, model_id: str) -> None:
+def write_model(parts: RunArtifacts, folder: Path, *, model_id: str) -> None:
     """Make the folder: scorer, booster and its files, signature, requirements; no pickle.
 
     Parameters
@@ -42,12 +42,12 @@ def pack(parts: Parts, folder: Path, *, model_id: str) -> None:
         Of the model in the tracking store.
     """
     columns = json.loads(parts.files[FEATURES])
-    with TemporaryDirectory() as aside, quiet():
+    with TemporaryDirectory() as aside, silence_mlflow():
         for name, content in parts.files.items():
             (Path(aside) / name).write_bytes(content)
         mlflow.pyfunc.save_model(
             folder,
-            python_model=str(_SCORER),
+            python_model=str(_MODEL_FILE),
             artifacts={key: str(Path(aside) / name) for key, name in ARTIFACTS.items()},
             signature=_SIGNATURE,
             input_example=pd.read_json(
@@ -70,7 +70,7 @@ def _forget_paths(file: Path) -> None:
     """MLflow notes from where it took the files: of no use where a model is used."""
     model = Model.load(file)
     flavor: dict[str, Any] = model.flavors["python_function"]
-    flavor["model_code_path"] = _SCORER.name
+    flavor["model_code_path"] = _MODEL_FILE.name
     for artifact in flavor["artifacts"].values():
         artifact["uri"] = artifact["path"]
     model.save(file)

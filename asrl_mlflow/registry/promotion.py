@@ -17,11 +17,18 @@ from mlflow.utils.validation import (
 from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.datasets.splits import FloatArray
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.registry.versions import Registered, found, holder, insist, load, unseen
+from asrl_mlflow.registry.versions import (
+    RegisteredVersion,
+    find,
+    load,
+    load_unseen_residuals,
+    version_with_alias,
+    write_with_retries,
+)
 from asrl_mlflow.system.disk import require_space
 
 CHAMPION = "champion"
-FORCED_TAG, WISH_TAG = "asrl.forced", "asrl.wanted"
+FORCED_TAG, WANTED_TAG = "asrl.forced", "asrl.wanted"
 LEVEL = 0.95
 _RESAMPLES, _SEED = 2_000, 0
 # Resamples that are drawn at once: 2,000 of 20,000 rows would take 300 MB.
@@ -89,7 +96,9 @@ class Promotion:
     comparison: Comparison | None
 
 
-def compare(mine: FloatArray, theirs: FloatArray, weight: FloatArray | None = None) -> Comparison:
+def compare_residuals(
+    mine: FloatArray, theirs: FloatArray, weight: FloatArray | None = None
+) -> Comparison:
     """A paired bootstrap of the (weighted) mean difference of absolute residuals.
 
     Parameters
@@ -104,7 +113,7 @@ def compare(mine: FloatArray, theirs: FloatArray, weight: FloatArray | None = No
     --------
     >>> rng = np.random.default_rng(0)
     >>> theirs = rng.uniform(1, 2, 200)
-    >>> compare(theirs - 0.5, theirs).is_better, compare(theirs, theirs).is_better
+    >>> compare_residuals(theirs - 0.5, theirs).is_better, compare_residuals(theirs, theirs).is_better
     (True, False)
     """
     # Here, not above: it takes half a second to import.
@@ -154,7 +163,7 @@ def check_alias(alias: str) -> None:
 
 @require_space()
 def promote(
-    version: Registered, alias: str, *, force: bool = False, test: Dataset | None = None
+    version: RegisteredVersion, alias: str, *, force: bool = False, test: Dataset | None = None
 ) -> Promotion:
     """Give a version an alias if it is better than the version that has it, or none has.
 
@@ -186,36 +195,40 @@ def promote(
     one with the smallest MAE gets the alias, so that promoters at once all arrive at the same.
     """
     check_alias(alias)
-    client, began, wish = mlflow.MlflowClient(), time.time(), f"{WISH_TAG}.{alias}"
-    first = now = holder(version.name, alias)
+    client, began, wish = mlflow.MlflowClient(), time.time(), f"{WANTED_TAG}.{alias}"
+    first = now = version_with_alias(version.name, alias)
     if now == version.version:
         return Promotion(promoted=True, holder=now, comparison=None)
     load(version.uri)
     if force:
-        insist(client.set_model_version_tag, version.name, version.version, FORCED_TAG, alias)
-        insist(client.set_registered_model_alias, version.name, alias, version.version)
+        write_with_retries(
+            client.set_model_version_tag, version.name, version.version, FORCED_TAG, alias
+        )
+        write_with_retries(client.set_registered_model_alias, version.name, alias, version.version)
         return Promotion(promoted=True, holder=first, comparison=None)
-    insist(client.set_model_version_tag, version.name, version.version, wish, f"{time.time():.3f}")
+    write_with_retries(
+        client.set_model_version_tag, version.name, version.version, wish, f"{time.time():.3f}"
+    )
     comparison = None
     while now is not None:
-        comparison = _compared(version, f"models:/{version.name}/{now}", test)
+        comparison = _compare_versions(version, f"models:/{version.name}/{now}", test)
         if not comparison.is_better:
             # Whoever comes next shall not take it for a rival.
             client.delete_model_version_tag(version.name, version.version, wish)
             return Promotion(promoted=False, holder=now, comparison=comparison)
-        now, before = holder(version.name, alias), now
+        now, before = version_with_alias(version.name, alias), now
         if now == before:
             break
-    insist(client.set_registered_model_alias, version.name, alias, version.version)
+    write_with_retries(client.set_registered_model_alias, version.name, alias, version.version)
     best = _best_of_rivals(version, wish, began, now, test)
     if best != version.version:
-        insist(client.set_registered_model_alias, version.name, alias, best)
+        write_with_retries(client.set_registered_model_alias, version.name, alias, best)
         return Promotion(promoted=False, holder=best, comparison=comparison)
     return Promotion(promoted=True, holder=first, comparison=comparison)
 
 
 def _best_of_rivals(
-    version: Registered, wish: str, began: float, beaten: str | None, test: Dataset | None
+    version: RegisteredVersion, wish: str, began: float, beaten: str | None, test: Dataset | None
 ) -> str:
     """Of this version and those that wanted the same alias meanwhile, the one with the smallest MAE."""
     differences = {version.version: 0.0}
@@ -226,27 +239,29 @@ def _best_of_rivals(
         if each.name == version.name and is_rival:
             # One that was judged on other rows is no rival, nor one whose files are spoiled.
             with suppress(InputError):
-                comparison = _compared(version, f"models:/{version.name}/{number}", test)
+                comparison = _compare_versions(version, f"models:/{version.name}/{number}", test)
                 differences[number] = -comparison.difference
     return min(differences, key=lambda number: (differences[number], int(number)))
 
 
-def _compared(mine: Registered, theirs: str, test: Dataset | None) -> Comparison:
+def _compare_versions(mine: RegisteredVersion, theirs: str, test: Dataset | None) -> Comparison:
     try:
-        return _on_the_same_rows(mine, theirs, test)
+        return _compare_on_same_rows(mine, theirs, test)
     except InputError as error:
         msg = f"{error} The alias can be moved without a comparison by --force=true."
         raise InputError(msg) from error
 
 
-def _on_the_same_rows(mine: Registered, theirs: str, test: Dataset | None) -> Comparison:
+def _compare_on_same_rows(mine: RegisteredVersion, theirs: str, test: Dataset | None) -> Comparison:
     if test is not None:
-        learned = {mine.record.data["digest"], found(theirs).record.data["digest"]}
+        learned = {mine.record.data["digest"], find(theirs).record.data["digest"]}
         if test.digest in learned:
             msg = f"{test.name}: needs rows that neither version has seen; got a table that one learned from."
             raise InputError(msg)
-        return compare(_residuals(mine.uri, test), _residuals(theirs, test), test.rows.weight)
-    ours, other = unseen(mine.uri), unseen(theirs)
+        return compare_residuals(
+            _residuals(mine.uri, test), _residuals(theirs, test), test.rows.weight
+        )
+    ours, other = load_unseen_residuals(mine.uri), load_unseen_residuals(theirs)
     if not ours.test_rows or ours.test_rows != other.test_rows:
         msg = (
             f"{mine.uri}: a promotion compares on the same test rows, which neither has seen; got others "
@@ -254,7 +269,7 @@ def _on_the_same_rows(mine: Registered, theirs: str, test: Dataset | None) -> Co
             "name rows that neither has seen with --test."
         )
         raise InputError(msg)
-    return compare(ours.test, other.test, ours.weight)
+    return compare_residuals(ours.test, other.test, ours.weight)
 
 
 def _residuals(uri: str, test: Dataset) -> FloatArray:

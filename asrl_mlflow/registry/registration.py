@@ -16,39 +16,21 @@ from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 from mlflow.utils.validation import _validate_model_name
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.records.artifacts import Parts, parts_of, quiet
+from asrl_mlflow.records.artifacts import RunArtifacts, fetch_artifacts, silence_mlflow
 from asrl_mlflow.records.record import Record
 from asrl_mlflow.registry import manifest
-from asrl_mlflow.registry.packing import pack
+from asrl_mlflow.registry.packing import write_model
 from asrl_mlflow.registry.versions import (
     MANIFEST_TAG,
-    Registered,
-    booster,
-    check_folder,
-    columns,
-    found,
-    holder,
-    insist,
+    RegisteredVersion,
+    check_copy,
     load,
-    unreachable,
-    unseen,
-    verified,
+    no_answer_error,
+    open_verified,
+    write_with_retries,
 )
 from asrl_mlflow.system.disk import require_space
 from asrl_mlflow.system.processes import Owner
-
-__all__ = [
-    "Registered",
-    "booster",
-    "check_name",
-    "columns",
-    "found",
-    "holder",
-    "load",
-    "register",
-    "unseen",
-    "verified",
-]
 
 CHALLENGER = "challenger"
 _BOOSTER = "asrl.booster"
@@ -57,7 +39,7 @@ _MODEL_TYPE = "asrl"
 
 
 @require_space()
-def register(run_id: str, name: str | None = None) -> Registered:
+def register(run_id: str, name: str | None = None) -> RegisteredVersion:
     """The version that a run's booster has, made where there is none; it gets alias `challenger`.
 
     Parameters
@@ -81,30 +63,30 @@ def register(run_id: str, name: str | None = None) -> Registered:
     none that is half. Two processes that register the same run at once agree on the older version. A
     version whose files are no longer those that were registered is left alone, and a new one made.
     """
-    client, parts = mlflow.MlflowClient(), parts_of(run_id)
+    client, parts = mlflow.MlflowClient(), fetch_artifacts(run_id)
     name = name or f"asrl-{parts.record.data['name']}"
     check_name(name)
     _make_registered_model(client, name)
-    found = _version_of(client, name, parts)
+    found = _find_version_of(client, name, parts)
     is_new = found is None
     if found is None:
-        model = _logged(client, parts)
+        model = _log_model(client, parts)
         made = client.create_model_version(
             name,
             f"models:/{model.model_id}",
             run_id=run_id,
             tags=_tags(parts) | {MANIFEST_TAG: model.tags[MANIFEST_TAG]},
-            description=_described(parts.record),
+            description=_description(parts.record),
             model_id=model.model_id,
         )
         _link(client, model, made)
-        found = _version_of(client, name, parts) or made
+        found = _find_version_of(client, name, parts) or made
         if found.version != made.version:
             client.delete_model_version(name, made.version)
             is_new = False
     _try_out(f"models:/{name}/{found.version}")
-    insist(client.set_registered_model_alias, name, CHALLENGER, str(found.version))
-    return Registered(name, str(found.version), run_id, parts.record, is_new)
+    write_with_retries(client.set_registered_model_alias, name, CHALLENGER, str(found.version))
+    return RegisteredVersion(name, str(found.version), run_id, parts.record, is_new)
 
 
 def check_name(name: str) -> None:
@@ -127,22 +109,24 @@ def _make_registered_model(client: mlflow.MlflowClient, name: str) -> None:
         client.create_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise unreachable(error) from error
+            raise no_answer_error(error) from error
 
 
-def _version_of(client: mlflow.MlflowClient, name: str, parts: Parts) -> ModelVersion | None:
+def _find_version_of(
+    client: mlflow.MlflowClient, name: str, parts: RunArtifacts
+) -> ModelVersion | None:
     """The oldest version of a run's booster whose files are as they were registered."""
     # The name is compared here: in a filter it could be more than a name.
     versions = client.search_model_versions(f"run_id = '{parts.run_id}'")
     same = [each for each in versions if each.name == name]
     for each in sorted(same, key=lambda each: int(each.version)):
         if each.tags.get(_BOOSTER) == parts.digest:
-            with suppress(InputError), verified(f"models:/{name}/{each.version}"):
+            with suppress(InputError), open_verified(f"models:/{name}/{each.version}"):
                 return each
     return None
 
 
-def _logged(client: mlflow.MlflowClient, parts: Parts) -> LoggedModel:
+def _log_model(client: mlflow.MlflowClient, parts: RunArtifacts) -> LoggedModel:
     """The run's model in the tracking store, complete."""
     experiment = client.get_run(parts.run_id).info.experiment_id
     earlier = client.search_logged_models([experiment], f"source_run_id = '{parts.run_id}'")
@@ -168,9 +152,9 @@ def _logged(client: mlflow.MlflowClient, parts: Parts) -> LoggedModel:
     try:
         with TemporaryDirectory() as aside:
             folder = Path(aside) / "model"
-            pack(parts, folder, model_id=made.model_id)
-            recorded = manifest.manifest(folder)
-            with quiet():
+            write_model(parts, folder, model_id=made.model_id)
+            recorded = manifest.make_manifest(folder)
+            with silence_mlflow():
                 client.log_model_artifacts(made.model_id, str(folder))
         client.set_logged_model_tags(made.model_id, {MANIFEST_TAG: recorded})
         client.log_outputs(parts.run_id, [LoggedModelOutput(made.model_id, 0)])
@@ -192,11 +176,11 @@ def _discard(client: mlflow.MlflowClient, model: LoggedModel) -> None:
 
 def _is_intact(model: LoggedModel) -> bool:
     with TemporaryDirectory() as folder, suppress(InputError, MlflowException, OSError):
-        with require_space(), quiet():
+        with require_space(), silence_mlflow():
             copy = mlflow.artifacts.download_artifacts(
                 artifact_uri=model.artifact_location, dst_path=folder
             )
-        check_folder(Path(copy), model.tags[MANIFEST_TAG], model.model_id)
+        check_copy(Path(copy), model.tags[MANIFEST_TAG], model.model_id)
         return True
     return False
 
@@ -213,12 +197,12 @@ def _link(client: mlflow.MlflowClient, model: LoggedModel, version: ModelVersion
     client.set_logged_model_tags(model.model_id, {MLFLOW_MODEL_VERSIONS: json.dumps(known)})
 
 
-def _tags(parts: Parts) -> dict[str, str]:
+def _tags(parts: RunArtifacts) -> dict[str, str]:
     return parts.record.tags() | {_BOOSTER: parts.digest}
 
 
-def _described(record: Record) -> str:
+def _description(record: Record) -> str:
     return (
-        f"{record.known_loss()} on {record.data['name']} ({record.data['rows']} rows, target "
+        f"{record.build_loss()} on {record.data['name']} ({record.data['rows']} rows, target "
         f"{record.data['target']!r}), {record.rounds} rounds; test MAE {record.metrics['mae']:.4g}"
     )

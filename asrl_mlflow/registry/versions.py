@@ -18,9 +18,9 @@ from mlflow.pyfunc import PyFuncModel
 from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 
 from asrl_mlflow.errors import InputError, StoreError
-from asrl_mlflow.records.artifacts import BOOSTER, FEATURES, LOSS, UNSEEN, quiet
+from asrl_mlflow.records.artifacts import BOOSTER, FEATURES, LOSS, UNSEEN, silence_mlflow
 from asrl_mlflow.records.record import Record
-from asrl_mlflow.records.unseen import Unseen
+from asrl_mlflow.records.unseen import UnseenResiduals
 from asrl_mlflow.registry import manifest
 from asrl_mlflow.system.disk import require_space
 from asrl_mlflow.system.processes import pause_at_random
@@ -33,7 +33,7 @@ _NOT_THERE = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 
 
 @dataclass(frozen=True)
-class Registered:
+class RegisteredVersion:
     """A version of a registered model.
 
     Parameters
@@ -62,7 +62,7 @@ class Registered:
         return f"models:/{self.name}/{self.version}"
 
 
-def found(uri: str) -> Registered:
+def find(uri: str) -> RegisteredVersion:
     """The version that `models:/name/version` or `models:/name@alias` means now.
 
     Raises
@@ -70,7 +70,7 @@ def found(uri: str) -> Registered:
     InputError
         There is none, or it was not registered by `register`.
     """
-    version = _resolved(uri)
+    version = _find_in_store(uri)
     tags = version.tags or {}
     if RECORD_TAG not in tags or MANIFEST_TAG not in tags:
         msg = (
@@ -79,10 +79,10 @@ def found(uri: str) -> Registered:
         )
         raise InputError(msg)
     record = Record.from_json(tags[RECORD_TAG], uri)
-    return Registered(version.name, str(version.version), version.run_id or "", record)
+    return RegisteredVersion(version.name, str(version.version), version.run_id or "", record)
 
 
-def holder(name: str, alias: str) -> str | None:
+def version_with_alias(name: str, alias: str) -> str | None:
     """The number of the version that has an alias; None where none has.
 
     Raises
@@ -94,12 +94,12 @@ def holder(name: str, alias: str) -> str | None:
         return str(mlflow.MlflowClient().get_model_version_by_alias(name, alias).version)
     except MlflowException as error:
         if error.error_code not in _NOT_THERE:
-            raise unreachable(error) from error
+            raise no_answer_error(error) from error
         return None
 
 
 @contextmanager
-def verified(uri: str) -> Iterator[Path]:
+def open_verified(uri: str) -> Iterator[Path]:
     """A private copy of a version's files, each held against the manifest before it is parsed.
 
     Raises
@@ -109,11 +109,11 @@ def verified(uri: str) -> Iterator[Path]:
     StorageError
         There is no room for the copy.
     """
-    registered, client = found(uri), mlflow.MlflowClient()
+    registered, client = find(uri), mlflow.MlflowClient()
     recorded = client.get_model_version(registered.name, registered.version).tags[MANIFEST_TAG]
     with TemporaryDirectory() as folder:
         try:
-            with require_space(), quiet():
+            with require_space(), silence_mlflow():
                 # Not by its models:/ URI, for which MLflow reads MLmodel on the way.
                 source = client.get_model_version_download_uri(registered.name, registered.version)
                 if source.startswith("models:/"):
@@ -127,7 +127,7 @@ def verified(uri: str) -> Iterator[Path]:
                 "restore them, or register the run anew."
             )
             raise InputError(msg) from error
-        check_folder(Path(copy), recorded, registered.uri)
+        check_copy(Path(copy), recorded, registered.uri)
         if (
             Record.from_json((Path(copy) / "artifacts" / LOSS).read_text(), uri)
             != registered.record
@@ -140,7 +140,7 @@ def verified(uri: str) -> Iterator[Path]:
         yield Path(copy)
 
 
-def check_folder(folder: Path, recorded: str, owner: str) -> None:
+def check_copy(folder: Path, recorded: str, owner: str) -> None:
     """Refuse a private copy of a model that is not what was registered.
 
     Raises
@@ -152,7 +152,7 @@ def check_folder(folder: Path, recorded: str, owner: str) -> None:
     note = folder / REGISTERED_MODEL_META_FILE_NAME
     if note.is_file() or note.is_symlink():
         note.unlink()
-    manifest.check(folder, recorded, owner)
+    manifest.check_manifest(folder, recorded, owner)
 
 
 def load(uri: str) -> PyFuncModel:
@@ -163,12 +163,12 @@ def load(uri: str) -> PyFuncModel:
     InputError
         As `verified`.
     """
-    with verified(uri) as folder, require_space(), quiet():
+    with open_verified(uri) as folder, require_space(), silence_mlflow():
         model: PyFuncModel = mlflow.pyfunc.load_model(str(folder))
     return model
 
 
-def booster(uri: str) -> xgboost.Booster:
+def load_booster(uri: str) -> xgboost.Booster:
     """A version's booster, verified: to train on, with the loss that `found(uri).record` has.
 
     Raises
@@ -176,11 +176,11 @@ def booster(uri: str) -> xgboost.Booster:
     InputError
         As `verified`.
     """
-    with verified(uri) as folder:
+    with open_verified(uri) as folder:
         return xgboost.Booster(model_file=folder / "artifacts" / BOOSTER)
 
 
-def columns(uri: str) -> list[dict[str, Any]]:
+def load_columns(uri: str) -> list[dict[str, Any]]:
     """The columns that a version learned from, as `features.described` gives them.
 
     Raises
@@ -188,13 +188,13 @@ def columns(uri: str) -> list[dict[str, Any]]:
     InputError
         As `verified`.
     """
-    with verified(uri) as folder:
+    with open_verified(uri) as folder:
         content = json.loads((folder / "artifacts" / FEATURES).read_text())
     described: list[dict[str, Any]] = content["features"]
     return described
 
 
-def unseen(uri: str) -> Unseen:
+def load_unseen_residuals(uri: str) -> UnseenResiduals:
     """A version's residuals on rows that it did not learn from.
 
     Raises
@@ -202,11 +202,11 @@ def unseen(uri: str) -> Unseen:
     InputError
         As `verified`.
     """
-    with verified(uri) as folder:
-        return Unseen.from_bytes((folder / "artifacts" / UNSEEN).read_bytes())
+    with open_verified(uri) as folder:
+        return UnseenResiduals.from_bytes((folder / "artifacts" / UNSEEN).read_bytes())
 
 
-def insist(write: Callable[..., object], *arguments: str) -> None:
+def write_with_retries(write: Callable[..., object], *arguments: str) -> None:
     """Write into the registry; again where another process wrote the same at the same moment.
 
     Raises
@@ -222,18 +222,18 @@ def insist(write: Callable[..., object], *arguments: str) -> None:
                 write(*arguments)
         except MlflowException as error:
             if attempt + 1 == _ATTEMPTS:
-                raise unreachable(error) from error
+                raise no_answer_error(error) from error
             pause_at_random()
         else:
             return
 
 
-def unreachable(error: MlflowException) -> StoreError:
+def no_answer_error(error: MlflowException) -> StoreError:
     """The error for a store that gave no answer."""
     return StoreError(f"The tracking store must answer; got {one_line(error)}; try again.")
 
 
-def _resolved(uri: str) -> ModelVersion:
+def _find_in_store(uri: str) -> ModelVersion:
     client = mlflow.MlflowClient()
     scheme, _, rest = uri.partition(":/")
     name, at, alias = rest.partition("@")
@@ -245,9 +245,9 @@ def _resolved(uri: str) -> ModelVersion:
             return client.get_model_version(numbered, number)
     except MlflowException as error:
         if error.error_code not in _NOT_THERE:
-            raise unreachable(error) from error
+            raise no_answer_error(error) from error
         msg = (
-            f"{uri}: needs a version in this tracking store; got none; {_aliases(client, name)}"
+            f"{uri}: needs a version in this tracking store; got none; {_list_aliases(client, name)}"
             "see `Models` in its user interface, or set MLFLOW_TRACKING_URI."
         )
         raise InputError(msg) from error
@@ -255,7 +255,7 @@ def _resolved(uri: str) -> ModelVersion:
     raise InputError(msg)
 
 
-def _aliases(client: mlflow.MlflowClient, name: str) -> str:
+def _list_aliases(client: mlflow.MlflowClient, name: str) -> str:
     try:
         aliases = client.get_registered_model(name).aliases
     except MlflowException:

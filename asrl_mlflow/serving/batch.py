@@ -17,8 +17,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
 
 from asrl_mlflow.datasets import csv_files
-from asrl_mlflow.datasets.names import check_known, check_learned
-from asrl_mlflow.datasets.parquet import parquet_source
+from asrl_mlflow.datasets.names import check_columns_exist, check_model_columns
+from asrl_mlflow.datasets.parquet import open_parquet
 from asrl_mlflow.datasets.tables import SUFFIXES
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.system.files import write_atomically
@@ -27,7 +27,7 @@ PREDICTIONS = ("prediction", "lower", "upper")
 _ROWS_A_CHUNK = 65_536
 
 
-def score(
+def predict_file(
     model: PyFuncModel,
     data: Path,
     out: Path,
@@ -77,11 +77,14 @@ def score(
     params = None if level is None else {"interval": level}
     rows = 0
     try:
-        with _chunks(data, numbers, text, keep, on_progress) as chunks, _whole(out) as write:
+        with (
+            _open_chunks(data, numbers, text, keep, on_progress) as chunks,
+            _write_atomically(out) as write,
+        ):
             for chunk in chunks:
-                frame = _frame(chunk.select([*numbers, *text]), rows, columns)
+                frame = _to_frame(chunk.select([*numbers, *text]), rows, columns)
                 predicted = model.predict(frame, params=params)
-                write(_result(chunk.select(list(dict.fromkeys(keep))), predicted))
+                write(_to_result(chunk.select(list(dict.fromkeys(keep))), predicted))
                 rows += len(chunk)
     except MlflowException as error:
         msg = f"{data}: {error.message}"
@@ -116,7 +119,7 @@ def _check_paths(data: Path, out: Path) -> None:
 
 
 @contextmanager
-def _chunks(
+def _open_chunks(
     data: Path,
     numbers: Collection[str],
     text: Collection[str],
@@ -129,12 +132,12 @@ def _chunks(
         size = data.stat().st_size
         with data.open("rb") as file:
             as_it_stands = [name for name in names if name not in numbers]
-            batches = csv_files.stream(data, numbers, as_it_stands, learned, file)
+            batches = csv_files.stream_csv(data, numbers, as_it_stands, learned, file)
             yield _with_progress(batches, lambda _: on_progress(file.tell(), size))
         return
-    source = parquet_source(data, drop=())
-    check_learned(learned, source.schema.names, data)
-    check_known(names, source.schema.names, data)
+    source = open_parquet(data, drop=())
+    check_model_columns(learned, source.schema.names, data)
+    check_columns_exist(names, source.schema.names, data)
     total, done = source.count_rows(), 0
 
     def count(batch: pa.RecordBatch) -> None:
@@ -158,7 +161,7 @@ def _with_progress(
         tell(batch)
 
 
-def _frame(chunk: pa.Table, first: int, columns: list[dict[str, Any]]) -> pd.DataFrame:
+def _to_frame(chunk: pa.Table, first: int, columns: list[dict[str, Any]]) -> pd.DataFrame:
     """A chunk as the model takes it; its index counts from the table's first row."""
     frame: pd.DataFrame = chunk.to_pandas(ignore_metadata=True)
     frame.index = pd.RangeIndex(first, first + len(frame))
@@ -176,7 +179,7 @@ def _frame(chunk: pa.Table, first: int, columns: list[dict[str, Any]]) -> pd.Dat
     return frame
 
 
-def _result(kept: pa.Table, predicted: Any) -> pa.Table:  # noqa: ANN401 - an array or a frame
+def _to_result(kept: pa.Table, predicted: Any) -> pa.Table:  # noqa: ANN401 - an array or a frame
     frame = pd.DataFrame(predicted)
     for name, values in zip(PREDICTIONS, frame.to_numpy(np.float64).T, strict=False):
         kept = kept.append_column(name, pa.array(values))
@@ -184,7 +187,7 @@ def _result(kept: pa.Table, predicted: Any) -> pa.Table:  # noqa: ANN401 - an ar
 
 
 @contextmanager
-def _whole(out: Path) -> Iterator[Callable[[pa.Table], None]]:
+def _write_atomically(out: Path) -> Iterator[Callable[[pa.Table], None]]:
     """A writer whose file appears under its name when all is in it."""
     parquet = out.suffix.lower() == ".parquet"
     make = pa.parquet.ParquetWriter if parquet else pyarrow.csv.CSVWriter

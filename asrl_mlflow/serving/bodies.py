@@ -29,7 +29,7 @@ _RULE = (
 )
 
 
-def check(body: bytes, *, is_csv: bool, known: int) -> None:
+def check_body(body: bytes, *, is_csv: bool, known: int) -> None:
     r"""Refuse a body whose table would be far larger than the body itself.
 
     Parameters
@@ -49,8 +49,8 @@ def check(body: bytes, *, is_csv: bool, known: int) -> None:
 
     Examples
     --------
-    >>> check(b"a,b\n1,2\n" * 1000, is_csv=True, known=2)
-    >>> check(b"a," * 3000, is_csv=True, known=2)
+    >>> check_body(b"a,b\n1,2\n" * 1000, is_csv=True, known=2)
+    >>> check_body(b"a," * 3000, is_csv=True, known=2)
     Traceback (most recent call last):
         ...
     asrl_mlflow.errors.InputError: Body: a table may have 1002 columns; got more; leave out those
@@ -66,7 +66,7 @@ def check(body: bytes, *, is_csv: bool, known: int) -> None:
     except (ValueError, RecursionError, csv.Error) as error:
         raise InputError(_RULE) from error
     if columns > most:
-        raise _too_wide(most)
+        raise _too_wide_error(most)
     if not columns:
         raise InputError(_RULE)
     # No cell takes less than a byte, unless it is left out.
@@ -75,7 +75,7 @@ def check(body: bytes, *, is_csv: bool, known: int) -> None:
         raise InputError(msg)
 
 
-def _too_wide(most: int) -> InputError:
+def _too_wide_error(most: int) -> InputError:
     msg = f"Body: a table may have {most} columns; got more; leave out those that the model does not know."
     return InputError(msg)
 
@@ -83,10 +83,10 @@ def _too_wide(most: int) -> InputError:
 def _shape_of_csv(body: bytes, most: int) -> tuple[int, int]:
     """Rows, and the columns of header or first row, whichever has more; both not too small."""
     rows = max(body.count(b"\n"), body.count(b"\r")) + 1
-    return rows, max(_widths(body, most), default=0)
+    return rows, max(_record_widths(body, most), default=0)
 
 
-def _widths(body: bytes, most: int) -> Iterator[int]:
+def _record_widths(body: bytes, most: int) -> Iterator[int]:
     """How many fields the first two records have; one that has too many is not read."""
     commas = 0
 
@@ -94,7 +94,7 @@ def _widths(body: bytes, most: int) -> Iterator[int]:
         nonlocal commas
         commas += line.count(b",")
         if commas > most:
-            raise _too_wide(most)
+            raise _too_wide_error(most)
         return line.decode("latin-1")
 
     def lines() -> Iterator[str]:
@@ -126,22 +126,24 @@ def _shape_of_json(body: bytes) -> tuple[int, int]:
         for row in table:
             if isinstance(row, dict):
                 names.update(row)
-        return len(table), max([len(names), *map(_length, table)])
+        return len(table), max([len(names), *map(_count_cells, table)])
     if not isinstance(table, dict):
         raise InputError(_RULE)
     if form == "inputs":
-        return max(map(_length, table.values()), default=0), len(table)
+        return max(map(_count_cells, table.values()), default=0), len(table)
     data = table.get("data")
     if form != "dataframe_split" or not isinstance(data, list):
         raise InputError(_RULE)
-    width = max(map(_length, data), default=0)
-    return max(len(data), _size(table.get("index"))), max(width, _size(table.get("columns")))
+    width = max(map(_count_cells, data), default=0)
+    return max(len(data), _count_labels(table.get("index"))), max(
+        width, _count_labels(table.get("columns"))
+    )
 
 
-def _length(value: Any) -> int:  # noqa: ANN401 - whatever JSON has
+def _count_cells(value: Any) -> int:  # noqa: ANN401 - whatever JSON has
     return len(value) if isinstance(value, list | dict) else 1
 
 
-def _size(labels: Any) -> int:  # noqa: ANN401 - whatever JSON has
+def _count_labels(labels: Any) -> int:  # noqa: ANN401 - whatever JSON has
     """Of labels of rows or columns, which may have levels."""
-    return sum(map(_length, labels)) if isinstance(labels, list | dict) else 0
+    return sum(map(_count_cells, labels)) if isinstance(labels, list | dict) else 0

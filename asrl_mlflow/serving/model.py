@@ -20,7 +20,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 # Begins every line of ours, so that a server can tell them from those that show data.
-MARK = "Model input: "
+ERROR_PREFIX = "Model input: "
 # Kinds of cells that are numbers, as pandas infers them where a column holds Python objects.
 _NUMBERS = {"integer", "floating", "mixed-integer-float", "boolean", "decimal", "empty"}
 # From so many trees times rows on several threads are faster. Below they wait for one another, on busy
@@ -30,7 +30,7 @@ _VISITS_FOR_THREADS = 10_000_000
 Matrix = npt.NDArray[np.float32]
 
 
-class Scorer(PythonModel):
+class ServedModel(PythonModel):
     """A booster that takes columns by name, whatever type of number they have.
 
     Methods
@@ -99,14 +99,14 @@ class Scorer(PythonModel):
         twice = model_input.columns[model_input.columns.duplicated()]
         if not twice.intersection(names).empty:
             rule = f"needs the column {twice.intersection(names)[0]!r} once"
-            raise _refused(rule, "it stands there more than once", "leave one")
+            raise _input_error(rule, "it stands there more than once", "leave one")
         missing = [name for name in names if name not in model_input]
         if missing:
             rule = f"needs the column {missing[0]!r}"
-            raise _refused(rule, "it is missing", "add it")
+            raise _input_error(rule, "it is missing", "add it")
         matrix = np.empty((len(model_input), len(self._features)), np.float32, order="F")
         for place, feature in enumerate(self._features):
-            matrix[:, place] = _column(model_input[feature["name"]], feature)
+            matrix[:, place] = _to_float32(model_input[feature["name"]], feature)
         visits = len(matrix) * self._booster.num_boosted_rounds()
         booster = self._booster if visits >= _VISITS_FOR_THREADS else self._alone
         found: Matrix = booster.inplace_predict(matrix, validate_features=False)
@@ -121,10 +121,10 @@ class Scorer(PythonModel):
 
     def _half_width(self, level: float) -> float:
         if not 0 < level < 1:
-            raise _refused("interval must be a level in (0, 1)", str(level), "pass 0.9, say")
+            raise _input_error("interval must be a level in (0, 1)", str(level), "pass 0.9, say")
         count = len(self._calibration)
         if not count:
-            raise _refused(
+            raise _input_error(
                 "intervals need rows that training did not see",
                 "a model that was stopped early by its only validation rows",
                 "register a tuned one, or train without early stopping",
@@ -134,61 +134,61 @@ class Scorer(PythonModel):
         return float(self._calibration[rank - 1]) if rank <= count else math.inf
 
 
-def _column(values: pd.Series[Any], feature: dict[str, Any]) -> Matrix:
+def _to_float32(values: pd.Series[Any], feature: dict[str, Any]) -> Matrix:
     if values.dtype == object:
         # MLflow's server wraps each cell of a column with gaps in an array of its own.
         cells = [cell.item() if getattr(cell, "shape", None) == () else cell for cell in values]
         values = pd.Series(cells, values.index, dtype=object)
     if "categories" in feature:
-        return _codes(values, feature)
+        return _to_codes(values, feature)
     if values.dtype == object and pd.api.types.infer_dtype(values, skipna=True) not in _NUMBERS:
         # Booleans and numbers together are numbers too.
         odd = [not (cell is None or isinstance(cell, bool | int | float)) for cell in values]
         if any(odd):
-            raise _bad_cell(feature, values, odd.index(True), "numbers", "something else")
+            raise _cell_error(feature, values, odd.index(True), "numbers", "something else")
     elif values.dtype != object and (
         not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_complex_dtype(values)
     ):
-        raise _bad_cell(feature, values, 0, "numbers", str(values.dtype))
+        raise _cell_error(feature, values, 0, "numbers", str(values.dtype))
     try:
         with np.errstate(over="ignore"):
             column: Matrix = values.to_numpy(np.float32, na_value=np.nan)
     except OverflowError as error:
         rule = f"column {feature['name']!r} must be missing or below 3.4e38"
-        raise _refused(rule, "a number that is larger", "correct it") from error
+        raise _input_error(rule, "a number that is larger", "correct it") from error
     if np.isinf(column).any():
         row = int(np.isinf(column).argmax())
-        raise _bad_cell(feature, values, row, "missing or below 3.4e38", "an infinite value")
+        raise _cell_error(feature, values, row, "missing or below 3.4e38", "an infinite value")
     return column
 
 
-def _codes(values: pd.Series[Any], feature: dict[str, Any]) -> Matrix:
+def _to_codes(values: pd.Series[Any], feature: dict[str, Any]) -> Matrix:
     known = pd.Index(feature["categories"])
     codes = known.get_indexer(pd.Index(values.astype(object)))
     unknown = (codes < 0) & values.notna().to_numpy()
     if unknown.any():
         row = int(unknown.argmax())
-        raise _bad_cell(feature, values, row, "categories that the training had", "another one")
+        raise _cell_error(feature, values, row, "categories that the training had", "another one")
     return np.where(codes < 0, np.nan, codes).astype(np.float32)
 
 
-def _bad_cell(
+def _cell_error(
     feature: dict[str, Any], values: pd.Series[Any], row: int, what: str, got: str
 ) -> MlflowException:
     # Of a table that comes in chunks the index goes on where the last chunk ended.
     first = values.index.start if isinstance(values.index, pd.RangeIndex) else 0
-    return _refused(
+    return _input_error(
         f"column {feature['name']!r} must be {what}",
         f"{got} in row {first + row + 1}",
         "correct it",
     )
 
 
-def _refused(rule: str, got: str, remedy: str) -> MlflowException:
+def _input_error(rule: str, got: str, remedy: str) -> MlflowException:
     refusal: MlflowException = MlflowException.invalid_parameter_value(
-        f"{MARK}{rule}; got: {got}; {remedy}."
+        f"{ERROR_PREFIX}{rule}; got: {got}; {remedy}."
     )
     return refusal
 
 
-set_model(Scorer())
+set_model(ServedModel())

@@ -27,7 +27,7 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 _logger = logging.getLogger(__name__)
 
 # The scorer begins its lines so. (To import that file would set it as the model to log.)
-MARK = "Model input: "
+ERROR_PREFIX = "Model input: "
 _BAD, _NOWHERE, _SLOW, _LARGE, _KIND, _FAILED, _BUSY = 400, 404, 408, 413, 415, 500, 503
 _PATHS = {"/invocations", "/ping", "/health", "/version"}
 # A few kilobytes of it can unfold to gigabytes.
@@ -53,7 +53,7 @@ _ERRORS = {
 }
 
 
-def guarded(model: PyFuncModel, most_bytes: int) -> App:
+def create_app(model: PyFuncModel, most_bytes: int) -> App:
     """MLflow's scoring server for a model, as an ASGI app, behind a guard.
 
     Parameters
@@ -67,10 +67,10 @@ def guarded(model: PyFuncModel, most_bytes: int) -> App:
         for option, value in _MALLOPT.items():
             ctypes.CDLL(None).mallopt(option, value)
     known = len((model.metadata.metadata or {})["asrl.columns"])
-    return Guard(scoring_server.init(_Strict(model)), most_bytes, known)  # type: ignore[arg-type]  # all of a model that it asks for
+    return LimitingApp(scoring_server.init(_StrictModel(model)), most_bytes, known)  # type: ignore[arg-type]  # all of a model that it asks for
 
 
-class _Strict:
+class _StrictModel:
     """A model as the server knows it, which refuses what MLflow would pass over."""
 
     def __init__(self, model: PyFuncModel) -> None:
@@ -81,21 +81,21 @@ class _Strict:
         level = params.get("interval") if known else None
         if params and (not known or isinstance(level, str | bool | list | dict)):
             rule = "params may have an interval, a level in (0, 1)"
-            raise _refused(rule, "something else", 'pass {"interval": 0.9}')
+            raise _input_error(rule, "something else", 'pass {"interval": 0.9}')
         if not len(data):
             rule, remedy = "needs rows", "send CSV with its line breaks (--data-binary)"
-            raise _refused(rule, "none", remedy)
+            raise _input_error(rule, "none", remedy)
         return self._model.predict(data, params=params)
 
 
-def _refused(rule: str, got: str, remedy: str) -> MlflowException:
+def _input_error(rule: str, got: str, remedy: str) -> MlflowException:
     refusal: MlflowException = MlflowException.invalid_parameter_value(
-        f"{MARK}{rule}; got: {got}; {remedy}."
+        f"{ERROR_PREFIX}{rule}; got: {got}; {remedy}."
     )
     return refusal
 
 
-class Guard:
+class LimitingApp:
     """An ASGI app before another one.
 
     Whatever status of 400 or more the other answers with, or raises, becomes {"error": "one line"}
@@ -126,26 +126,26 @@ class Guard:
         except asyncio.CancelledError:
             # The server ends, and this client is still in the middle of its body.
             with suppress(asyncio.CancelledError, Exception):
-                await _answer(send, _BUSY, _ERRORS[_BUSY])
+                await _send_error(send, _BUSY, _ERRORS[_BUSY])
 
     async def _answered(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["path"] not in _PATHS:
-            await _answer(send, _NOWHERE, _ERRORS[_NOWHERE])
+            await _send_error(send, _NOWHERE, _ERRORS[_NOWHERE])
             return
         if scope["query_string"]:
             line = 'Params go into the body, as {"params": {"interval": 0.9}}; got a query.'
-            await _answer(send, _BAD, line, then=partial(_forget, receive))
+            await _send_error(send, _BAD, line, then=partial(_discard_body, receive))
             return
         if _PARQUET in dict(scope["headers"]).get(b"content-type", b""):
-            await _answer(send, _KIND, _ERRORS[_KIND], then=partial(_forget, receive))
+            await _send_error(send, _KIND, _ERRORS[_KIND], then=partial(_discard_body, receive))
             return
         body = bytearray()
         try:
             await self._scored(scope, receive, send, body)
         finally:
-            if large := _large(body):
+            if large := _size_if_large(body):
                 self._held -= large
-                self._give_back_soon()
+                self._release_memory_soon()
 
     async def _scored(self, scope: Message, receive: Receive, send: Send, body: bytearray) -> None:
         try:
@@ -154,25 +154,25 @@ class Guard:
             failed = _SLOW
         if failed == _LARGE:
             line = f"A body may have {self._most} bytes; got more; send fewer rows at a time."
-            await _answer(send, _LARGE, line, then=partial(_forget, receive))
+            await _send_error(send, _LARGE, line, then=partial(_discard_body, receive))
             return
         if failed:
-            await _answer(send, failed, _ERRORS[failed])
+            await _send_error(send, failed, _ERRORS[failed])
             return
-        async with self._turn if _large(body) else nullcontext():
+        async with self._turn if _size_if_large(body) else nullcontext():
             status, headers, content = await self._asked(scope, bytes(body))
         if status < _BAD:
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": content})
         else:
-            await _answer(send, status, _short(status, content))
+            await _send_error(send, status, _error_line(status, content))
 
-    def _give_back_soon(self) -> None:
+    def _release_memory_soon(self) -> None:
         """Once for all large bodies of a second, and after their connections have let go of them."""
         loop = asyncio.get_running_loop()
         if self._giving_back is None or self._giving_back.when() < loop.time():
             self._giving_back = loop.call_later(
-                _SECONDS_TO_GIVE_BACK, loop.run_in_executor, None, _give_back
+                _SECONDS_TO_GIVE_BACK, loop.run_in_executor, None, _release_memory
             )
 
     async def _read(self, scope: Message, receive: Receive, body: bytearray) -> int:
@@ -180,17 +180,17 @@ class Guard:
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         if not announced.isdigit() or int(announced) > self._most:
             return _LARGE
-        patience = _Patience()
+        patience = _Deadline()
         while True:
             message = await patience.wait(receive, len(body))
             if message["type"] == "http.disconnect":
                 return _SLOW
-            self._held -= _large(body)
+            self._held -= _size_if_large(body)
             body += message.get("body", b"")
-            self._held += _large(body)
+            self._held += _size_if_large(body)
             if len(body) > self._most:
                 return _LARGE
-            if _large(body) and self._held > _MOST_HELD * self._most:
+            if _size_if_large(body) and self._held > _MOST_HELD * self._most:
                 return _BUSY
             if not message.get("more_body"):
                 return 0
@@ -211,7 +211,7 @@ class Guard:
 
         is_csv = _CSV in dict(scope["headers"]).get(b"content-type", b"")
         try:
-            await asyncio.to_thread(bodies.check, body, is_csv=is_csv, known=self._known)
+            await asyncio.to_thread(bodies.check_body, body, is_csv=is_csv, known=self._known)
             await self._app(scope, receive, keep)
         except InputError as error:
             return _BAD, [], json.dumps({"error": str(error)}).encode()
@@ -221,7 +221,7 @@ class Guard:
         return status, headers, bytes(content)
 
 
-class _Patience:
+class _Deadline:
     """How long a client is waited for: no long pause, and on the whole not too slowly."""
 
     def __init__(self) -> None:
@@ -234,12 +234,12 @@ class _Patience:
         return await asyncio.wait_for(receive(), min(left, _SECONDS_TO_WAIT))
 
 
-def _large(body: bytearray) -> int:
+def _size_if_large(body: bytearray) -> int:
     """The length of a body, where it is large."""
     return len(body) if len(body) > _MOST_IN_PASSING else 0
 
 
-def _give_back() -> None:
+def _release_memory() -> None:
     """Return to the system what a large body took: the allocators would keep it."""
     gc.collect()
     pa.default_memory_pool().release_unused()
@@ -247,7 +247,7 @@ def _give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _short(status: int, content: bytes) -> str:
+def _error_line(status: int, content: bytes) -> str:
     """The scorer's own line, or that of the check; else what can be said without data."""
     try:
         found = json.loads(content)
@@ -257,13 +257,13 @@ def _short(status: int, content: bytes) -> str:
     if message.startswith("Body: "):
         return message
     # MLflow puts the data before, in which line breaks are escaped.
-    _, mark, line = message.rpartition(f"\nError: {MARK}")
+    _, mark, line = message.rpartition(f"\nError: {ERROR_PREFIX}")
     if mark:
-        return f"{MARK}{line}"[:_MOST_CHARACTERS]
+        return f"{ERROR_PREFIX}{line}"[:_MOST_CHARACTERS]
     return _ERRORS.get(status, _ERRORS[_BAD] if status < _FAILED else "The request failed.")
 
 
-async def _answer(
+async def _send_error(
     send: Send, status: int, line: str, then: Callable[[], Awaitable[None]] | None = None
 ) -> None:
     content = json.dumps({"error": line}).encode()
@@ -278,9 +278,9 @@ async def _answer(
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _forget(receive: Receive) -> None:
+async def _discard_body(receive: Receive) -> None:
     """Let a client finish what it sends: many read no answer before."""
-    forgotten, patience = 0, _Patience()
+    forgotten, patience = 0, _Deadline()
     while forgotten < _MOST_FORGOTTEN:
         try:
             message = await patience.wait(receive, forgotten)

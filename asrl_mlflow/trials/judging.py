@@ -10,8 +10,8 @@ from typing import Any
 import xgboost
 
 from asrl_mlflow.boosting.training import train
-from asrl_mlflow.datasets.matrices import matrix
-from asrl_mlflow.datasets.splits import Part
+from asrl_mlflow.datasets.matrices import make_matrix
+from asrl_mlflow.datasets.splits import Rows
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.rounds import Round
 
@@ -43,7 +43,7 @@ class Contest:
         One of `metrics.SELECTING`; smaller is better.
     """
 
-    folds: tuple[tuple[Part, Part], ...]
+    folds: tuple[tuple[Rows, Rows], ...]
     params: Mapping[str, Any]
     rounds: int
     early_stopping_rounds: int | None
@@ -89,8 +89,8 @@ class Judge:
     def __post_init__(self) -> None:
         self._matrices = []
         for learned, judged in self.contest.folds:
-            dtrain = matrix(learned)
-            self._matrices.append((dtrain, matrix(judged, ref=dtrain)))
+            dtrain = make_matrix(learned)
+            self._matrices.append((dtrain, make_matrix(judged, ref=dtrain)))
 
     def judge(
         self, loss: Loss, params: Mapping[str, Any], on_round: Listener, keep: Keeper

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from asrl_mlflow import tracking
 from asrl_mlflow.datasets.splits import Split
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.experiments.experiment import divide, refit
+from asrl_mlflow.experiments.experiment import prepare_split, refit
 from asrl_mlflow.figures.style import png
 from asrl_mlflow.losses import LOSSES, Loss, from_config, import_path, register
 from asrl_mlflow.losses.search_space import Interval, SearchSpace
@@ -107,7 +107,7 @@ def tune(
     """
     if plan.loss not in LOSSES.values():
         import_path(register(plan.loss))
-    parts = divide(plan.table, plan.seed, plan.contamination)
+    parts = prepare_split(plan.table, plan.seed, plan.contamination)
     space = plan.space(parts)
     contest = plan.contest(parts)
     under_way = max(UNDER_WAY, jobs)
@@ -168,9 +168,9 @@ def _finished(plan: Plan, study: Study, best: Best, parts: Split, parent: RunLog
     complete = [trial for trial in judged if trial.state == TrialState.COMPLETE]
     if plan.settings.figures:
         pictures = {
-            "history": figures.history(judged, plan.metric, loss.name, title),
-            "levels": figures.levels_map(complete, plan.metric, title),
-            "importance": figures.importance(study.importance(), loss.name, title),
+            "history": figures.draw_history(judged, plan.metric, loss.name, title),
+            "levels": figures.draw_levels(complete, plan.metric, title),
+            "importance": figures.draw_importance(study.importance(), loss.name, title),
         }
         for file, figure in pictures.items():
             if figure is not None:

@@ -17,7 +17,7 @@ from statistics import mean
 import numpy as np
 
 from asrl_mlflow.boosting import train
-from asrl_mlflow.datasets import Part, Split, folds, joined, matrix
+from asrl_mlflow.datasets import Rows, Split, folds, join, make_matrix
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.residuals import FloatArray
 from asrl_mlflow.trials import Contest, Judge
@@ -178,11 +178,11 @@ def candidates_of(
 def _errors(plan: Plan, contest: Contest, parts: Split, loss: Loss, rounds: int) -> Errors:
     pairs = contest.folds
     if plan.folds > 1:
-        pairs = tuple(folds(joined(parts.train, parts.valid), FOLDS, plan.seed + 1))
+        pairs = tuple(folds(join(parts.train, parts.valid), FOLDS, plan.seed + 1))
     sizes, weights = [], []
     for learned, judged in pairs:
         booster = train(
-            contest.params, matrix(learned), rounds, loss=loss, weight_rule=learned.weight_rule
+            contest.params, make_matrix(learned), rounds, loss=loss, weight_rule=learned.weight_rule
         )
         predicted = booster.inplace_predict(judged.features).astype(np.float64)
         sizes.append(np.abs(judged.target - predicted))
@@ -190,5 +190,5 @@ def _errors(plan: Plan, contest: Contest, parts: Split, loss: Loss, rounds: int)
     return Errors(np.concatenate(sizes), np.concatenate(weights))
 
 
-def _weight(rows: Part) -> FloatArray:
+def _weight(rows: Rows) -> FloatArray:
     return np.ones(len(rows)) if rows.weight is None else rows.weight

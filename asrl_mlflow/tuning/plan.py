@@ -10,7 +10,7 @@ from typing import Any
 
 from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.datasets.dataset import Dataset
-from asrl_mlflow.datasets.splits import Split, folds, joined
+from asrl_mlflow.datasets.splits import Split, folds, join
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import Loss
@@ -97,7 +97,7 @@ class Plan:
     def contest(self, parts: Split) -> Contest:
         """Rows, rules and measure: of the test rows nothing."""
         if self.folds > 1:
-            pairs = tuple(folds(joined(parts.train, parts.valid), self.folds, self.seed))
+            pairs = tuple(folds(join(parts.train, parts.valid), self.folds, self.seed))
         else:
             pairs = ((parts.train, parts.valid),)
         for part in itertools.chain.from_iterable(pairs):

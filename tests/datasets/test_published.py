@@ -207,12 +207,12 @@ def test_without_a_network_one_line_says_where_to_put_the_file(cache, monkeypatc
 
 def test_a_silent_server_is_left(cache, monkeypatch):
     silent = threading.Event()
-    table = published.Published("nobody", silent.wait, 1, ("a", "y"), "", "")
+    table = published.PublishedTable("nobody", silent.wait, 1, ("a", "y"), "", "")
     monkeypatch.setattr(published, "PUBLISHED", {"concrete": table})
     monkeypatch.setattr(published, "_SECONDS_TO_WAIT", 0.4)
     try:
         with pytest.raises(InputError, match=r"got TimeoutError: no answer within 0.4 s; put"):
-            published.fetched("concrete", cache)
+            published.fetch_table("concrete", cache)
     finally:
         silent.set()
 
@@ -226,9 +226,9 @@ def test_a_terminal_sees_that_something_is_being_fetched(cache, monkeypatch, cap
         waited.wait(0.5)
         return frame
 
-    table = published.Published(
+    table = published.PublishedTable(
         "far away", fetch, 1, ("a", "y"), published.values_digest(frame), ""
     )
     monkeypatch.setattr(published, "PUBLISHED", {"concrete": table})
-    assert published.fetched("concrete", cache).read_text() == "a,y\n1.0,2.0\n"
+    assert published.fetch_table("concrete", cache).read_text() == "a,y\n1.0,2.0\n"
     assert "Fetching concrete from far away: 00:00" in capsys.readouterr().err

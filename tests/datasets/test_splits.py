@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from asrl_mlflow.datasets.contamination import contaminate
 from asrl_mlflow.datasets.dataset import load
-from asrl_mlflow.datasets.splits import Blocks, Part, split
+from asrl_mlflow.datasets.splits import Blocks, Rows, split
 from asrl_mlflow.paper.protocol import split_as_the_paper
 
 
@@ -18,7 +18,7 @@ def part(codes, *, in_time):
     count = len(codes)
     _, dense = np.unique(codes, return_inverse=True)
     features = pd.DataFrame({"row": np.arange(count)})
-    return Part(features, np.arange(count) * 1.0, None, Blocks(dense, in_time=in_time))
+    return Rows(features, np.arange(count) * 1.0, None, Blocks(dense, in_time=in_time))
 
 
 CODES = st.lists(st.integers(0, 20), min_size=20, max_size=200).filter(lambda c: len(set(c)) >= 3)
@@ -55,7 +55,7 @@ def test_a_split_by_time_is_the_same_for_every_seed():
 
 
 def test_weights_go_with_their_rows():
-    rows = Part(pd.DataFrame({"row": np.arange(100)}), np.arange(100.0), np.arange(100) + 1.0)
+    rows = Rows(pd.DataFrame({"row": np.arange(100)}), np.arange(100.0), np.arange(100) + 1.0)
     for each in vars(split(rows, 0)).values():
         np.testing.assert_array_equal(each.weight, each.features["row"] + 1.0)
         np.testing.assert_array_equal(each.target, each.features["row"])

@@ -25,7 +25,7 @@ def test_every_loss_has_a_colour_of_its_own():
 def test_metric_bars_stand_for_the_means_with_the_best_on_top(seeds):
     values = scores(["asrl", "asrl_c", "huber"], seeds)
     figure = report.metric_bars(values, "title")
-    order = report.ranked(values)
+    order = report.rank_losses(values)
     first = figure.axes[0]
     assert [label.get_text() for label in first.get_yticklabels()] == order[::-1]
     assert [bar.get_width() for bar in first.patches] == pytest.approx(
@@ -43,7 +43,31 @@ def test_a_figure_becomes_a_png():
 def test_the_table_is_sorted_aligned_and_has_a_spread_over_seeds():
     lines = report.summary_table(scores(["asrl", "absolute_error"], seeds=3)).splitlines()
     assert len({len(line) for line in lines}) == 1
-    assert lines[1].count("±") == 5
+    assert lines[1].count("±") == 5, "every metric, but not the seconds"
     columns = report.summary_columns(scores(["asrl", "absolute_error"], seeds=3))
     assert columns["test MAE"] == sorted(columns["test MAE"])
     assert "test MAE sd" in columns
+
+
+def test_the_table_is_narrower_than_100_characters_with_seeds_and_with_tuned_names():
+    rng = np.random.default_rng(0)
+    metrics = ("mae", "medae", "rmse", "r2", "recall", "seconds")
+    for names, seeds, unit in (
+        (losses.LOSSES, 3, 1.0),
+        (losses.LOSSES, 3, 50.0),
+        ([f"{name} tuned" for name in losses.LOSSES], 1, 50.0),
+    ):
+        units = {metric: unit if metric in metrics[:3] else 1.0 for metric in metrics}
+        found = {
+            name: {metric: list(units[metric] * rng.random(seeds)) for metric in metrics}
+            for name in names
+        }
+        assert len(report.summary_table(found).splitlines()[0]) < 100
+    assert all(len(line) < 100 for line in report.NOTE.splitlines())
+
+
+def test_every_column_is_explained_or_known_before_the_table():
+    headings = [heading.removeprefix("test ") for _, heading in report.SUMMARY]
+    assert headings == ["MAE", "MedAE", "RMSE", "R2", "recall", "seconds"]
+    assert "MedAE:" in report.NOTE
+    assert "recall:" in report.NOTE

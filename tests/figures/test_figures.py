@@ -12,8 +12,8 @@ from matplotlib import image
 from matplotlib.colors import to_hex
 
 from asrl_mlflow import losses, train
-from asrl_mlflow.datasets.splits import Part, split
-from asrl_mlflow.experiments.experiment import fitted
+from asrl_mlflow.datasets.splits import Rows, split
+from asrl_mlflow.experiments.experiment import fit
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.figures import loss_figures, model_figures
 from asrl_mlflow.figures.run_figures import drawn
@@ -249,9 +249,9 @@ TARGETS = {
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 def test_every_picture_can_be_drawn_whatever_the_target(loss, target):
     features = pd.DataFrame({"x": np.random.default_rng(1).normal(size=200)})
-    parts = split(Part(features, target), 0)
+    parts = split(Rows(features, target), 0)
     rounds = []
-    booster = fitted(loss, parts, Settings(rounds=3), 0, rounds.append)
+    booster = fit(loss, parts, Settings(rounds=3), 0, rounds.append)
     prediction = booster.inplace_predict(parts.test.features)
     given = (loss, booster, parts.test, prediction, rounds, rounds[-1], "title")
     pictures = dict(drawn(*given, valid=parts.valid))

@@ -82,7 +82,7 @@ def test_main_shows_every_loss_on_clean_and_on_spoiled_labels_and_registers_one(
             assert run.data.metrics["test.medae"] == pytest.approx(median_error, rel=1e-3)
         assert clean[name].data.params["contaminate.kind"] == "none"
         assert spoiled[name].data.params["contaminate.kind"] == "asym"
-    version = registry.found("models:/asrl-diabetes@champion")
+    version = registry.find("models:/asrl-diabetes@champion")
     assert version.run_id == clean[chosen[0]].info.run_id
     frame = datasets.load().rows.features
     assert len(registry.load(version.uri).predict(frame, params={"interval": 0.9})) == 442

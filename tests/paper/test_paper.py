@@ -34,9 +34,9 @@ def results(table="airfoil"):
     made = {}
     for depth, factor in zip(paper.DEPTHS, (1.0, 0.5), strict=True):
         for theirs, loss in paper.PAPER_LOSSES.items():
-            values = paper.published()[table][theirs]
+            values = paper.paper_values()[table][theirs]
             actual = rng.normal(size=50)
-            made[paper.Key(table, depth, loss.name)] = paper.Ours(
+            made[paper.TrainingKey(table, depth, loss.name)] = paper.OurResult(
                 {metric: factor * value for metric, value in values.items()},
                 np.linspace(5, factor * values["mae"], 100),
                 actual,
@@ -47,7 +47,7 @@ def results(table="airfoil"):
 
 
 def test_the_papers_values_are_those_of_its_tables():
-    published = paper.published()
+    published = paper.paper_values()
     assert list(published) == ["california", "concrete", "gas_turbine", "power_plant", "airfoil"]
     assert all(list(losses) == list(paper.PAPER_LOSSES) for losses in published.values())
     assert published["gas_turbine"]["huber"] == {
@@ -74,7 +74,7 @@ def test_the_papers_values_are_those_of_its_tables():
     ],
 )
 def test_a_cell_agrees_within_the_tolerance_that_is_stated(metric, theirs, ours, same):
-    assert paper.agrees(metric, theirs, ours) == same
+    assert paper.agrees_with_paper(metric, theirs, ours) == same
 
 
 def test_what_agrees_is_bold_and_counted():
@@ -92,15 +92,15 @@ def test_what_agrees_is_bold_and_counted():
 
 
 def test_the_table_for_machines_has_every_cell_with_all_digits():
-    columns = paper.columns(results())
+    columns = paper.comparison_columns(results())
     assert {len(column) for column in columns.values()} == {4 * 5}
     assert columns["ours, depth 6"][0] == 3.56 / 2
 
 
 def test_who_converges_faster_is_counted_in_rounds():
     made = results()
-    key = paper.Key("airfoil", 3, "asrl")
-    made[key] = paper.Ours(**{**vars(made[key]), "curve": [1.0]})
+    key = paper.TrainingKey("airfoil", 3, "asrl")
+    made[key] = paper.OurResult(**{**vars(made[key]), "curve": [1.0]})
     text = paper.describe(made)
     assert "| airfoil | 3 | 1 | 100 | never | never |" in text
     assert "ASRL is there before squared error in 1 of 2 cases" in text
@@ -116,7 +116,9 @@ def test_the_overviews_show_every_table_and_loss():
     }
     assert len(drawn["2_predicted_against_actual"].axes) == len(paper.PAPER_LOSSES)
     bars = [bar.get_height() for bar in drawn["3_metrics"].axes[0].patches]
-    expected = [(v["mse"], v["mse"], v["mse"] / 2) for v in paper.published()["airfoil"].values()]
+    expected = [
+        (v["mse"], v["mse"], v["mse"] / 2) for v in paper.paper_values()["airfoil"].values()
+    ]
     assert bars == pytest.approx(np.ravel(expected))
     # Axes are named where they end.
     rounds = drawn["mae_against_rounds"].axes
@@ -196,7 +198,7 @@ def test_the_preset_is_held_against_the_papers_own_tables_only(tmp_path, monkeyp
 @pytest.mark.skipif("ASRL_DATA_DIR" not in os.environ, reason="ASRL_DATA_DIR is not set")
 def test_the_papers_table_in_another_order_is_known_as_one():
     table = pd.read_csv(Path(os.environ["ASRL_DATA_DIR"], "concrete.csv"))
-    assert published.difference("concrete", table) is None
-    assert published.is_in_order("concrete", table)
-    assert published.difference("concrete", table[::-1]) is None
-    assert not published.is_in_order("concrete", table[::-1])
+    assert published.describe_difference("concrete", table) is None
+    assert published.has_published_order("concrete", table)
+    assert published.describe_difference("concrete", table[::-1]) is None
+    assert not published.has_published_order("concrete", table[::-1])

@@ -21,9 +21,9 @@ from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 from asrl_mlflow import losses, registry
 from asrl_mlflow.datasets.dataset import load
 from asrl_mlflow.errors import InputError, StoreError
-from asrl_mlflow.records.unseen import Unseen, unseen
+from asrl_mlflow.records.unseen import UnseenResiduals, measure_unseen
 from asrl_mlflow.registry import promotion
-from asrl_mlflow.registry.promotion import compare, promote
+from asrl_mlflow.registry.promotion import compare_residuals, promote
 from tests.conftest import fill
 from tests.every_loss import EVERY_LOSS
 from tests.processes import ROOT, env
@@ -82,7 +82,7 @@ def test_every_place_has_the_same_record(train, store, loss):
     tags = store.get_model_version(NAME, "1").tags
     model = store.get_logged_model(store.get_model_version(NAME, "1").source[len("models:/") :])
     assert json.loads(tags["asrl.record"]) == record
-    assert registry.found(version.uri).record == version.record
+    assert registry.find(version.uri).record == version.record
     flat = version.record.tags()
     assert flat.items() <= tags.items()
     assert flat.items() <= model.tags.items()
@@ -93,7 +93,7 @@ def test_every_place_has_the_same_record(train, store, loss):
         (files_of(store) / "artifacts/loss.json").read_text(),
     ):
         assert json.loads(content) == record
-    assert json.loads(registry.booster(version.uri).attr("asrl_loss")) == record["loss"]
+    assert json.loads(registry.load_booster(version.uri).attr("asrl_loss")) == record["loss"]
     run = store.get_run(run_id).data
     assert run.params["loss.name"] == loss.name
     assert {key: run.params[f"loss.{key}"] for key in vars(loss)} == {
@@ -205,7 +205,12 @@ def test_a_file_that_is_not_as_registered_is_named_and_nothing_is_run(train, sto
     else:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(change(path.read_bytes() if path.exists() else b""))
-    for opened in (registry.load, registry.booster, registry.columns, registry.unseen):
+    for opened in (
+        registry.load,
+        registry.load_booster,
+        registry.load_columns,
+        registry.load_unseen_residuals,
+    ):
         with pytest.raises(InputError, match="files must be those that were registered") as refused:
             opened(version.uri)
         assert repr(name) in str(refused.value)
@@ -230,7 +235,7 @@ def test_a_record_that_was_changed_in_its_tag_is_refused(train, store):
     tag["loss"]["params"]["q_low"] = 0.1
     store.set_model_version_tag(NAME, "1", "asrl.record", json.dumps(tag))
     with pytest.raises(InputError, match="must be that of its files"):
-        registry.booster(version.uri)
+        registry.load_booster(version.uri)
 
 
 def test_a_link_in_place_of_a_file_is_refused(train, store):
@@ -239,7 +244,7 @@ def test_a_link_in_place_of_a_file_is_refused(train, store):
     booster.rename("elsewhere")
     booster.symlink_to(Path("elsewhere").absolute())
     with pytest.raises(InputError, match="its files must be where they were put"):
-        registry.booster(version.uri)
+        registry.load_booster(version.uri)
 
 
 def test_the_commands_refuse_a_tampered_model(train, flow, store):
@@ -316,7 +321,7 @@ def test_a_name_that_mlflow_refuses_is_one_line(train, flow, store):
     assert flow("main", "--registered-model=a/b")[0] == 2, "before anything is trained"
     for _ in range(2):
         assert flow("register", f"--run-id={run_id}", "--registered-model=o'brien's best")[0] == 0
-    assert registry.found("models:/o'brien's best@champion").version == "1"
+    assert registry.find("models:/o'brien's best@champion").version == "1"
 
 
 def test_a_study_is_registered_and_its_next_best_becomes_a_version_of_its_own(flow, store):
@@ -326,7 +331,7 @@ def test_a_study_is_registered_and_its_next_best_becomes_a_version_of_its_own(fl
         code, out, _ = flow("register", "--study=s")
         assert code == 0
     assert f"models:/{NAME}/1: was registered already" in out
-    first = registry.found(f"models:/{NAME}/1")
+    first = registry.find(f"models:/{NAME}/1")
     parent = store.get_run(first.run_id)
     assert json.loads(parent.data.tags["asrl.best"])["loss"] == first.record.loss
     assert parent.data.metrics["test.mae"] == first.record.metrics["mae"]
@@ -335,7 +340,7 @@ def test_a_study_is_registered_and_its_next_best_becomes_a_version_of_its_own(fl
     versions = store.search_model_versions(f"name = '{NAME}'")
     best = json.loads(store.get_run(first.run_id).data.tags["asrl.best"])["loss"]
     assert len(versions) == (1 if best == first.record.loss else 2)
-    assert registry.found(f"models:/{NAME}@challenger").record.loss == best
+    assert registry.find(f"models:/{NAME}@challenger").record.loss == best
 
 
 def test_the_champion_changes_only_for_a_better_one(train, flow, store):
@@ -398,7 +403,7 @@ def test_of_promoters_at_once_the_better_one_wins_whoever_is_last(
     first, second, third = (registry.register(run_id) for run_id in runs)
     promote(first, "champion")
     inner = [second]
-    compared = promotion._compared
+    compared = promotion._compare_versions
 
     def meanwhile(mine, theirs, test):
         result = compared(mine, theirs, test)
@@ -407,7 +412,7 @@ def test_of_promoters_at_once_the_better_one_wins_whoever_is_last(
             promote(inner.pop(), "champion")
         return result
 
-    monkeypatch.setattr(promotion, "_compared", meanwhile)
+    monkeypatch.setattr(promotion, "_compare_versions", meanwhile)
     promote(third, "champion")
     assert holder(store) == ("2" if better_first else "3")
 
@@ -548,22 +553,22 @@ def test_a_booster_that_was_stopped_early_is_cut_at_its_best_round(train, store)
     run_id = train("--rounds=200", "--early-stopping-rounds=5", "--learning-rate=0.5")
     version = registry.register(run_id)
     best = store.get_run(run_id).data.metrics["best_round"]
-    assert registry.booster(version.uri).num_boosted_rounds() == best + 1 < 200
+    assert registry.load_booster(version.uri).num_boosted_rounds() == best + 1 < 200
 
 
 def test_residuals_keep_their_rows_and_survive_the_file():
     part = load().rows.take(np.arange(100))
     booster = xgboost.train({}, xgboost.DMatrix(part.features, label=part.target), 3)
-    found = unseen(np.arange(50_000.0), booster, part, is_fresh=True)
+    found = measure_unseen(np.arange(50_000.0), booster, part, is_fresh=True)
     assert (len(found.calibration), len(found.test)) == (20_000, 100)
-    again = Unseen.from_bytes(found.to_bytes())
+    again = UnseenResiduals.from_bytes(found.to_bytes())
     assert np.array_equal(again.test, found.test)
     assert again.test_rows == found.test_rows
     assert np.array_equal(again.weight, np.ones(100))
     backwards = part.take(np.arange(99, -1, -1))
-    other = unseen(np.empty(0), booster, backwards, is_fresh=True)
+    other = measure_unseen(np.empty(0), booster, backwards, is_fresh=True)
     assert other.test_rows != found.test_rows
-    assert unseen(np.empty(0), booster, part, is_fresh=False).test_rows == ""
+    assert measure_unseen(np.empty(0), booster, part, is_fresh=False).test_rows == ""
 
 
 def test_a_comparison_covers_the_truth_as_often_as_it_says():
@@ -571,6 +576,6 @@ def test_a_comparison_covers_the_truth_as_often_as_it_says():
     hits = 0
     for _ in range(200):
         noise = rng.standard_t(3, 150)
-        found = compare(noise + 0.3, np.zeros(150))
+        found = compare_residuals(noise + 0.3, np.zeros(150))
         hits += found.low <= 0.3 <= found.high
     assert 180 <= hits <= 198

@@ -31,11 +31,11 @@ import flows.train
 from asrl_mlflow import registry, train
 from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.datasets.dataset import load
-from asrl_mlflow.datasets.splits import joined
+from asrl_mlflow.datasets.splits import join
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.experiments.experiment import divide
+from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.losses import ContinuousASRL
-from asrl_mlflow.records.unseen import out_of_fold
+from asrl_mlflow.records.unseen import out_of_fold_residuals
 from asrl_mlflow.serving import bodies, connections
 from asrl_mlflow.serving import server as server_file
 from tests.conftest import fill
@@ -89,8 +89,8 @@ def loaded(mixed, empty_store, tmp_path_factory):
         registry.register(newest(mlflow.MlflowClient()))
         yield SimpleNamespace(
             predict=mlflow.pyfunc.load_model(URI).predict,
-            booster=registry.booster(URI),
-            unseen=registry.unseen(URI),
+            booster=registry.load_booster(URI),
+            unseen=registry.load_unseen_residuals(URI),
         )
         mlflow.set_tracking_uri(None)
 
@@ -227,10 +227,10 @@ def test_without_rows_to_calibrate_by_there_are_no_intervals(flow, store, featur
 def test_intervals_cover_clean_targets_as_often_as_they_say(kind):
     found = []
     for seed in range(8):
-        parts = divide(load(), seed, Contamination(kind, 0.2))
-        known = joined(parts.train, parts.valid)
+        parts = prepare_split(load(), seed, Contamination(kind, 0.2))
+        known = join(parts.train, parts.valid)
         loss, params = ContinuousASRL(0.7, 0.75), {"max_depth": 3, "nthread": 1, "seed": seed}
-        residuals = np.sort(out_of_fold(loss, params, 20, known, seed))
+        residuals = np.sort(out_of_fold_residuals(loss, params, 20, known, seed))
         dtrain = xgboost.QuantileDMatrix(known.features, label=known.target)
         booster = train(params, dtrain, 20, loss=loss)
         off = np.abs(parts.test.target - booster.inplace_predict(parts.test.features))
@@ -649,7 +649,7 @@ def test_a_table_far_larger_than_its_body_is_refused_before_it_is_made(form):
     body, kind = wide(20_000, form)
     began = time.process_time()
     with pytest.raises(InputError, match=r"^Body: ") as refused:
-        bodies.check(body.encode(), is_csv=kind == "text/csv", known=5)
+        bodies.check_body(body.encode(), is_csv=kind == "text/csv", known=5)
     assert time.process_time() - began < 2
     assert "c1" not in str(refused.value)
 
@@ -680,7 +680,7 @@ def test_who_sends_a_byte_now_and_then_is_answered_and_who_sends_nothing_is_cut_
     monkeypatch.setattr(connections, "_SECONDS_TO_ASK", 0.5)
     head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
     with (
-        listening(server_file.Guard(no_app, 1 << 20, 5), free_port),
+        listening(server_file.LimitingApp(no_app, 1 << 20, 5), free_port),
         contextlib.ExitStack() as clients,
     ):
         slow, mute, unfinished = (

@@ -20,11 +20,11 @@ def threads_of(booster):
 
 def test_a_small_table_is_learned_by_one_thread(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    parts = experiment.divide(datasets.load(), 0, Contamination())
+    parts = experiment.prepare_split(datasets.load(), 0, Contamination())
     loss, few = losses.ContinuousASRL(), Settings(rounds=2)
-    assert threads_of(experiment.fitted(loss, parts, few, 0, lambda _: None)) == "1"
+    assert threads_of(experiment.fit(loss, parts, few, 0, lambda _: None)) == "1"
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert threads_of(experiment.fitted(loss, parts, few, 0, lambda _: None)) == "0"
+    assert threads_of(experiment.fit(loss, parts, few, 0, lambda _: None)) == "0"
 
 
 def test_a_large_table_has_all_threads(monkeypatch):

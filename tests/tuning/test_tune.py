@@ -22,8 +22,8 @@ from optuna.trial import TrialState
 
 from asrl_mlflow import datasets, losses, tracking, tuning
 from asrl_mlflow.datasets.contamination import Contamination
-from asrl_mlflow.datasets.splits import Blocks, folds, joined
-from asrl_mlflow.experiments.experiment import divide
+from asrl_mlflow.datasets.splits import Blocks, folds, join
+from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.residuals.statistics import distances
 from asrl_mlflow.studies.storages import opened
@@ -418,7 +418,7 @@ def test_the_booster_is_searched_too_where_asked(flow, store):
 @pytest.mark.parametrize("folds_", [1, 5])
 def test_the_tuner_is_given_no_test_row(plan, folds_, monkeypatch):
     monkeypatch.setattr(plan_file, "ROWS_FOR_ONE_SPLIT", 5000 if folds_ == 5 else 0)
-    parts = divide(plan.table, 0, plan.contamination)
+    parts = prepare_split(plan.table, 0, plan.contamination)
     contest = plan.contest(parts)
     assert len(contest.folds) == folds_
     given = pd.concat(
@@ -426,7 +426,7 @@ def test_the_tuner_is_given_no_test_row(plan, folds_, monkeypatch):
     ).drop_duplicates()
     test = parts.test.features.assign(y=parts.test.target)
     assert given.merge(test, how="inner").empty
-    known = joined(parts.train, parts.valid)
+    known = join(parts.train, parts.valid)
     assert len(given) == len(known)
     if folds_ == 5:
         judged = sum(len(judged) for _, judged in contest.folds)
@@ -456,7 +456,7 @@ def test_folds_part_no_group_and_never_learn_from_the_future(plan, kind):
 
 
 def test_a_verdict_is_the_mean_over_the_folds_at_the_rounds_that_are_kept(plan):
-    contest = plan.contest(divide(plan.table, 0, plan.contamination))
+    contest = plan.contest(prepare_split(plan.table, 0, plan.contamination))
     told, asked = [], []
     loss = losses.ContinuousASRL()
     verdict = Judge(contest).judge(
