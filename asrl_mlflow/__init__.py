@@ -7,7 +7,6 @@ xgboost, mlflow, optuna and matplotlib.
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module or one of its name
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     if name == "__version__":
-        return importlib.metadata.version("asrl-mlflow")
+        return importlib.import_module("importlib.metadata").version("asrl-mlflow")
     msg = f"module 'asrl_mlflow' has no attribute {name!r}"
     raise AttributeError(msg)
 

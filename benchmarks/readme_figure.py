@@ -49,7 +49,7 @@ NATIVE = "native absolute error"
 LABELS = {
     "squared_error": "squared error",
     NATIVE: "XGBoost absolute error",
-    "huber": "Huber, delta 1",
+    "huber": "Huber (delta 1)",
     "huber tuned": "Huber tuned",
 }
 
@@ -140,9 +140,9 @@ def draw_wrong_labels(numbers: dict[str, Any]) -> Figure:
     figure, body = open_figure(
         (8, 5),
         "Wrong labels in the training data: error on clean test rows",
-        f"California housing, {numbers['rows']:,} rows, mean and standard error over {numbers['seeds']} "
-        "seeds. A wrong label is 3 to 10 standard deviations too high. Tuned: the best of 11 settings on "
-        f"validation rows with wrong labels too. XGBoost {numbers['xgboost']}, {ROUNDS} trees of depth 6.",
+        f"California housing, {numbers['rows']:,} rows; mean and standard error over {numbers['seeds']} "
+        "seeds; wrong labels are 3 to 10 standard deviations too high. Tuned: the best of 11 settings on "
+        f"validation rows that have wrong labels too. XGBoost\u00a0{numbers['xgboost']}.",
     )
     axes = body.add_subplot()
     style_axes(axes)

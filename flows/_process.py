@@ -1,6 +1,6 @@
 """The process of an entry point: how it begins, before anything else is imported, and how it is left.
 
-The standard library only: all that comes before `begin` is Python's own to answer for.
+Imports the standard library and signals only: all that comes before `begin` is Python's own to answer for.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import sys
 from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
+
+from asrl_mlflow.system.signals import ENDING_SIGNALS
 
 _is_ours = False
 # Of an exception that nobody caught, as Python would exit.
@@ -31,12 +33,10 @@ def begin() -> None:
 
 
 def signals() -> list[signal.Signals]:
-    """Those that end a program in good order; on some systems there are fewer."""
-    names = ("SIGINT", "SIGTERM", "SIGHUP")
-    found = [signal.Signals[name] for name in names if name in signal.Signals.__members__]
+    """Those that end a program in good order."""
     # Under nohup a terminal that closes ends nothing.
     ignored = "SIGHUP" in signal.Signals.__members__ and signal.getsignal(signal.SIGHUP)
-    return [each for each in found if each.name != "SIGHUP" or ignored != signal.SIG_IGN]
+    return [each for each in ENDING_SIGNALS if each.name != "SIGHUP" or ignored != signal.SIG_IGN]
 
 
 def end_at_once() -> None:

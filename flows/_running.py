@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 
 from asrl_mlflow.errors import InputError, StorageError, StoreError
-from asrl_mlflow.system.signals import came, heard, listen
+from asrl_mlflow.system.signals import exit_on_signals, received_signal, stop_repeating
 from asrl_mlflow.tracking.retries import stop_waiting
 from asrl_mlflow.tracking.run_log import RunLog
 from asrl_mlflow.tracking.store import ui_command
@@ -51,18 +51,18 @@ def run(command: click.Command, *, interrupted: str = "unfinished runs are KILLE
         What a signal leaves behind, for the line that says so.
     """
     try:
-        listen(_process.signals(), stop_waiting)
+        exit_on_signals(_process.signals(), stop_waiting)
         code = _code(command)
         sys.stdout.flush()
         sys.stderr.flush()
         _process.end_at_once()
     except BaseException:
         # What a signal raised may have become something else on its way.
-        if came() is None:
+        if received_signal() is None:
             _process.end_at_once()
             raise
-    heard()
-    number = came()
+    stop_repeating()
+    number = received_signal()
     if number is not None:
         line = f"Interrupted by {signal.Signals(number).name}; {interrupted}; {_where()}"
         code = _fail(command, line, 128 + number)

@@ -84,7 +84,11 @@ def registered(run_id: str, name: str | None) -> RegisteredVersion:
             err=True,
         )
     if not len(registry.load_unseen_residuals(version.uri).calibration):
-        click.echo("It has no prediction intervals: no rows were left to calibrate them by.")
+        click.echo(
+            "It has no prediction intervals: training used every row but the test rows (with early "
+            "stopping, the validation rows too). For intervals, register a tuned model, or train without "
+            "--early-stopping-rounds."
+        )
     return version
 
 

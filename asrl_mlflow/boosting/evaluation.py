@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import xgboost
 
-from asrl_mlflow.boosting.rows import Rows, TrainingRows, shares
+from asrl_mlflow.boosting.rows import Rows, TrainingRows, region_shares
 from asrl_mlflow.losses import PointwiseLoss
 from asrl_mlflow.metrics import BY_RESIDUALS
 from asrl_mlflow.residuals.statistics import Residuals
@@ -16,7 +16,7 @@ from asrl_mlflow.residuals.statistics import Residuals
 History = dict[str, dict[str, Any]]
 
 
-class Judge:
+class Evaluation:
     """Measure a model on the rows of `evals` after each round.
 
     Parameters
@@ -57,14 +57,14 @@ class Judge:
         """Our metrics of some rows."""
         return {name: BY_RESIDUALS[name](stats) for name in self._metrics}
 
-    def judge(
+    def evaluate(
         self,
         model: xgboost.Booster,
         epoch: int,
         train: dict[str, float],
         heard: PointwiseLoss | None,
     ) -> tuple[dict[str, float], Mapping[str, float]]:
-        """File the metrics of a round; give those of the last entry and, if heard, its shares."""
+        """Record the metrics of a round; return those of the last entry of `evals` and its region shares."""
         if self._native:
             matrices = [(rows.matrix, name) for name, rows in self._evals]
             self._container.after_iteration(model, epoch, self._rows.rows.matrix, matrices)
@@ -82,5 +82,5 @@ class Judge:
             for metric in [*natives, *filter(None, [self._selecting])]:
                 log[metric] = log.pop(metric)
             if heard is not None and rows is self._evals[-1][1]:
-                found = shares(stats, heard)
+                found = region_shares(stats, heard)
         return valid, found

@@ -1,4 +1,4 @@
-"""Who relies on what of a user's matrix, and who has changed it, while trainings run.
+"""Changes to a user's matrices during trainings: allow them, refuse conflicts, undo them.
 
 A training that changes labels, weights or margins of a matrix gives it back as it was. Meanwhile
 another one, in another thread or inside a callback, may use the same matrix as long as it does not
@@ -43,8 +43,8 @@ _uses: WeakKeyDictionary[Any, list[_Use]] = WeakKeyDictionary()
 _lock = threading.RLock()
 
 
-def own(matrix: xgboost.DMatrix, name: str) -> Float32Array:
-    """What the user has set as "label", "weight" or "base_margin", whatever stands there now."""
+def user_info(matrix: xgboost.DMatrix, name: str) -> Float32Array:
+    """Read the label, weight or base_margin that the user set, also while a training has changed it."""
     with _lock:
         for use in _uses.get(matrix, ()):
             if name in use.own:
@@ -54,13 +54,13 @@ def own(matrix: xgboost.DMatrix, name: str) -> Float32Array:
 
 
 @contextmanager
-def lent(
+def lend(
     matrix: xgboost.DMatrix,
     *,
     relied_on: frozenset[str] = INFO,
     changed: Mapping[str, Float32Array] | None = None,
 ) -> Iterator[None]:
-    """Use a matrix for the time of a training, and give it back as it was.
+    """Lend a matrix to a training for the block; afterwards it is as it was.
 
     Parameters
     ----------
@@ -79,8 +79,8 @@ def lent(
     Examples
     --------
     >>> matrix = xgboost.DMatrix(np.ones((2, 1)), label=[1.0, 2.0])
-    >>> with lent(matrix, changed={"weight": np.float32([3, 4])}):
-    ...     matrix.get_weight(), own(matrix, "weight")
+    >>> with lend(matrix, changed={"weight": np.float32([3, 4])}):
+    ...     matrix.get_weight(), user_info(matrix, "weight")
     (array([3., 4.], dtype=float32), array([], dtype=float32))
     >>> matrix.get_weight()
     array([], dtype=float32)
@@ -89,7 +89,7 @@ def lent(
     use = _Use(relied_on)
     with _lock:
         others = _uses.setdefault(matrix, [])
-        use.own = {name: own(matrix, name) for name in changed}
+        use.own = {name: user_info(matrix, name) for name in changed}
         if any(use.is_at_odds_with(other) for other in others):
             msg = (
                 "A matrix whose targets, weights or margins a training must change serves one at a "

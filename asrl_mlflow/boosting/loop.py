@@ -18,7 +18,7 @@ from asrl_mlflow.boosting.builders import (
     Built,
 )
 from asrl_mlflow.boosting.early_stopping import with_categories
-from asrl_mlflow.boosting.evaluation import Judge
+from asrl_mlflow.boosting.evaluation import Evaluation
 from asrl_mlflow.boosting.rows import TrainingRows
 from asrl_mlflow.boosting.scaling import Regularisation
 from asrl_mlflow.errors import InputError
@@ -26,7 +26,7 @@ from asrl_mlflow.rounds import Round
 
 
 class Boosting:
-    """A training: builds trees, judges them, tells of them.
+    """Run a training: in each round build a tree, evaluate the model, call the listeners.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Boosting:
         What adds a tree.
     rows : TrainingRows
         What trees are built from.
-    judge : Judge
+    evaluation : Evaluation
         What measures the model.
     regularisation : Regularisation
         In whose unit trees are built, while listeners are shown the user's.
@@ -49,17 +49,21 @@ class Boosting:
         *,
         builder: Builder,
         rows: TrainingRows,
-        judge: Judge,
+        evaluation: Evaluation,
         regularisation: Regularisation,
         listeners: Sequence[xgboost.callback.TrainingCallback],
         on_round: Callable[[Round], None] | None,
     ) -> None:
-        self._builder, self._rows, self._judge = builder, rows, judge
+        self._builder, self._rows, self._evaluation = builder, rows, evaluation
         self._regularisation, self._listeners, self._on_round = regularisation, listeners, on_round
 
     def run(self, model: xgboost.Booster, rounds: int) -> xgboost.Booster:
         """Add so many trees, or fewer where a listener stops."""
-        regularisation, listeners, log = self._regularisation, self._listeners, self._judge.history
+        regularisation, listeners, log = (
+            self._regularisation,
+            self._listeners,
+            self._evaluation.history,
+        )
         first = model.num_boosted_rounds()
         for listener in listeners:
             model = _returned(listener, listener.before_training(model))
@@ -70,9 +74,9 @@ class Boosting:
                 stops = [each.before_iteration(model, epoch, log) for each in listeners]
             if any(stops):
                 break
-            with named(first + epoch):
+            with name_round(first + epoch):
                 built = self._builder.build(model, epoch)
-                told = self._judged(model, epoch, first + epoch, built)
+                told = self._evaluate(model, epoch, first + epoch, built)
             with regularisation.as_given(model):
                 if self._on_round is not None and told is not None:
                     self._on_round(told)
@@ -80,7 +84,7 @@ class Boosting:
             if any(stops):
                 break
         regularisation.restore(model)
-        with named(model.num_boosted_rounds() - 1):
+        with name_round(model.num_boosted_rounds() - 1):
             self._rows.forget()
             self._rows.look(model)  # refuses what is not finite
         for listener in listeners:
@@ -88,15 +92,15 @@ class Boosting:
             model = with_categories(model, whole)
         return model
 
-    def _judged(
+    def _evaluate(
         self, model: xgboost.Booster, epoch: int, number: int, built: Built
     ) -> Round | None:
         self._rows.forget()
         train: dict[str, float] = {}
-        if self._on_round is not None or self._judge.includes_training_rows:
-            train = self._judge.measure(self._rows.look(model))
+        if self._on_round is not None or self._evaluation.includes_training_rows:
+            train = self._evaluation.measure(self._rows.look(model))
         heard = None if self._on_round is None else built.pointwise
-        valid, valid_shares = self._judge.judge(model, epoch, train, heard)
+        valid, valid_shares = self._evaluation.evaluate(model, epoch, train, heard)
         if self._on_round is None:
             return None
         return Round(
@@ -123,8 +127,8 @@ def _returned(
 
 
 @contextmanager
-def named(number: int) -> Iterator[None]:
-    """Say in an error which round it is about."""
+def name_round(number: int) -> Iterator[None]:
+    """Name the round in an InputError that is raised in the block."""
     try:
         yield
     except InputError as error:

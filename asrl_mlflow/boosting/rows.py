@@ -1,4 +1,4 @@
-"""The rows of a matrix that a training learns from or judges by."""
+"""Rows of a matrix: the ones that a training learns from, and the ones that it is evaluated on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xgboost
 
-from asrl_mlflow.boosting.lending import own
+from asrl_mlflow.boosting.lending import user_info
 from asrl_mlflow.boosting.margins import residuals
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import PointwiseLoss
@@ -51,14 +51,14 @@ class Rows:
         if matrix.num_row() == 0:
             msg = f"train needs at least one row in {name}; got a matrix without rows."
             raise InputError(msg)
-        target = own(matrix, "label")
+        target = user_info(matrix, "label")
         if target.shape != (matrix.num_row(),):
             msg = (
                 f"train needs one label a row in {name}; got labels of shape {target.shape} for "
                 f"{matrix.num_row()} rows; pass one target column as label=."
             )
             raise InputError(msg)
-        return cls(matrix, target, row_counts(own(matrix, "weight"), target.size, rule))
+        return cls(matrix, target, row_counts(user_info(matrix, "weight"), target.size, rule))
 
     def look(self, model: xgboost.Booster) -> Residuals:
         """The residuals of all trees so far."""
@@ -115,13 +115,13 @@ class TrainingRows:
         return self._stats
 
     def forget(self) -> None:
-        """Take the rows back from whoever still holds their statistics."""
+        """Let later questions to this round's statistics fail, as their arrays are used again."""
         if self._stats is not None:
             self._forecast.learn(self._stats.release())
             self._stats = None
 
 
-def shares(stats: Residuals, pointwise: PointwiseLoss) -> Mapping[str, float]:
-    """How rows fall into a pointwise loss's regions; sums to 1."""
+def region_shares(stats: Residuals, pointwise: PointwiseLoss) -> Mapping[str, float]:
+    """Compute the share of rows in each region of a pointwise loss; they sum to 1."""
     within = [stats.share_within(limit) for limit in pointwise.regions.values()]
     return dict(zip(pointwise.regions, np.diff(within, prepend=0.0).tolist(), strict=True))

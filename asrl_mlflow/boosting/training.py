@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from os import PathLike
 from typing import Any
 
@@ -16,13 +16,13 @@ from packaging.version import Version
 from asrl_mlflow.boosting.arguments import Arguments, is_quantised
 from asrl_mlflow.boosting.builders import Builder, GradientBuilder, ObjectiveBuilder, WeightBuilder
 from asrl_mlflow.boosting.early_stopping import CutAtBest
-from asrl_mlflow.boosting.evaluation import Judge
-from asrl_mlflow.boosting.lending import INFO, lent, own
-from asrl_mlflow.boosting.loop import Boosting, named
+from asrl_mlflow.boosting.evaluation import Evaluation
+from asrl_mlflow.boosting.lending import INFO, lend, user_info
+from asrl_mlflow.boosting.loop import Boosting, name_round
 from asrl_mlflow.boosting.rows import Rows, TrainingRows
 from asrl_mlflow.boosting.scaling import Regularisation, Scaling
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses import LOSSES, Loss, from_config, to_config
+from asrl_mlflow.losses import Loss, from_config, to_config
 from asrl_mlflow.losses.weighing import STEEPEST, weigh
 from asrl_mlflow.residuals.sample_weights import WeightRule
 from asrl_mlflow.residuals.statistics import Residuals, distances
@@ -148,7 +148,8 @@ def train(
     if not isinstance(loss, Loss):
         msg = f"train needs a loss, such as losses.ContinuousASRL(); got {loss!r}."
         raise InputError(msg)
-    config, evals = to_config(loss), list(evals or ())
+    to_config(loss)  # refuses a loss that the booster could not record
+    evals = list(evals or ())
     asked = Arguments.checked(
         params, dtrain, num_boost_round, evals, early_stopping_rounds, metric, callbacks or ()
     )
@@ -170,18 +171,11 @@ def train(
     if verbose_eval:
         listeners.append(xgboost.callback.EvaluationMonitor(period=int(verbose_eval)))
     if early_stopping_rounds:
-        listeners.append(
-            CutAtBest(
-                early_stopping_rounds,
-                evals[-1][1],
-                # Of ours, smaller is better.
-                maximize=None if asked.selecting is None else False,
-            )
-        )
+        # Of our metrics, smaller is better.
+        maximize = None if asked.selecting is None else False
+        listeners.append(CutAtBest(early_stopping_rounds, evals[-1][1], maximize=maximize))
     with ExitStack() as stack:
-        for matrix in {id(matrix): matrix for matrix, _ in evals if matrix is not dtrain}.values():
-            relied_on = INFO if asked.natives else frozenset({"base_margin"})
-            stack.enter_context(lent(matrix, relied_on=relied_on))
+        _lend_evals(stack, [matrix for matrix, _ in evals if matrix is not dtrain], asked)
         model = xgboost.Booster(settings, [dtrain, *(matrix for matrix, _ in evals)], xgb_model)
         # XGBoost would measure the rows that it trains on by what we have changed about them.
         measures_itself = bool(asked.natives) and any(each is rows for _, each in judged)
@@ -196,18 +190,9 @@ def train(
             measures_itself=measures_itself,
             is_heard=on_round is not None,
         )
-        # Before the first round, so that what callbacks save can be continued. What was best in
-        # another training says nothing about this one.
-        model.set_attr(
-            **{
-                LOSS_ATTRIBUTE: json.dumps(config),
-                WEIGHT_RULE_ATTRIBUTE: rows.counts.rule,
-                SCALE_ATTRIBUTE: f"{factor:.0f}",
-                "best_iteration": None,
-                "best_score": None,
-            }
-        )
-        judge = Judge(
+        # Before the first round, so that what callbacks save can be continued.
+        _record(model, loss, rows, factor)
+        evaluation = Evaluation(
             rows=training_rows,
             evals=judged,
             metrics=asked.metrics,
@@ -217,26 +202,49 @@ def train(
         boosting = Boosting(
             builder=builder,
             rows=training_rows,
-            judge=judge,
+            evaluation=evaluation,
             regularisation=Regularisation(factor),
             listeners=listeners,
             on_round=on_round,
         )
         model = boosting.run(model, num_boost_round)
     if evals_result is not None:
-        evals_result.update(judge.history)
+        evals_result.update(evaluation.history)
     model.set_param({"disable_default_eval_metric": 0})
     return model.reset()
 
 
 def recorded_loss(booster: xgboost.Booster) -> Loss | None:
-    """The loss that a booster says it was trained with; None where `train` did not make it."""
+    """Read the loss that a booster was trained with; None where `train` did not make the booster.
+
+    Raises
+    ------
+    InputError
+        The loss is a user's own and not registered in this process.
+    """
     config = booster.attr(LOSS_ATTRIBUTE)
     return None if config is None else from_config(json.loads(config))
 
 
+def _lend_evals(stack: ExitStack, matrices: Sequence[xgboost.DMatrix], asked: Arguments) -> None:
+    """Rely on the matrices of `evals` until the training ends."""
+    relied_on = INFO if asked.natives else frozenset({"base_margin"})
+    for matrix in {id(each): each for each in matrices}.values():
+        stack.enter_context(lend(matrix, relied_on=relied_on))
+
+
+def _record(model: xgboost.Booster, loss: Loss, rows: Rows, factor: float) -> None:
+    """Write into a booster what trains it, and forget what was best in another training."""
+    attributes = {
+        LOSS_ATTRIBUTE: json.dumps(to_config(loss)),
+        WEIGHT_RULE_ATTRIBUTE: rows.counts.rule,
+        SCALE_ATTRIBUTE: f"{factor:.0f}",
+    }
+    model.set_attr(**attributes, best_iteration=None, best_score=None)
+
+
 def _settings(asked: Arguments, loss: Loss, start: float | None) -> dict[str, Any]:
-    """What XGBoost is told; `start` is where predictions do unless the user says otherwise."""
+    """Make XGBoost's parameters; `start` is the base_score unless the user gives one."""
     settings: dict[str, Any] = {} if start is None else {"base_score": start}
     settings |= asked.settings
     settings["objective"] = loss.XGBOOST_OBJECTIVE or "reg:squarederror"
@@ -247,12 +255,12 @@ def _settings(asked: Arguments, loss: Loss, start: float | None) -> dict[str, An
 
 
 def _within_float32(factor: float, loss: Loss, rows: Rows) -> float:
-    """A factor for tiny targets, or a smaller one where gradients times it would be too large."""
+    """Limit the factor for tiny targets so that gradients times it stay within float32."""
     if factor == 1:
         return factor
     start = distances(rows.target, rows.counts)
     r = (rows.target - np.float64(Residuals(rows.target, rows.counts).median())).astype(np.float32)
-    with named(0):
+    with name_round(0):
         weighed = weigh(loss.adapt(start), r, rows.counts.values)
     while factor > 1 and factor * weighed.steepness > STEEPEST / _ROOM:
         factor /= 4
@@ -270,36 +278,36 @@ def _lend(
     measures_itself: bool,
     is_heard: bool,
 ) -> Builder:
-    """Have the training matrix lent, and choose what builds the trees."""
+    """Lend the training matrix to this training, and choose what builds the trees."""
     matrix = rows.rows.matrix
     if loss.XGBOOST_OBJECTIVE is not None:
-        stack.enter_context(lent(matrix, changed=changed))
+        stack.enter_context(lend(matrix, changed=changed))
         return ObjectiveBuilder(loss, rows, factor, is_heard=is_heard)
     if asked.is_plain and is_quantised(matrix) and not measures_itself:
         try:
-            weighed = {**changed, "weight": own(matrix, "weight")}
-            stack.enter_context(lent(matrix, changed=weighed))
+            weighed = {**changed, "weight": user_info(matrix, "weight")}
+            stack.enter_context(lend(matrix, changed=weighed))
         except InputError:
             pass  # another training relies on its weights: gradients do without
         else:
             return WeightBuilder(loss, rows, factor)
     # A plain matrix is cut by its weights in the first round.
     reads = INFO if measures_itself or not is_quantised(matrix) else frozenset({"base_margin"})
-    stack.enter_context(lent(matrix, relied_on=reads, changed=changed))
+    stack.enter_context(lend(matrix, relied_on=reads, changed=changed))
     return GradientBuilder(loss, rows, factor, dropout=asked.drops_trees)
 
 
 def _changed(
     rows: TrainingRows, loss: Loss, factor: float, model: xgboost.Booster
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """What the training matrix must show to XGBoost instead of what the user gave it."""
+    """Compute the labels, weights and margins that XGBoost must see instead of the user's."""
     changed: dict[str, npt.NDArray[np.float32]] = {}
     target, counts = rows.target, rows.rows.counts
     if loss.XGBOOST_OBJECTIVE is not None and (factor != 1 or counts.rule == "mean 1"):
         weight = np.ones(target.size) if counts.values is None else counts.values
         changed["weight"] = (weight * factor).astype(np.float32)
     if rows.centre:
-        margin = own(rows.rows.matrix, "base_margin")
+        margin = user_info(rows.rows.matrix, "base_margin")
         margin = margin if margin.size else np.full(target.shape, _base_score(model))
         changed["base_margin"] = (margin - np.float64(rows.centre)).astype(np.float32)
         changed["label"] = target
@@ -307,7 +315,7 @@ def _changed(
 
 
 def _base_score(model: xgboost.Booster) -> float:
-    """The constant from which a model's predictions start."""
+    """Read the constant from which a model's predictions start."""
     learner = json.loads(model.save_config())["learner"]
     return float(learner["learner_model_param"]["base_score"].strip("[]"))
 
@@ -320,10 +328,11 @@ def _check_continues(
     model = xgb_model if isinstance(xgb_model, xgboost.Booster) else None
     attribute = (model or xgboost.Booster(model_file=xgb_model)).attr(LOSS_ATTRIBUTE)
     recorded = None if attribute is None else json.loads(attribute)
-    if recorded is not None and recorded["name"] in LOSSES:
-        # Parameters that it does not name, because they came later, have their defaults.
-        recorded = from_config(recorded)
-    # A user's own loss is in no catalogue, and stays a config.
+    if recorded is not None:
+        # Parameters that it does not name, because they came later, have their defaults. A loss that
+        # is not registered stays a config.
+        with suppress(InputError):
+            recorded = from_config(recorded)
     if recorded not in (loss, to_config(loss)):
         msg = (
             f"A model goes on with the loss that it recorded; it records {recorded}, got {loss}; "

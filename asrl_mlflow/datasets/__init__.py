@@ -1,4 +1,4 @@
-"""Tables to learn from: read, checked, split into parts, and spoiled on purpose.
+"""Load tables to learn from, check them, split them, and spoil them on purpose.
 
 Named tables, CSV files, Parquet files and folders of them. Imports `residuals` and `system`.
 """

@@ -1,4 +1,4 @@
-"""What a column must be to serve as feature, target, weight, group or time."""
+"""Check that a column can serve as feature, target, weight, group or time, and convert it."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import pandas as pd
 from asrl_mlflow.datasets.splits import Blocks, FloatArray, Rows
 from asrl_mlflow.errors import InputError, listed
 
-# A group for each part of a split.
+# One group for each part of a split.
 _LEAST_BLOCKS = 3
-# XGBoost computes in float32, which has every integer up to here and then ever fewer.
+# Up to here float32 and float64 hold every integer exactly; XGBoost computes in float32.
 _EXACT_INTEGERS, _EXACT_DOUBLES = 2.0**24, 2.0**53
-# A step of float32 that is more than this share of the target's interquartile range is felt.
+# float32 is too coarse if its step is more than this share of the target's interquartile range.
 _COARSE = 0.01
-# With a larger block than a validation part should be, the parts cannot have the shares they should.
+# A block larger than the validation share makes the 60/20/20 split impossible.
 _LARGEST_BLOCK = 0.2
 
 
 def check_features(features: pd.DataFrame, owner: str) -> None:
-    """Refuse what XGBoost cannot learn from: names that it does not allow, infinite values.
+    """Refuse features that XGBoost cannot learn from: illegal names and infinite values.
 
     Raises
     ------
     InputError
-        The line names the columns.
+        The message names the columns.
     """
     names = [str(name) for name in features]
     illegal = [name for name in names if any(sign in name for sign in "[]<")]
@@ -48,7 +48,7 @@ def check_features(features: pd.DataFrame, owner: str) -> None:
 
 
 def to_numbers(column: pd.Series[float], owner: str, role: str) -> FloatArray:
-    """A column that needs a finite number in every row.
+    """Convert a column to float64, and refuse missing or infinite values.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def to_numbers(column: pd.Series[float], owner: str, role: str) -> FloatArray:
 
 
 def to_weights(column: pd.Series[float], owner: str) -> FloatArray:
-    """Sample weights: finite, and 0 or more.
+    """Convert a column to sample weights: finite, 0 or more, and not all 0.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def to_weights(column: pd.Series[float], owner: str) -> FloatArray:
 
 
 def to_blocks(column: pd.Series[Any], owner: str, *, in_time: bool) -> Blocks:
-    """Rows with equal values as blocks, in order of their values where those are times.
+    """Convert a column to blocks: rows with equal values belong together; times are put in order.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def to_blocks(column: pd.Series[Any], owner: str, *, in_time: bool) -> Blocks:
 
 
 def list_warnings(rows: Rows, target_name: str) -> tuple[str, ...]:
-    """What is legal but hardly meant, a line each."""
+    """List what is allowed but probably a mistake, one line each."""
     empty, constant, lines = [], [], []
     for name in map(str, rows.features):
         known = rows.features[name].dropna()
@@ -170,6 +170,7 @@ def list_warnings(rows: Rows, target_name: str) -> tuple[str, ...]:
 
 
 def _is_number(name: str) -> bool:
+    """Check whether a column's name is a number, as where a file has no header."""
     try:
         float(name)
     except ValueError:
@@ -178,6 +179,7 @@ def _is_number(name: str) -> bool:
 
 
 def _target_warnings(target: FloatArray, name: str) -> list[str]:
+    """Warn of a constant target, and of one that float32 holds too coarsely."""
     if target.min() == target.max():
         return [f"{name!r}: the target is the same in every row; there is nothing to learn."]
     low, high = np.quantile(target, [0.25, 0.75])
@@ -192,11 +194,11 @@ def _target_warnings(target: FloatArray, name: str) -> list[str]:
 
 
 def _precision_warnings(name: str, known: npt.NDArray[np.number]) -> list[str]:
-    """The warning for integers that float32 cannot tell apart."""
+    """Warn of integers that float32 cannot tell apart."""
     if np.abs(known).max() <= _EXACT_INTEGERS or not np.array_equal(known, np.floor(known)):
         return []
     distinct, told = (np.unique(values).size for values in (known, known.astype(np.float32)))
-    # Integers of CSV files are read as float64, which loses some of the very large ones already.
+    # CSV files are read as float64, which cannot hold some very large integers either.
     lost = known.dtype == np.float64 and np.abs(known).max() > _EXACT_DOUBLES
     if told == distinct and not lost:
         return []

@@ -25,9 +25,9 @@ def contaminate(parts: Split, kind: ContaminationKind, share: float, seed: int) 
         targets to `share` of the rows, "asym" only plus; "cauchy" adds 0.1 standard deviations
         times a standard Cauchy draw to every row.
     share : float, in [0, 1]
-        Share of the rows; "none" and "cauchy" do not look at it.
+        The share of rows to spoil; "none" and "cauchy" ignore it.
     seed : int
-        Of the draws.
+        The seed of the random draws.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def contaminate(parts: Split, kind: ContaminationKind, share: float, seed: int) 
 
 @dataclass(frozen=True)
 class Contamination:
-    """How training and validation targets are spoiled on purpose.
+    """The way in which training and validation targets are spoiled on purpose.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class Contamination:
     share: float = 0.0
 
     def describe(self) -> str:
-        """What to add to a title: nothing where nothing was spoiled.
+        """Describe the contamination, to add to a title; empty if there is none.
 
         Examples
         --------
@@ -87,5 +87,5 @@ class Contamination:
         return f"; {share} training targets spoiled ({self.kind}), test targets clean"
 
     def params(self) -> dict[str, object]:
-        """Under the keys that MLflow shows."""
+        """Give the contamination as MLflow params."""
         return {"contaminate.kind": self.kind, "contaminate.share": self.share}

@@ -1,4 +1,4 @@
-"""CSV files as they come: encoding, delimiter and decimal sign are found, nothing is guessed."""
+"""Read CSV files: find encoding, delimiter and decimal sign, and refuse what is ambiguous."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from asrl_mlflow.errors import InputError
 
 # Tried in this order where several cut a file into equally many columns.
 _DELIMITERS = (",", ";", "\t")
-# Not read, but recognised, so that a file that uses them can be told so.
+# Not supported, but recognised, so that the error can name the delimiter.
 _OTHER_DELIMITERS = ("|", ":", " ")
 _ROWS_LOOKED_AT = 20
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 _BLOCK_BYTES = 4 << 20
-# As pyarrow counts, the header is row 1.
+# pyarrow counts the header as row 1.
 _FIRST_ROW = 2
 
 _BAD_CELL = re.compile(
@@ -43,7 +43,7 @@ def read_csv(
     group: str | None = None,
     time: str | None = None,
 ) -> pa.Table:
-    """A CSV file as a table whose numbers are float64.
+    """Read a CSV file into a table whose numbers are float64.
 
     Parameters
     ----------
@@ -61,9 +61,9 @@ def read_csv(
     Raises
     ------
     InputError
-        In one line, which names row (counted from 1 below the header) and column: the file is empty
-        or no such text, a column has no name, names stand twice, a row has more or fewer fields
-        than the header, or a cell of a column of numbers is none.
+        The file is empty or not such text, a column has no name or the name of another one, a row has
+        more or fewer fields than the header, or a cell in a column of numbers is no number. The message
+        names the column and the row, counted from 1 below the header.
     """
     encoding = _find_encoding(path)
     delimiter, names = _find_delimiter(path, encoding)
@@ -87,25 +87,25 @@ def stream_csv(
     learned: Collection[str],
     file: BinaryIO,
 ) -> Iterator[pa.RecordBatch]:
-    """Some columns of a CSV file, megabytes at a time.
+    """Read some columns of a CSV file in batches of some megabytes.
 
     Parameters
     ----------
     path : Path
-        As for `read`.
+        As for `read_csv`.
     numbers : collection of str
         Columns of numbers, or of true and false.
     text : collection of str
-        Columns that are read as they stand.
+        Columns that are read as text.
     learned : collection of str
-        Those among both that a model learned from.
+        The columns among both that a model learned from.
     file : binary file
-        The same file, opened: how far it has been read tells the progress.
+        The same file, open; its position shows the progress.
 
     Raises
     ------
     InputError
-        As `read`, or one of the columns is not there.
+        As for `read_csv`, or a column is missing.
     """
     encoding = _find_encoding(path)
     delimiter, names = _find_delimiter(path, encoding)
@@ -126,10 +126,9 @@ def stream_csv(
 
 
 class _CsvReader:
-    """One file, its dialect known, read with pyarrow.
+    """A reader of one CSV file with known encoding and delimiter, by pyarrow.
 
-    Not with pandas: that would take the surplus field of a row for an index and shift all columns
-    without a word.
+    pandas is not used: it takes a surplus field of a row for an index, and silently shifts all columns.
     """
 
     def __init__(
@@ -143,7 +142,7 @@ class _CsvReader:
         self.path, self._names, self._remedy = path, list(names), remedy
         self._surplus: list[pyarrow.csv.InvalidRow] = []
         self._heads: dict[str, pa.Table] = {}
-        # One thread: only then does the parser know the number of a bad row.
+        # One thread: only then does pyarrow report the number of a bad row.
         self._read = pyarrow.csv.ReadOptions(
             use_threads=False, block_size=_BLOCK_BYTES, encoding=encoding.removesuffix("-sig")
         )
@@ -185,7 +184,7 @@ class _CsvReader:
         return InputError(f"{self.path}: must be a readable CSV file; got: {got}")
 
     def bad_cell_error(self, column: str, row: int, cell: str, kind: str) -> InputError:
-        """The error for a cell that is not what its column is."""
+        """Make the error for a cell that does not fit the type of its column."""
         kinds = {"double": "numbers", "bool": "true or false"}
         what = kinds.get(kind, "dates or times in one form")
         return InputError(
@@ -194,7 +193,7 @@ class _CsvReader:
         )
 
     def head(self, decimal_point: str) -> pa.Table:
-        """The first megabytes, with types as pyarrow infers them; read once a decimal point."""
+        """Read the first megabytes with pyarrow's own types, once for each decimal sign."""
         if decimal_point not in self._heads:
             self._heads[decimal_point] = self._first_batch(decimal_point)
         return self._heads[decimal_point]
@@ -211,24 +210,24 @@ class _CsvReader:
             raise self._explain(error) from error
 
     def types(self, decimal_point: str) -> dict[str, pa.DataType]:
-        """What the columns are, by the first megabytes."""
+        """Infer the types of the columns from the first megabytes."""
         schema = self.head(decimal_point).schema
         return dict(zip(schema.names, schema.types, strict=True))
 
     def has_decimal_commas(self, text: Sequence[str]) -> bool:
-        """Whether text columns are numbers with a decimal comma.
+        """Check whether text columns are numbers with a decimal comma.
 
         Raises
         ------
         InputError
-            They could as well be thousands: 1,234.
+            The comma could also separate thousands, as in 1,234.
         """
         head, ambiguous = self.head("."), None
         for name in text:
             cells = head.column(name).drop_null().to_pylist()
             commas = list(filter(_DECIMAL_COMMA.fullmatch, cells))
             if not all(map(_THOUSANDS.fullmatch, commas)):
-                # One that can be nothing else settles it for the file.
+                # One unambiguous column decides for the whole file.
                 return True
             if commas and ambiguous is None:
                 ambiguous = (name, commas[0])
@@ -242,7 +241,7 @@ class _CsvReader:
         return False
 
     def table(self, types: Mapping[str, pa.DataType], decimal_point: str) -> pa.Table:
-        """The whole file. With types given no text is kept while it is read."""
+        """Read the whole file with the given types."""
         try:
             return pyarrow.csv.read_csv(
                 self.path, self._read, self._parse, self._convert_options(decimal_point, types)
@@ -253,7 +252,7 @@ class _CsvReader:
     def batches(
         self, types: Mapping[str, pa.DataType], decimal_point: str, file: BinaryIO
     ) -> Iterator[pa.RecordBatch]:
-        """The whole file, megabytes at a time."""
+        """Read the whole file in batches of some megabytes."""
         try:
             with pyarrow.csv.open_csv(
                 file, self._read, self._parse, self._convert_options(decimal_point, types)
@@ -271,7 +270,7 @@ def _text_columns(
 
 
 def _widest_type(kind: pa.DataType) -> pa.DataType:
-    # Integers may turn out to have decimals, or gaps, further down; and so may what begins empty.
+    # Further down, integers may have decimals or missing values, and empty columns may have numbers.
     numbers = pa.types.is_integer(kind) or pa.types.is_null(kind)
     return pa.float64() if numbers else kind
 
@@ -279,7 +278,7 @@ def _widest_type(kind: pa.DataType) -> pa.DataType:
 def _refuse_text_with_numbers(
     reader: _CsvReader, text: Collection[str], decimal_point: str
 ) -> None:
-    """A column that is mostly numbers is not text: the cell that is none can be corrected."""
+    """Refuse a text column that is mostly numbers, and name the cell that is no number."""
     for name in text:
         cells = reader.head(decimal_point).column(name).to_pandas().astype(object)
         points = pd.to_numeric(cells, errors="coerce")
@@ -297,6 +296,7 @@ def _refuse_text_with_numbers(
 
 
 def _find_encoding(path: Path) -> str:
+    """Find the encoding by the byte order mark; refuse an empty or binary file."""
     with path.open("rb") as file:
         start = file.read(4096)
     if not start.removeprefix(b"\xef\xbb\xbf").strip():
@@ -315,10 +315,10 @@ def _find_encoding(path: Path) -> str:
 
 
 def _find_delimiter(path: Path, encoding: str) -> tuple[str, list[str]]:
-    """The delimiter under which rows have as many fields as the header, and the header."""
+    """Find the delimiter that gives the rows as many fields as the header; also return the header."""
 
     def rows(delimiter: str) -> list[list[str]]:
-        # The module's own limit would stop at long texts, which are no reason to read nothing.
+        # The csv module refuses long texts by default.
         limit = csv.field_size_limit(sys.maxsize)
         try:
             with path.open(encoding=encoding, newline="") as file:

@@ -1,8 +1,8 @@
-"""Tables to learn from: named ones and any CSV or Parquet file, with the roles that columns play.
+"""Load a table to learn from, by name or path, with the roles of its columns.
 
-The embedded table is real and ships with scikit-learn. The other named tables are the paper's; they
-are read as `<name>.csv` (features first, target last) from the folder that `ASRL_DATA_DIR` names,
-else from the user's cache, and fetched into that where it has none.
+The table "diabetes" comes with scikit-learn. The other named tables are those of the paper: they are
+read from `<name>.csv` (features first, target last) in the folder that `ASRL_DATA_DIR` names, else in
+the user's cache. A table that is in neither is downloaded into the cache.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ EMBEDDED = "diabetes"
 PAPER = tuple(PUBLISHED)
 DATA_DIR_VARIABLE = "ASRL_DATA_DIR"
 
-# Under this a 60/20/20 split leaves too few rows to judge anything by.
+# With fewer rows a 60/20/20 split leaves too few test rows.
 _LEAST_ROWS = 20
 
 
 @dataclass(frozen=True)
 class Roles:
-    """What columns are for; those named here are not features.
+    """The columns that are not features, each with its role.
 
     Parameters
     ----------
     target : str, optional
-        To predict; by default the last column that has no other role.
+        The column to predict; by default the last column without another role.
     weight : str, optional
-        Sample weights.
+        The column of sample weights.
     group : str, optional
-        Rows with the same value stay on one side of a split.
+        The column of groups; a split never separates rows with the same value.
     time : str, optional
-        Numbers, dates or times by which the table is split: the past learns, the future judges.
-    drop : sequence of str
-        Not read at all.
+        The column of numbers, dates or times to split by: training on earlier rows, testing on later.
+    drop : tuple of str
+        The columns that are not read.
 
     Raises
     ------
     InputError
-        A column in two roles, or group and time together.
+        A column has two roles, or both group and time are given.
     """
 
     target: str | None = None
@@ -82,31 +82,31 @@ class Roles:
 
     @property
     def named(self) -> list[str]:
-        """The columns that have a role and are read."""
+        """The columns that have a role and are read, in the order target, weight, group, time."""
         roles = (self.target, self.weight, self.group, self.time)
         return [name for name in roles if name is not None]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A table with a target, and where it came from.
+    """A table with a target, and its origin.
 
     Parameters
     ----------
     name : str
-        Its short name.
-    rows : Part
-        Features, target, weights and blocks, in file order.
+        A short name: the named table's, or the file's without its suffix.
+    rows : Rows
+        Features, target, weights and blocks, in the order of the file.
     target_name : str
-        The column that is the target.
+        The name of the target's column.
     source : str
-        A path, or the function that made it.
+        The absolute path of the file, or the function that made the table.
     digest : str
         The first 16 hexadecimal digits of a SHA-256 over names and values.
     roles : Roles
-        As asked for.
+        The roles that were asked for.
     warnings : tuple of str
-        A line for each thing that is legal but hardly meant.
+        One line for each thing that is allowed but probably a mistake.
     """
 
     name: str
@@ -118,7 +118,7 @@ class Dataset:
     warnings: tuple[str, ...] = ()
 
     def describe(self) -> str:
-        """The table in one line, so that a wrong one is noticed before it is learned from.
+        """Describe the table in one line, so that a wrong table is noticed before training.
 
         Examples
         --------
@@ -159,15 +159,15 @@ def load(
         (fetched once), or a path to a .csv file (comma, semicolon or tab; decimal point or comma),
         a .parquet file or a folder of .parquet files.
     target, weight, group, time, drop
-        As in `Roles`.
+        As for `Roles`.
 
     Raises
     ------
     InputError
-        The file or a column is not there; a named table could not be fetched; what `tables.read`
-        and `Roles` refuse; a feature is infinite or text or a date; a target, weight, group or time
-        is missing or no number where it must be one; fewer than 20 rows, or 3 groups or times. One
-        line, which names the file, the row or the column, and the remedy.
+        A file or column does not exist; a named table cannot be downloaded; `Roles` or `read_table`
+        refuses something; a feature is infinite; a target, weight, group or time is missing in some
+        row, or is no number where it must be one; there are fewer than 20 rows, or fewer than 3 groups
+        or times. The message names the file, the row or column, and the remedy.
 
     Examples
     --------
@@ -209,7 +209,7 @@ def load(
 
 
 def _find_file(data: str) -> Path | None:
-    """The file that a name or path means; None is the embedded table."""
+    """Find the file that a name or path means; None means the table that scikit-learn has."""
     if data not in (EMBEDDED, *PAPER):
         if Path(data).is_file() or Path(data).is_dir():
             return Path(data)
@@ -231,6 +231,7 @@ def _find_file(data: str) -> Path | None:
 
 
 def _cache_folder() -> Path:
+    """Give the folder for downloaded tables, in the user's cache."""
     try:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:  # a container's user may have no home
@@ -239,6 +240,7 @@ def _cache_folder() -> Path:
 
 
 def _load_diabetes() -> pd.DataFrame:
+    """Load the table that scikit-learn has, the target last."""
     # Here, not above: scikit-learn takes a second to import and only this table needs it.
     from sklearn.datasets import load_diabetes  # noqa: PLC0415 - see above
 
@@ -248,6 +250,7 @@ def _load_diabetes() -> pd.DataFrame:
 
 
 def _default_target(frame: pd.DataFrame, roles: Roles, owner: str) -> str:
+    """Choose the target where none is named: the last column without a role."""
     left = [str(name) for name in frame.columns if name not in roles.named]
     if not left:
         msg = f"{owner}: needs a target; got none beside {listed(roles.named)}; drop fewer columns."
@@ -256,6 +259,7 @@ def _default_target(frame: pd.DataFrame, roles: Roles, owner: str) -> str:
 
 
 def _digest(frame: pd.DataFrame) -> str:
+    """Compute the digest over names and values, 16 hexadecimal digits."""
     digest = hashlib.sha256(",".join(map(str, frame.columns)).encode())
     digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Parquet files as batches, for tables that do not fit in memory."""
+"""Make XGBoost's matrices: from rows in memory, or from Parquet files in batches."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from asrl_mlflow.datasets.parquet import category_columns, kept_columns, open_pa
 from asrl_mlflow.datasets.splits import Rows
 from asrl_mlflow.datasets.tables import convert_columns, explain_read_errors
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.system.threads import threads
+from asrl_mlflow.system.threads import thread_count
 
 
 class ParquetBatches(xgboost.DataIter):
-    """Rows of Parquet files, some at a time, as XGBoost's matrices take them.
+    """An iterator that gives XGBoost's matrices the rows of Parquet files in batches.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class ParquetBatches(xgboost.DataIter):
         cache: str | PathLike[str] | None = None,
         batch_rows: int = 2**18,
     ) -> None:
-        # First: its destructor wants what this sets, also where a column is refused.
+        # First, because the destructor needs what this sets, even if a column is refused below.
         super().__init__(cache_prefix=None if cache is None else str(cache))
         self._path, self._batch_rows = Path(path), batch_rows
         if isinstance(drop, str):
@@ -133,11 +133,11 @@ class ParquetBatches(xgboost.DataIter):
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew: XGBoost goes over the rows more than once."""
+        """Begin again at the first row; XGBoost reads the rows more than once."""
         self._batches = self._read_batches()
 
     def next(self, input_data: Callable[..., Any]) -> bool:
-        """Hand XGBoost the next batch; False after the last."""
+        """Give XGBoost the next batch; return False after the last."""
         with explain_read_errors(self._path, "parquet"):
             batch = next(self._batches, None)
         if batch is None:
@@ -169,7 +169,7 @@ class ParquetBatches(xgboost.DataIter):
         return True
 
     def _finite_column(self, batch: pa.Table, name: str, what: str) -> npt.NDArray[np.float32]:
-        """A column of which no cell may be missing or beyond float32, XGBoost's numbers."""
+        """Convert a column to float32, and refuse missing or infinite values."""
         values = _to_float32(batch, [name])[:, 0]
         bad = int(np.count_nonzero(~np.isfinite(values)))
         if bad:
@@ -181,10 +181,10 @@ class ParquetBatches(xgboost.DataIter):
         return values
 
     def _read_batches(self) -> Iterator[pa.Table]:
-        """Tables of `batch_rows` rows, the last of what is left."""
+        """Read tables of `batch_rows` rows; the last one has the rest."""
         waiting: list[pa.RecordBatch] = []
         rows = 0
-        # Row groups may be any size: what is read ahead is kept small, and cut here.
+        # Row groups of files can have any size, so they are cut and joined here.
         for batch in self._source.to_batches(
             columns=[*self.features, self._target, *([self._weight] if self._weight else [])],
             batch_size=self._batch_rows,
@@ -200,14 +200,14 @@ class ParquetBatches(xgboost.DataIter):
             if left.num_rows:
                 waiting.append(left)
                 rows += left.num_rows
-            # What was read is given back to the system, not kept for later.
+            # Return free memory to the system.
             pa.default_memory_pool().release_unused()
         if waiting:
             yield pa.Table.from_batches(waiting)
 
 
 def _to_float32(table: pa.Table, names: Collection[str]) -> npt.NDArray[np.float32]:
-    """Columns as one array of shape (rows, columns), missing cells as NaN."""
+    """Convert columns to one float32 array of shape (rows, columns), with NaN for missing cells."""
     values = np.empty((table.num_rows, len(names)), np.float32)
     for place, name in enumerate(names):
         column = table.column(name).cast(pa.float32(), safe=False)
@@ -216,12 +216,12 @@ def _to_float32(table: pa.Table, names: Collection[str]) -> npt.NDArray[np.float
 
 
 def make_matrix(rows: Rows, ref: xgboost.DMatrix | None = None) -> xgboost.QuantileDMatrix:
-    """Rows as XGBoost learns from them; those to judge by take the bins of `ref`."""
+    """Make XGBoost's quantised matrix of rows; validation rows use the bins of the training matrix `ref`."""
     return xgboost.QuantileDMatrix(
         rows.features,
         label=rows.target,
         weight=rows.weight,
         ref=ref,
         enable_categorical=True,
-        nthread=threads(*rows.features.shape),
+        nthread=thread_count(*rows.features.shape),
     )

@@ -1,4 +1,4 @@
-"""Column names: which are legal, which is meant, and how many are worth listing."""
+"""Check the names of columns: legal, unique, and present where they are asked for."""
 
 from __future__ import annotations
 
@@ -10,12 +10,19 @@ from asrl_mlflow.errors import InputError, did_you_mean, listed
 
 
 def check_column_names(names: Sequence[str], path: Path) -> None:
-    """Refuse a file in which a column has no name, or a name stands twice.
+    """Refuse a file in which a column has no name, or two columns have the same.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The names in the order of the columns.
+    path : Path
+        The file, for the error.
 
     Raises
     ------
     InputError
-        The line names the column.
+        The message names the columns.
     """
     nameless = [place for place, name in enumerate(names, 1) if not name.strip()]
     if nameless:
@@ -33,25 +40,44 @@ def check_column_names(names: Sequence[str], path: Path) -> None:
 def check_columns_exist(wanted: Collection[str], names: Sequence[str], path: Path | str) -> None:
     """Refuse a name that no column has.
 
+    Parameters
+    ----------
+    wanted : collection of str
+        The names to look for.
+    names : sequence of str
+        The names of the table's columns.
+    path : Path or str
+        The table, for the error.
+
     Raises
     ------
     InputError
-        The line has the name that was probably meant, or those that there are.
+        The message has the name that was probably meant, and names that exist.
     """
     for name in wanted:
         if name not in names:
-            hint = did_you_mean(name, names) or f"it has {listed(names)}."
-            msg = f"{path}: needs the names of its columns; got {name!r}; {hint}"
+            guess = did_you_mean(name, names)
+            hint = f"{guess} It has" if guess else "it has"
+            msg = f"{path}: needs the names of its columns; got {name!r}; {hint} {listed(names)}."
             raise InputError(msg)
 
 
 def check_model_columns(learned: Collection[str], names: Sequence[str], path: Path | str) -> None:
-    """Refuse a table without a column that a model learned from.
+    """Refuse a table that lacks a column that a model learned from.
+
+    Parameters
+    ----------
+    learned : collection of str
+        The columns that the model learned from.
+    names : sequence of str
+        The names of the table's columns.
+    path : Path or str
+        The table, for the error.
 
     Raises
     ------
     InputError
-        The line has the columns that are missing.
+        The message names the missing columns, and columns that the table has.
     """
     missing = [name for name in learned if name not in names]
     if missing:

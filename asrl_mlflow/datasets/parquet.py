@@ -1,4 +1,4 @@
-"""Read Parquet files, one or a folder of them."""
+"""Read a Parquet file, or a folder of Parquet files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from asrl_mlflow.errors import InputError, listed
 _CATEGORIES_KEY = "asrl.categories"
 
 
-# Whole files are not held in memory beside what is read from them.
+# Reads files in pieces, so that no whole file is in memory beside its table.
 _BUFFERED_FORMAT = pa.dataset.ParquetFileFormat(
     default_fragment_scan_options=pa.dataset.ParquetFragmentScanOptions(
         use_buffered_stream=True, pre_buffer=False
@@ -25,16 +25,16 @@ _BUFFERED_FORMAT = pa.dataset.ParquetFileFormat(
 
 
 def list_parquet_files(path: Path) -> list[Path]:
-    """The file, or those of a folder, in order of their names.
+    """List the file itself, or the files of a folder in the order of their names.
 
     Raises
     ------
     InputError
-        The folder has none, or others besides.
+        The folder has no Parquet file, or other files too.
     """
     if not path.is_dir():
         return [path]
-    # As Spark and Hive have it, names that begin so are not data.
+    # By the convention of Spark and Hive, such names are not data.
     files = sorted(
         file
         for file in path.rglob("*")
@@ -57,7 +57,7 @@ def list_parquet_files(path: Path) -> list[Path]:
 def _merge_schemas(
     files: Sequence[Path], schemas: Sequence[pa.Schema], drop: Collection[str]
 ) -> pa.Schema:
-    """The columns of all files, each of a type that holds what is in every file."""
+    """Find for each column a type that can hold the values of every file."""
     check_column_names(schemas[0].names, files[0])
     for file, schema in zip(files, schemas, strict=True):
         odd = sorted(set(schema.names) ^ set(schemas[0].names))
@@ -82,12 +82,12 @@ def _merge_schemas(
 
 
 def open_parquet(path: Path, drop: Collection[str]) -> pa.dataset.Dataset:
-    """A .parquet file, or a folder of them with the same columns, not yet read.
+    """Open a .parquet file, or a folder of them with the same columns, without reading the rows.
 
     Raises
     ------
     InputError
-        As `read`.
+        As for `read_parquet`.
     """
     files = list_parquet_files(path)
     schemas = [pa.parquet.read_schema(file) for file in files]
@@ -99,8 +99,8 @@ def open_parquet(path: Path, drop: Collection[str]) -> pa.dataset.Dataset:
     found = pa.dataset.dataset(files, format=_BUFFERED_FORMAT, **hive).schema
     partitions = [field for field in found if field.name not in schemas[0].names]
     check_columns_exist(drop, [*(field.name for field in partitions), *schemas[0].names], path)
-    # Partitions first: the last column is the target where none is named. What pandas noted of any
-    # file goes along.
+    # Partition columns come first, as the last column is the default target. pandas' metadata of all
+    # files is joined.
     noted = {
         column["name"]: column
         for schema in schemas
@@ -113,7 +113,7 @@ def open_parquet(path: Path, drop: Collection[str]) -> pa.dataset.Dataset:
 
 
 def kept_columns(source: pa.dataset.Dataset, path: Path, drop: Collection[str]) -> list[str]:
-    """The columns of a `parquet_source` but for those to leave out; a pandas index is refused."""
+    """List the columns of `open_parquet` without those to leave out; refuse a pandas index."""
     kept = [name for name in source.schema.names if name not in drop]
     index = [name for name in kept if name.startswith("__index_level_")]
     if index:
@@ -126,9 +126,9 @@ def kept_columns(source: pa.dataset.Dataset, path: Path, drop: Collection[str]) 
 
 
 def category_columns(source: pa.dataset.Dataset) -> list[str]:
-    """The columns of a `parquet_source` that were categories when pandas wrote them.
+    """List the columns of `open_parquet` that were pandas categories when they were written.
 
-    Parquet itself has no categories but of text.
+    Parquet itself has only categories of text.
     """
     names: list[str] = json.loads((source.schema.metadata or {})[_CATEGORIES_KEY.encode()])
     return names
@@ -140,7 +140,7 @@ def read_parquet(path: Path, drop: Collection[str]) -> pa.Table:
     Raises
     ------
     InputError
-        It is no such file, or has columns that cannot be told apart.
+        It is no Parquet file, or two columns have the same name.
     """
     source = open_parquet(path, drop)
     kept = kept_columns(source, path, drop)

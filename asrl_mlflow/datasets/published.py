@@ -1,4 +1,4 @@
-"""The paper's five tables: where they come from, and how to know that they are the right ones.
+"""Download the paper's five tables, and check that they are the right ones.
 
 They are public: california is the 1990 census as scikit-learn derives it (StatLib), the others are
 sets 165, 551, 294 and 291 of the UCI Machine Learning Repository (CC BY 4.0).
@@ -19,6 +19,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.system.files import write_atomically
 
 _SECONDS_TO_WAIT = 120.0
 _SECONDS_BETWEEN_REFRESHES = 0.2
@@ -26,16 +27,16 @@ _SECONDS_BETWEEN_REFRESHES = 0.2
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """A public table.
+    """A public table, how to download it, and how to recognise it.
 
     Parameters
     ----------
     origin : str
-        Who publishes it, for people.
+        Who publishes it, for messages.
     fetch : callable
-        Brings it, with columns of any names in any order, row order as published.
+        Downloads it; columns may have any names and order, rows are in the published order.
     rows : int
-        How many it must have.
+        The number of rows that it must have.
     columns : tuple of str
         Our names: features, then the target.
     digest, digest_in_order : str
@@ -51,13 +52,13 @@ class PublishedTable:
 
 
 def fetch_table(name: str, folder: Path) -> Path:
-    """Fetch one of `PUBLISHED`, verify it and write it to `folder`, as `<name>.csv`, in one step.
+    """Download one of `PUBLISHED`, check it, and write it as `<name>.csv` into a folder.
 
     Raises
     ------
     InputError
-        In one line that says where to put the file: it could not be fetched within two minutes, or
-        is not the table that the paper used.
+        The download failed or took over two minutes, or the table is not the one that the paper used.
+        The message says where to put the file by hand.
     """
     table = PUBLISHED[name]
     remedy = f"put {name}.csv (features first, target last) into {folder} or ASRL_DATA_DIR."
@@ -75,10 +76,8 @@ def fetch_table(name: str, folder: Path) -> Path:
     place = folder / f"{name}.csv"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as workplace:
-            unfinished = Path(workplace, place.name)
+        with write_atomically(place) as unfinished:
             frame.to_csv(unfinished, index=False)
-            unfinished.replace(place)
     except OSError as error:
         msg = f"Data set {name!r} must be kept in {folder}; got {error}; {remedy}"
         raise InputError(msg) from error
@@ -86,7 +85,9 @@ def fetch_table(name: str, folder: Path) -> Path:
 
 
 def describe_difference(name: str, frame: pd.DataFrame) -> str | None:
-    """In which way a table is not the one that the paper used; None where it is, in any row order.
+    """Describe how a table differs from the one that the paper used; None if it does not.
+
+    The order of the rows does not matter.
 
     Parameters
     ----------
@@ -107,21 +108,21 @@ def describe_difference(name: str, frame: pd.DataFrame) -> str | None:
 
 
 def has_published_order(name: str, frame: pd.DataFrame) -> bool:
-    """Whether the rows stand in the order of the tables that the README's figures come from."""
+    """Check whether the rows are in the published order, from which the README's figures come."""
     return values_digest(frame, in_order=True) == PUBLISHED[name].digest_in_order
 
 
 def _name_columns(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
-    """By name where the names are known, else by place: what does not belong shows in the digest."""
+    """Give columns our names, by name or else by position; a wrong table shows later in the digest."""
     if set(columns) <= set(frame.columns):
         return frame[list(columns)]
     return frame.set_axis(list(columns), axis=1) if len(frame.columns) == len(columns) else frame
 
 
 def values_digest(frame: pd.DataFrame, *, in_order: bool = False) -> str:
-    """The first 16 hexadecimal digits of a SHA-256 over values, by default in any order of the rows.
+    """Compute a digest over values, 16 hexadecimal digits; by default the order of rows does not matter.
 
-    Five significant digits: copies of california differ from the eleventh on.
+    Values are rounded to five significant digits, as copies of california differ from the eleventh on.
 
     Examples
     --------
@@ -141,9 +142,9 @@ def values_digest(frame: pd.DataFrame, *, in_order: bool = False) -> str:
 
 
 def _fetch_with_progress(fetch: Callable[[], pd.DataFrame], what: str) -> pd.DataFrame:
-    """Fetch in a thread, so that a bar can show that it goes on and a silent server is left.
+    """Download in a thread, to show the time that passes and to give up after two minutes.
 
-    Neither scikit-learn nor ucimlrepo tells how far it is, or takes a time limit.
+    Neither scikit-learn nor ucimlrepo reports progress or accepts a time limit.
     """
     frames: list[pd.DataFrame] = []
     errors: list[BaseException] = []
@@ -151,7 +152,7 @@ def _fetch_with_progress(fetch: Callable[[], pd.DataFrame], what: str) -> pd.Dat
     def work() -> None:
         try:
             frames.append(fetch())
-        except BaseException as error:  # noqa: BLE001 - raised again where it is heard
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             errors.append(error)
 
     thread = threading.Thread(target=work, daemon=True)

@@ -1,4 +1,4 @@
-"""Rows of a table, and how they are parted: to learn from, to choose by, to judge by; and spoiled."""
+"""Split the rows of a table into training, validation and test rows, or into folds."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from asrl_mlflow.residuals.sample_weights import WeightRule
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-# Of the rows, in this order: train, valid; the rest is test.
+# The shares of train and valid; the rest is test.
 _SHARES = (0.6, 0.2)
-# Of so few moments there is but one pair of past and future.
+# Two moments in time give only one pair of past and future.
 _FEWEST_IN_TIME = 2
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """Rows that no split parts.
+    """Groups or moments in time whose rows a split never separates.
 
     Parameters
     ----------
     codes : int64 array of shape (n,)
         The block of each row: 0, 1, ... without gaps.
     in_time : bool
-        Whether blocks follow one another in time, and so must the parts of a split.
+        Whether the blocks are ordered in time; then a split keeps that order.
     """
 
     codes: IntArray
@@ -36,7 +36,7 @@ class Blocks:
 
     @property
     def count(self) -> int:
-        """How many blocks there are."""
+        """The number of blocks."""
         return int(self.codes.max()) + 1
 
 
@@ -51,12 +51,12 @@ class Rows:
     target : float64 array of shape (n,)
         Finite, in target units.
     weight : float64 array of shape (n,), optional
-        Sample weights in [0, inf), read as `residuals.row_counts` says.
+        Sample weights in [0, inf).
     blocks : Blocks, optional
         Rows that belong together.
     weight_rule : {"none", "counts", "mean 1"}
-        How the weights of the whole table are read. A part may have whole weights only where the
-        table has others: it is read as the table is.
+        How the weights of the whole table are read: not at all, as counts of rows, or rescaled to mean
+        1. Some rows of a table may have whole weights only; they are read like the whole table.
     """
 
     features: pd.DataFrame
@@ -70,7 +70,7 @@ class Rows:
         return len(self.target)
 
     def take(self, order: IntArray) -> Rows:
-        """These rows, in this order."""
+        """Take the rows with these numbers, in this order."""
         blocks = None
         if self.blocks is not None:
             _, codes = np.unique(self.blocks.codes[order], return_inverse=True)
@@ -86,14 +86,14 @@ class Rows:
 
 @dataclass(frozen=True)
 class Split:
-    """Rows to learn from, rows to choose by, rows to judge by."""
+    """Training rows, validation rows (to choose by) and test rows of one table."""
 
     train: Rows
     valid: Rows
     test: Rows
 
     def describe(self) -> str:
-        """How many rows are in train, valid and test; none in valid where those are the test rows.
+        """Give the numbers of rows in train, valid and test; 0 for valid where it is the same as test.
 
         Examples
         --------
@@ -106,11 +106,18 @@ class Split:
 
 
 def split(rows: Rows, seed: int) -> Split:
-    """60% train, 20% valid, 20% test.
+    """Split rows into 60% train, 20% valid and 20% test.
 
-    Rows are shuffled by seed. Where they belong to groups, groups are shuffled, and where they have
-    a time nothing is: train comes before valid, and valid before test. Either way no group and no
-    moment is parted, and the cuts are those nearest to the shares.
+    Rows are shuffled. Rows in groups are shuffled group by group. Rows with a time are not shuffled:
+    train comes before valid, and valid before test. A group or a moment is never separated; the cuts
+    are those nearest to the shares.
+
+    Parameters
+    ----------
+    rows : Rows
+        The rows of a table.
+    seed : int
+        The seed that shuffles them.
 
     Examples
     --------
@@ -130,7 +137,7 @@ def split(rows: Rows, seed: int) -> Split:
         placed = place[rows.blocks.codes]
         order = np.argsort(placed, kind="stable")
         ends = np.cumsum(np.bincount(placed, minlength=blocks))
-        # Each part has a block at least.
+        # Each part needs at least one block.
         cut = int(np.argmin(np.abs(ends[:-2] - first)))
         first, second = (
             ends[cut],
@@ -141,7 +148,7 @@ def split(rows: Rows, seed: int) -> Split:
 
 
 def join(first: Rows, second: Rows) -> Rows:
-    """The rows of both parts of one table; blocks of the second come after those of the first.
+    """Join rows of one table; the blocks of the second come after those of the first.
 
     Examples
     --------
@@ -162,17 +169,17 @@ def join(first: Rows, second: Rows) -> Rows:
 
 
 def folds(rows: Rows, count: int, seed: int) -> list[tuple[Rows, Rows]]:
-    """Cross-validation: pairs of rows to learn from and rows to judge by.
+    """Make the folds of a cross-validation: pairs of training rows and rows to measure on.
 
     Parameters
     ----------
-    rows : Part
-        Those of training and validation.
+    rows : Rows
+        The rows to divide into folds.
     count : int, >= 2
-        How many pairs; fewer where there are fewer blocks.
+        The number of pairs; fewer if there are fewer blocks.
     seed : int
-        Of the shuffling. Groups stay whole. Where rows have a time nothing is shuffled: each pair
-        learns from the past of what it is judged by.
+        The seed that shuffles rows, or whole groups. Rows with a time are not shuffled: each pair
+        learns from rows before those it is measured on.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""Files of any kind, read into columns of numbers and categories or refused in one line."""
+"""Read a table file of any kind into columns of numbers and categories, or refuse it in one line."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,10 +13,8 @@ import pyarrow.dataset
 import pyarrow.parquet
 
 from asrl_mlflow.datasets import csv_files
-from asrl_mlflow.datasets.parquet import (
-    read_parquet,
-)
-from asrl_mlflow.errors import InputError
+from asrl_mlflow.datasets.parquet import read_parquet
+from asrl_mlflow.errors import InputError, listed
 
 SUFFIXES = (".csv", ".parquet")
 _LOOKED_AT = 10_000
@@ -29,29 +27,30 @@ def read_table(
     group: str | None = None,
     time: str | None = None,
 ) -> pd.DataFrame:
-    """A .csv file, a .parquet file, or a folder of .parquet files with the same columns.
+    """Read a .csv file, a .parquet file, or a folder of .parquet files with the same columns.
 
     Parameters
     ----------
     path : Path
-        What to read.
+        The file or folder.
     drop : collection of str
-        Columns that are not read.
+        Columns to leave out; they are not read.
     group : str, optional
-        A column that may hold anything that can be told apart.
+        A column of group names, of any type but lists and structures.
     time : str, optional
-        A column that may hold dates and times.
+        A column of numbers, dates or times.
 
     Returns
     -------
     DataFrame
-        Numbers, booleans and categories (NaN is a missing value), and those two columns as they are.
+        Columns of numbers, booleans and categories (NaN is a missing value); the columns `group` and
+        `time` as they are in the file.
 
     Raises
     ------
     InputError
-        In one line: the file cannot be read, names are missing or stand twice, a row has more or
-        fewer fields than the header, a column is text or dates, files of a folder differ.
+        The file cannot be read, a column has no name or the name of another one, a row has more or
+        fewer fields than the header, a column holds text or dates, or files of a folder differ.
     """
     suffix = ".parquet" if path.is_dir() else path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -63,13 +62,13 @@ def read_table(
         else:
             table = read_parquet(path, drop)
         table = convert_columns(table, path, group, time)
-    # Column by column, each freed once it is converted. A frame's index was a column all the same.
+    # Each column is freed once it is converted. pandas' metadata would turn a column into the index.
     frame: pd.DataFrame = table.to_pandas(
         ignore_metadata=True, split_blocks=True, self_destruct=True
     )
     del table
     pa.default_memory_pool().release_unused()
-    # Booleans with gaps come as objects.
+    # pyarrow gives booleans with missing values as objects.
     for name in frame:
         if name not in (group, time) and frame[name].dtype == object:
             frame[name] = frame[name].astype(np.float64)
@@ -78,7 +77,7 @@ def read_table(
 
 @contextmanager
 def explain_read_errors(path: Path, kind: str) -> Iterator[None]:
-    """What goes wrong while a file is read, in one line that names it."""
+    """Turn the errors of reading a file into one line that names the file."""
     try:
         yield
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
@@ -91,55 +90,100 @@ def explain_read_errors(path: Path, kind: str) -> Iterator[None]:
 
 
 def convert_columns(table: pa.Table, path: Path, group: str | None, time: str | None) -> pa.Table:
-    """Columns that XGBoost can learn from, decimals as floats; others are refused."""
-    for place, field in enumerate(table.schema):
-        kind = field.type
-        if field.name in (group, time) and not pa.types.is_nested(kind):
-            continue
-        if pa.types.is_decimal(kind):
+    """Convert decimals to float64, and refuse columns of a type that XGBoost cannot learn from.
+
+    Parameters
+    ----------
+    table : pyarrow Table
+        The table as it was read.
+    path : Path
+        The file, for the error.
+    group, time : str, optional
+        Columns that may have any type but lists and structures.
+
+    Raises
+    ------
+    InputError
+        Columns hold text, dates or anything else that is no number; the message names them.
+    """
+    features = [
+        field
+        for field in table.schema
+        if field.name not in (group, time) or pa.types.is_nested(field.type)
+    ]
+    _refuse_types(table, features, path)
+    for field in features:
+        if pa.types.is_decimal(field.type):
+            place = table.schema.get_field_index(field.name)
             table = table.set_column(place, field.name, table.column(place).cast(pa.float64()))
-        elif pa.types.is_temporal(kind):
-            msg = (
-                f"{path}: column {field.name!r} must hold numbers; got dates or times; turn them into "
-                "numbers (days since a date, month, hour), split by them with --time, or leave them "
-                "out with --drop."
-            )
-            raise InputError(msg)
-        elif pa.types.is_dictionary(kind):
-            values = kind.value_type
-            if not (_is_text(values) or pa.types.is_integer(values)):
-                msg = (
-                    f"{path}: categories must be text or whole numbers; got {values} in column "
-                    f"{field.name!r}; convert them, or leave the column out with --drop."
-                )
-                raise InputError(msg)
-        elif not (
-            pa.types.is_integer(kind)
-            or pa.types.is_floating(kind)
-            or pa.types.is_boolean(kind)
-            or pa.types.is_null(kind)
-        ):
-            what, example = (
-                "text" if _is_text(kind) else str(kind),
-                _first_text_cell(table.column(place)),
-            )
-            msg = (
-                f"{path}: column {field.name!r} must hold numbers or categories; got {what} "
-                f"({example!r:.40}); encode it as numbers, save it in Parquet as a pandas category "
-                "column, or leave it out with --drop."
-            )
-            raise InputError(msg)
     return table
 
 
+def _refuse_types(table: pa.Table, fields: Sequence[pa.Field], path: Path) -> None:
+    """Refuse columns that hold neither numbers nor categories, all of them in one line."""
+    dates = [field.name for field in fields if pa.types.is_temporal(field.type)]
+    odd = [field for field in fields if not _is_learnable(field.type) and field.name not in dates]
+    categories = [field for field in odd if pa.types.is_dictionary(field.type)]
+    names = [field.name for field in odd]
+    if dates and odd:
+        msg = (
+            f"{path}: {_columns(dates + names)} must hold numbers or categories; got dates or times in "
+            f"{listed(dates)} and other types in {listed(names)}; turn them into numbers, save text in "
+            "Parquet as pandas category columns, split by a date with --time, or leave them out with "
+            "--drop."
+        )
+    elif dates:
+        msg = (
+            f"{path}: {_columns(dates)} must hold numbers; got dates or times; turn them into "
+            "numbers (days since a date, month, hour), split by them with --time, or leave them "
+            "out with --drop."
+        )
+    elif categories:
+        msg = (
+            f"{path}: categories must be text or whole numbers; got {categories[0].type.value_type} in "
+            f"{_columns([field.name for field in categories])}; convert them, or leave the column out "
+            "with --drop."
+        )
+    elif odd:
+        first, it = odd[0], "them" if len(odd) > 1 else "it"
+        what = "text" if _is_text(first.type) else str(first.type)
+        msg = (
+            f"{path}: {_columns(names)} must hold numbers or categories; got {what} "
+            f"({_first_text_cell(table.column(first.name))!r:.40}); encode {it} as numbers, save {it} "
+            f"in Parquet as a pandas category column, or leave {it} out with --drop."
+        )
+    else:
+        return
+    raise InputError(msg)
+
+
+def _is_learnable(kind: pa.DataType) -> bool:
+    """Check whether XGBoost can learn from a column of this type, once decimals are converted."""
+    if pa.types.is_dictionary(kind):
+        return bool(_is_text(kind.value_type) or pa.types.is_integer(kind.value_type))
+    return bool(
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_boolean(kind)
+        or pa.types.is_null(kind)
+    )
+
+
+def _columns(names: Sequence[str]) -> str:
+    """Name one column or several, for an error's one line."""
+    return f"column{'s' if len(names) > 1 else ''} {listed(names)}"
+
+
 def _first_text_cell(column: pa.ChunkedArray) -> str:
-    """The first cell that could not be read as a number."""
+    """Find the first cell that is no number, to show it in an error."""
     cells = pd.Series([str(cell) for cell in column.slice(0, _LOOKED_AT) if cell.is_valid])
     odd = cells[pd.to_numeric(cells, errors="coerce").isna()]
     return str(odd.iloc[0]) if len(odd) else next(iter(cells), "")
 
 
 def _is_text(kind: pa.DataType) -> bool:
+    """Check whether a type is one of pyarrow's types of text."""
     return bool(
         pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
     )

@@ -1,4 +1,4 @@
-"""One experiment: a loss learns from a table, is judged once on its test rows, and all is logged."""
+"""Run one experiment: train a loss on a table, measure it once on the test rows, log everything."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ from asrl_mlflow.records.unseen import (
     out_of_fold_residuals,
 )
 from asrl_mlflow.rounds import Round
-from asrl_mlflow.system.threads import threads
+from asrl_mlflow.system.threads import thread_count
 from asrl_mlflow.tracking.keys import data_params
 from asrl_mlflow.tracking.run_log import RunLog
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came out of one experiment.
+    """The result of one experiment.
 
     Parameters
     ----------
     metrics : mapping of metric name to value
-        On the clean test rows.
+        The metrics on the clean test rows.
     seconds : float
-        Of training alone.
+        The duration of training alone.
     rounds : sequence of Round
-        What happened in each.
+        One entry per boosting round.
     prediction : float32 array of shape (n,)
-        Of the test rows, in target units.
+        The predictions of the test rows, in target units.
     """
 
     metrics: Mapping[str, float]
@@ -61,7 +61,7 @@ class Result:
 
 
 def prepare_split(dataset: Dataset, seed: int, contamination: Contamination) -> Split:
-    """The parts of a table, by seed, with training and validation targets spoiled as asked.
+    """Split a table, and spoil its training and validation targets as asked.
 
     Raises
     ------
@@ -92,30 +92,30 @@ def run_experiment(
     continued: xgboost.Booster | None = None,
     change_loss: bool = False,
 ) -> Result:
-    """Train, judge on the test rows, draw; log everything to an open run.
+    """Train, measure on the test rows and draw figures; log everything to an open run.
 
     Parameters
     ----------
     loss : Loss
         What to minimise.
     dataset : Dataset
-        Where the parts come from.
+        The table that was split.
     parts : Split
-        As `divide` gives them.
+        The split from `prepare_split`.
     log : RunLog
-        Of the run to fill.
+        The log of the open run.
     seed : int
-        Of parts and booster.
+        The seed of split and booster.
     settings : Settings
         How to boost.
     contamination : Contamination
-        How the parts were spoiled.
+        How the split's targets were spoiled.
     on_round : callable
-        Told of each round after the log, for a progress bar.
+        Called with each round after it was logged, for a progress bar.
     continued : xgboost.Booster, optional
-        A booster of ours to add the rounds to, with the loss that it recorded.
+        A booster from `train` to continue, with the loss that it recorded.
     change_loss : bool
-        Go on although it recorded another one.
+        Continue although the booster recorded another loss.
     """
     params = settings.booster_params(seed)
     log.params(
@@ -139,7 +139,7 @@ def run_experiment(
     booster = fit(loss, parts, settings, seed, listen, continued=continued, change_loss=change_loss)
     seconds = time.perf_counter() - started
     title = f"{loss.name} on {dataset.name}, seed {seed}{contamination.describe()}"
-    # What another booster learned from is not known. Rows that stop a training have a say in it.
+    # It is unknown what a continued booster learned from; and early stopping uses the validation rows.
     is_fresh = continued is None
     untouched = is_fresh and settings.early_stopping_rounds is None
     if untouched and parts.valid is not parts.test:
@@ -166,7 +166,7 @@ def refit(
     contamination: Contamination,
     title: str | None,
 ) -> Result:
-    """Train what was chosen on train and valid together, judge it once on the test rows, log it.
+    """Train the chosen loss on train and valid together, measure it once on the test rows, log it.
 
     Parameters
     ----------
@@ -175,19 +175,19 @@ def refit(
     params : mapping
         XGBoost's parameters.
     rounds : int
-        As many as were best when it was chosen.
+        The number of rounds that was best when the loss was chosen.
     dataset : Dataset
-        Where the parts come from.
+        The table that was split.
     parts : Split
-        As `divide` gives them.
+        The split from `prepare_split`.
     log : RunLog
-        Of the run to fill.
+        The log of the open run.
     seed : int
-        Of the folds that intervals are calibrated by.
+        The seed of the folds that calibrate intervals.
     contamination : Contamination
-        How the parts were spoiled.
+        How the split's targets were spoiled.
     title : str, optional
-        Above each picture; without there are none.
+        The title of each figure; without it no figures are drawn.
     """
     heard: list[Round] = []
 
@@ -197,7 +197,7 @@ def refit(
 
     started = time.perf_counter()
     known = join(parts.train, parts.valid)
-    params = {"nthread": threads(*known.features.shape), **params}
+    params = {"nthread": thread_count(*known.features.shape), **params}
     booster = train(
         params,
         make_matrix(known),
@@ -226,7 +226,7 @@ def _evaluate_and_log(
     kept: UnseenResiduals,
     log: RunLog,
 ) -> Result:
-    """Judge by the test rows; log that, the booster and what a model needs beside it."""
+    """Measure on the test rows; log the metrics, the booster and the files that a model needs."""
     prediction = booster.inplace_predict(test.features)
     metrics = {
         name: metric(test.target, prediction, test.weight) for name, metric in METRICS.items()
@@ -244,13 +244,13 @@ def _evaluate_and_log(
     log.artifact(LOSS, record.to_json().encode())
     log.artifact(FEATURES, json.dumps(columns).encode())
     log.artifact(UNSEEN, kept.to_bytes())
-    # Last: where it is, the others are.
+    # Last, so that a run with a booster has the other files too.
     log.artifact(BOOSTER, bytes(booster.save_raw("ubj")))
     return Result(metrics, seconds, rounds, prediction)
 
 
 def _data_record(dataset: Dataset, contamination: Contamination) -> dict[str, Any]:
-    """The data of a model's record."""
+    """Describe the table for a model's record."""
     data = {
         "name": dataset.name,
         "digest": dataset.digest,
@@ -263,7 +263,7 @@ def _data_record(dataset: Dataset, contamination: Contamination) -> dict[str, An
 
 
 def _last_round(booster: xgboost.Booster, rounds: Sequence[Round]) -> Round:
-    """The last round that is in the booster: early stopping cuts off those after the best."""
+    """Find the last round in the booster; early stopping removes the rounds after the best one."""
     number = booster.num_boosted_rounds() - 1
     return next(round_ for round_ in reversed(rounds) if round_.number == number)
 
@@ -304,11 +304,11 @@ def fit(
     continued: xgboost.Booster | None = None,
     change_loss: bool = False,
 ) -> xgboost.Booster:
-    """A booster trained on the training part and, if asked, stopped early by the validation part."""
+    """Train a booster on the training rows; the validation rows may stop it early."""
     dtrain = make_matrix(parts.train)
     dvalid = make_matrix(parts.valid, ref=dtrain)
     return train(
-        {**settings.booster_params(seed), "nthread": threads(*parts.train.features.shape)},
+        {**settings.booster_params(seed), "nthread": thread_count(*parts.train.features.shape)},
         dtrain,
         settings.rounds,
         loss=loss,

@@ -161,7 +161,7 @@ def _draw_bar(axes: Axes, place: int, values: npt.NDArray[np.float64], colour: s
     if len(values) == 1:
         return
     error = values.std(ddof=1) / np.sqrt(len(values))
-    axes.errorbar(values.mean(), place, xerr=error, color="black", elinewidth=1.2, capsize=3)
-    # Beside one another from the top to the bottom of the bar: equal values stay visible.
-    beside = place + np.linspace(0.22, -0.22, len(values))
+    axes.errorbar(values.mean(), place - 0.25, xerr=error, color="black", elinewidth=1.2, capsize=3)
+    # Below one another in the bar, above the line: equal values stay visible.
+    beside = place + np.linspace(0.24, -0.08, len(values))
     axes.scatter(values, beside, s=16, color="black", edgecolors="white", linewidths=0.5, zorder=3)

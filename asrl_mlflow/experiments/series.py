@@ -1,4 +1,4 @@
-"""Experiments one after another, each in a child run of its own, under one progress bar."""
+"""Run experiments one after another, each in its own child run, under one progress bar."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from asrl_mlflow.tracking.run_log import RunLog
 
 @dataclass(frozen=True)
 class Case:
-    """What one child run trains.
+    """One experiment of a series: what its child run trains.
 
     Parameters
     ----------
     name : str
-        Of the run.
+        The name of the run.
     loss : Loss
         What to minimise.
     table : Dataset
-        Where the parts come from.
+        The table that was split.
     parts : Split
-        To learn from, to choose by, to judge by.
+        Training, validation and test rows.
     seed : int
-        Of parts and booster.
+        The seed of split and booster.
     settings : Settings
         How to boost.
     """
@@ -53,16 +53,16 @@ def run_series(
     flow: str,
     logs: list[RunLog],
 ) -> Iterator[tuple[Case, Result]]:
-    """Train the cases in order inside the run that is open; each is told as soon as it is done.
+    """Run the cases in order inside the open run; yield each with its result as soon as it is done.
 
     Parameters
     ----------
     cases : iterable of Case
-        Made when they are needed, so that only one table's parts need be in memory.
+        May be a generator, so that only one table is in memory at a time.
     total : int
-        Rounds of all of them, for the progress bar.
+        The number of rounds of all cases, for the progress bar.
     contamination : Contamination
-        How their parts were spoiled.
+        How their targets were spoiled.
     flow : str
         The entry point, for the tag `asrl.flow`.
     logs : list of RunLog
@@ -84,7 +84,7 @@ def run_series(
                     contamination=contamination,
                     on_round=lambda _: bar.update(),
                 )
-            # Early stopping may have left rounds over.
+            # After early stopping the bar jumps over the rounds that were not needed.
             planned += case.settings.rounds
             bar.update(planned - bar.n)
             yield case, result

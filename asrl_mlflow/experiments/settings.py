@@ -1,4 +1,4 @@
-"""What an experiment is told besides loss and table: how to boost, and how targets are spoiled."""
+"""The settings of boosting, for any loss and table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Settings:
-    """How to boost, whatever the loss.
+    """The settings of boosting, for any loss.
 
     Parameters
     ----------
@@ -31,5 +31,5 @@ class Settings:
     figures: bool = True
 
     def booster_params(self, seed: int) -> dict[str, Any]:
-        """XGBoost's parameters."""
+        """Give the settings as XGBoost's parameters."""
         return {"learning_rate": self.learning_rate, "max_depth": self.max_depth, "seed": seed}

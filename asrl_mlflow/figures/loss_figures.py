@@ -93,7 +93,7 @@ def draw_loss_shape(
     )
     grid = body.subplots(len(reaches), len(panels), squeeze=False)
     for row, (axes_of_row, end) in enumerate(zip(grid, reaches, strict=True)):
-        r = _sample(pointwise, thresholds, end)
+        r = _sample(thresholds, end)
         for axes, panel in zip(axes_of_row, panels, strict=True):
             _draw_curves(axes, panel, pointwise, loss, r)
             style_axes(axes)
@@ -163,16 +163,13 @@ def _view(panel: str, curve: npt.NDArray[np.float64]) -> tuple[float, float]:
     return (-high if panel == INFLUENCE else min(0.0, float(curve.min()))), high
 
 
-def _sample(
-    pointwise: PointwiseLoss, thresholds: Sequence[float], reach: float
-) -> npt.NDArray[np.float64]:
+def _sample(thresholds: Sequence[float], reach: float) -> npt.NDArray[np.float64]:
     """Choose residuals to draw at, from -reach to reach, dense near the thresholds."""
     positive = np.linspace(0, reach, 1500)
     if thresholds:
         positive = np.union1d(positive, np.geomspace(thresholds[0] / 100, reach, 1500))
     # A jump is drawn as one, from just inside to just outside the threshold.
-    limits = _thresholds(pointwise)
-    beside = [float(np.nextafter(limit, side)) for limit in limits for side in (0, np.inf)]
+    beside = [float(np.nextafter(limit, side)) for limit in thresholds for side in (0, np.inf)]
     positive = np.union1d(positive, [place for place in beside if place <= reach])
     return np.concatenate([-positive[::-1], positive])
 

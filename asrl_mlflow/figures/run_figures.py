@@ -35,7 +35,7 @@ def draw_run(
         The loss that was minimised.
     booster : xgboost.Booster
         The model that was trained.
-    test : Part
+    test : Rows
         Rows by which the model is judged.
     prediction : float32 array of shape (n,)
         Of the test rows, in target units.
@@ -45,7 +45,7 @@ def draw_run(
         The last round that the booster keeps.
     context : str
         Which loss, table and seed it is about; stands above each figure.
-    valid : Part, optional
+    valid : Rows, optional
         Rows that it neither learned from nor is judged by. Without, figures of them are left out.
     calibration : float64 array of shape (m,)
         Absolute residuals of rows that it did not learn from, in target units; empty where there are

@@ -38,7 +38,8 @@ _OTHER_REGION_COLOURS = ("#DCEBD3", "#E6DAEF", "#D3ECEA", "#F3DCE8", "#E4E4E4")
 _TUNED_SHARE = 0.5
 
 _DOTS_PER_INCH = 150
-_CHARACTERS_PER_INCH = 13
+# As many as fit on average, in the two sizes of titles.
+_CHARACTERS_PER_INCH = {"large": 10, "small": 16}
 _LEFT = 0.012
 
 
@@ -116,17 +117,17 @@ def open_figure(size: tuple[float, float], headline: str, context: str) -> tuple
     """
     figure = Figure(figsize=size, layout="constrained")
     place = {"x": _LEFT, "ha": "left"}
-    figure.suptitle(wrap(headline, size[0] * 0.85), fontsize="large", fontweight="bold", **place)
+    figure.suptitle(wrap(headline, size[0], "large"), fontsize="large", fontweight="bold", **place)
     body: SubFigure = figure.subfigures(squeeze=False)[0, 0]
     if context:
-        body.suptitle(wrap(context, size[0]), fontsize="small", color=TEXT_GREY, **place)
+        body.suptitle(wrap(context, size[0], "small"), fontsize="small", color=TEXT_GREY, **place)
     return figure, body
 
 
-def wrap(text: str, inches: float) -> str:
-    """Break a text into lines that fit a width, in inches."""
+def wrap(text: str, inches: float, fontsize: str) -> str:
+    """Break a text into lines that fit a width, in inches, at the font size "large" or "small"."""
     # Not by matplotlib, which measures what it wraps as mathematics.
-    return textwrap.fill(text, int(inches * _CHARACTERS_PER_INCH))
+    return textwrap.fill(text, int(inches * _CHARACTERS_PER_INCH[fontsize]))
 
 
 def png(figure: Figure) -> bytes:
@@ -205,6 +206,7 @@ def label_lines(
             color=colours[line],
             arrowprops={
                 "arrowstyle": "-",
+                "relpos": (0, 0.5),
                 "color": colours[line],
                 "linewidth": 0.6,
                 "shrinkA": 1,
@@ -217,28 +219,48 @@ def label_lines(
 def spread(heights: Sequence[float], gap: float) -> list[float]:
     """Move ascending numbers apart, each as little as keeps neighbours `gap` apart.
 
+    Parameters
+    ----------
+    heights : sequence of float
+        Ascending, in [0, 1].
+    gap : float, > 0
+        The least distance.
+
+    Returns
+    -------
+    list of float
+        In [0, 1], unless there are too many for it.
+
     Examples
     --------
-    >>> spread([0.0, 1.0, 1.0], 0.5)
-    [0.0, 0.75, 1.25]
+    >>> spread([0.0, 0.5, 0.5], 0.25)
+    [0.0, 0.375, 0.625]
     """
+    # Neighbours that are moved together: the mean of what they wanted, and how many they are.
     groups: list[tuple[float, int]] = []
     for height in heights:
         groups.append((height, 1))
-        # Groups that overlap become one, around the mean of what they wanted.
-        while len(groups) > 1 and _overlap(groups[-2], groups[-1], gap):
+        while len(groups) > 1 and _end(groups[-2], gap, 1) > _end(groups[-1], gap, -1):
             (upper, more), (lower, fewer) = groups.pop(), groups.pop()
             count = more + fewer
             groups.append(((upper * more + lower * fewer) / count, count))
     return [
-        middle + (place - (count - 1) / 2) * gap
-        for middle, count in groups
-        for place in range(count)
+        _middle(group, gap) + (place - (group[1] - 1) / 2) * gap
+        for group in groups
+        for place in range(group[1])
     ]
 
 
-def _overlap(lower: tuple[float, int], upper: tuple[float, int], gap: float) -> bool:
-    return upper[0] - lower[0] < gap * (lower[1] + upper[1]) / 2
+def _middle(group: tuple[float, int], gap: float) -> float:
+    """Place a group where it wants to be, but inside [0, 1]."""
+    wanted, count = group
+    half = min((count - 1) / 2 * gap, 0.5)
+    return min(max(wanted, half), 1 - half)
+
+
+def _end(group: tuple[float, int], gap: float, side: int) -> float:
+    """Find the end of a group, half a gap beyond its last member on one side."""
+    return _middle(group, gap) + side * group[1] * gap / 2
 
 
 def find_limits(values: npt.NDArray[np.floating]) -> tuple[float, float]:

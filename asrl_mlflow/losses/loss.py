@@ -37,7 +37,7 @@ NEGLIGIBLE = 1e-6
 
 
 class Statistics(Protocol):
-    """What a loss may ask of a round's residuals; where the rows live is the answerer's secret."""
+    """Statistics of a round's residuals that a loss may ask for, wherever the rows are stored."""
 
     @property
     def count(self) -> int:
@@ -99,7 +99,7 @@ class Loss(ABC):
     XGBOOST_OBJECTIVE: ClassVar[str | None] = None
 
     def __init_subclass__(cls) -> None:
-        """An `adapt` of one's own is not passed over for an inherited objective of XGBoost's."""
+        """Drop an inherited objective of XGBoost where a subclass defines its own adapt."""
         owners = [
             next(each for each in cls.__mro__ if name in vars(each))
             for name in ("adapt", "XGBOOST_OBJECTIVE")
@@ -204,7 +204,7 @@ class Loss(ABC):
 
 def check_one_process(who: str) -> None:
     """Raise InputError inside a collective of several workers, each with a part of the rows."""
-    # Whoever is in one has loaded this; this floor does without.
+    # A process in a collective has loaded this module; losses import numpy only.
     collective = sys.modules.get("xgboost.collective")
     workers = 1 if collective is None else collective.get_world_size()
     if workers > 1:
@@ -273,7 +273,7 @@ def _plain(number: object) -> str:
 
 
 def widened(threshold: float, stats: Statistics) -> tuple[float, int]:
-    """A threshold, or a wider one where it is as good as zero; and 1 where that was needed.
+    """Replace a threshold that is zero, or almost, by a wider one; return it, and 1 where it was replaced.
 
     A threshold of zero (most residuals 0 but for noise in their last digits, as with zero-inflated
     targets) would take all weight from every other row, and training would stop without a word. In

@@ -36,7 +36,7 @@ class PointwiseLoss(ABC):
     """
 
     def __init_subclass__(cls) -> None:
-        """A weight of one's own is not passed over for inherited segments."""
+        """Drop inherited segments where a subclass defines its own weight."""
         if "weight" in vars(cls) and "segments" not in vars(cls):
             cls.segments = PointwiseLoss.segments  # type: ignore[method-assign]  # a property as well
 

@@ -1,4 +1,4 @@
-"""Where a tuner may look for a loss's parameters: declared by each loss, known to no tuner."""
+"""Search spaces: the intervals in which a tuner looks for the parameters of a loss."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Point = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Interval:
-    """Where one number is looked for.
+    """Interval in which a tuner looks for one number.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Interval:
     whole: bool = False
 
     def __contains__(self, number: float) -> bool:
-        """Whether the number lies between the ends."""
+        """Check whether a number lies in the interval, ends included."""
         return self.low <= number <= self.high
 
 
@@ -47,7 +47,7 @@ _DIGITS = 9
 
 
 def levels_at(point: Point) -> dict[str, float]:
-    """The levels q_low and q_high that a point of `LEVELS` means.
+    """Convert a point of `LEVELS` to the levels q_low and q_high.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def levels_at(point: Point) -> dict[str, float]:
 
 
 def point_of(q_low: float, q_high: float) -> dict[str, float]:
-    """The point of `LEVELS` that means these levels.
+    """Convert the levels q_low and q_high to a point of `LEVELS`.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What the weights of all losses here have in common: one formula for each of three segments."""
+"""Weights of rows by segments of |r|: one formula for each of up to three segments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What rows weigh in one round, in the numbers that XGBoost takes: gradients and hessians."""
+"""Gradients and hessians of one round, computed from the weights of its rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STEEPEST = math.sqrt(np.finfo(np.float32).max)
 
 @dataclasses.dataclass(frozen=True)
 class Weighed:
-    """What the rows of one round weigh, as XGBoost takes it.
+    """Gradients and hessians of one round, and sums over its rows.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def weigh(
     hessian: npt.NDArray[np.float32] | None = None,
     gradient: npt.NDArray[np.float32] | None = None,
 ) -> Weighed:
-    """Gradients and hessians as XGBoost takes them: each row's weight relative to a full one.
+    """Compute gradients and hessians for XGBoost from each row's weight relative to w(0).
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def _weighed_by_numpy(
     hessian: npt.NDArray[np.float32],
     gradient: npt.NDArray[np.float32],
 ) -> tuple[float, float, int, int]:
-    """Fill both; return the sums of weights and of slopes, and how many are floored and unsound."""
+    """Fill both arrays; return sums of weights and of |gradients|, and counts of floored and illegal rows."""
     total, steepness, floored, unsound = 0.0, 0.0, 0, 0
     for rows in blocks(r.size):
         weight, held_up = pointwise.relative_weight(r[rows])

@@ -1,4 +1,4 @@
-"""The paper's tables beside ours: its values, its protocol as far as it tells, and what to make of it.
+"""Compare the paper's tables with our results.
 
 arXiv 2504.06935, tables I to V. Not told there: depth, seed, q_low and q_high, the hessian, Huber's
 delta, what "recall" means. Ours: both usual depths, the seed that fits, every loss's own defaults.
@@ -30,16 +30,16 @@ DEPTHS = (3, 6)
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How a metric is compared with the paper's value.
+    """How close a metric must be to the paper's value to agree with it.
 
     Parameters
     ----------
     heading : str
-        For people.
+        The metric's name in tables.
     share : float
-        How far ours may be from it to count as the same, as a share of it.
+        The largest difference that agrees, as a share of the paper's value.
     distance : float
-        The same as an absolute distance.
+        The largest difference that agrees, in the metric's own unit.
     """
 
     heading: str
@@ -64,7 +64,7 @@ _UNTOLD = (
 
 
 class TrainingKey(NamedTuple):
-    """Which training: a table, a depth, a loss by our name."""
+    """The key of one training: table, depth of trees, and our name of the loss."""
 
     table: str
     depth: int
@@ -73,7 +73,7 @@ class TrainingKey(NamedTuple):
 
 @dataclass(frozen=True)
 class OurResult:
-    """What came out of one training.
+    """The result of one training.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ Results = dict[TrainingKey, OurResult]
 
 
 def paper_values() -> Mapping[str, Mapping[str, Mapping[str, float]]]:
-    """The paper's values: table, then its name of the loss, then metric.
+    """Load the paper's values, by table, the paper's name of the loss, and metric.
 
     Examples
     --------
@@ -116,7 +116,7 @@ def paper_values() -> Mapping[str, Mapping[str, Mapping[str, float]]]:
 
 
 def agrees_with_paper(metric: str, theirs: float, ours: float) -> bool:
-    """Whether ours is the paper's value, up to its rounding and a small tolerance.
+    """Check whether our value agrees with the paper's, up to rounding and a small tolerance.
 
     Examples
     --------
@@ -128,13 +128,13 @@ def agrees_with_paper(metric: str, theirs: float, ours: float) -> bool:
 
 
 def tables_in_order(results: Results) -> list[str]:
-    """The tables there are results of, in the paper's order."""
+    """List the tables that have results, in the paper's order."""
     present = {key.table for key in results}
     return [comparison_table for comparison_table in paper_values() if comparison_table in present]
 
 
 def comparison_columns(results: Results) -> dict[str, list[str | float]]:
-    """Cell by cell: table, loss, metric, the paper's value, and ours at each depth."""
+    """Give the comparison as columns: table, loss, metric, the paper's value, and ours at each depth."""
     found: dict[str, list[str | float]] = {
         name: [] for name in ("data", "loss", "metric", "paper", *map(_depth, DEPTHS))
     }
@@ -152,7 +152,7 @@ def comparison_columns(results: Results) -> dict[str, list[str | float]]:
 
 
 def comparison_table(results: Results) -> str:
-    """The paper's values beside ours, as Markdown; bold is what agrees."""
+    """Format the paper's values beside ours as a Markdown table; values that agree are bold."""
     headings = [how.heading for how in TOLERANCES.values()]
     lines = [
         "| data | loss | " + " | ".join(headings) + " |",
@@ -174,7 +174,7 @@ def comparison_table(results: Results) -> str:
 
 
 def describe(results: Results) -> str:
-    """The table, and a short text: where ours agree, where they do not, what is untold."""
+    """Describe the comparison in Markdown: the table, what agrees, who is best, how fast, what is unknown."""
     depths = " · ".join(f"ours at depth {depth}" for depth in DEPTHS)
     legend = (
         f"Each cell: the paper · {depths}. Bold agrees: MSE and MAE within {TOLERANCES['mae'].share:.0%}, "
@@ -192,7 +192,7 @@ def describe(results: Results) -> str:
 
 
 def _agreement(results: Results) -> str:
-    """ASRL apart from its baselines: which depth fits need not be the same for both."""
+    """Count the values that agree, for ASRL and for its baselines, at each depth."""
     groups = {"`asrl`": ["asrl"], "the others": [name for name in PAPER_LOSSES if name != "asrl"]}
     lines = [
         "| cells that agree | "
@@ -218,7 +218,7 @@ def _agreement(results: Results) -> str:
 
 
 def _winners(results: Results) -> str:
-    """Who wins in the paper, and who here."""
+    """Count on how many tables ASRL is best, in the paper and here."""
     names = tables_in_order(results)
     lines = []
     for metric in ("mse", "mae"):
@@ -261,7 +261,7 @@ def _winners(results: Results) -> str:
 
 
 def rounds_to(curve: Sequence[float], goal: float) -> int | None:
-    """How many rounds it takes until the MAE first is no more than `goal`; None for never.
+    """Count the rounds until the MAE is at most `goal`; None if it never is.
 
     Examples
     --------
@@ -273,7 +273,7 @@ def rounds_to(curve: Sequence[float], goal: float) -> int | None:
 
 
 def _convergence(results: Results) -> str:
-    """The claim that ASRL converges faster, in rounds."""
+    """Compare how many rounds each loss needs, to check the claim that ASRL converges faster."""
     names = [loss.name for loss in PAPER_LOSSES.values()]
     lines = ["| data | depth | " + " | ".join(f"`{name}`" for name in names) + " |"]
     lines.append("|---|---|" + "---|" * len(names))

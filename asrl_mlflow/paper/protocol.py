@@ -11,9 +11,9 @@ PAPER_SEED, _PAPER_TEST_SHARE = 42, 0.2
 
 
 def split_as_the_paper(rows: Rows) -> Split:
-    """80% train, 20% test by scikit-learn with seed 42; nothing is chosen, and valid *is* test.
+    """Split into 80% train and 20% test by scikit-learn with seed 42; valid is the same as test.
 
-    The paper (arXiv 2504.06935) tells no more than the shares; with this seed the test mean of
+    The paper (arXiv 2504.06935) gives only the shares; with this seed the test mean of
     california is its 2.05.
 
     Examples

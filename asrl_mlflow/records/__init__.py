@@ -1,4 +1,4 @@
-"""Keep what a model needs to be used later: its record, its columns, its errors on unseen rows.
+"""Keep what a model needs for later use: its record, its columns, its residuals on unseen rows.
 
 Imports `boosting`, `datasets`, `losses` and `trials`.
 """

@@ -1,4 +1,4 @@
-"""Which files a run keeps of its booster: a registered model is made of these."""
+"""Fetch the files that a run keeps of its booster; a registered model is made of them."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from asrl_mlflow.errors import InputError, StorageError
 from asrl_mlflow.records.record import Record
-from asrl_mlflow.system.disk import insisting_on_space
+from asrl_mlflow.system.disk import require_space
 
 BOOSTER, LOSS, FEATURES, UNSEEN = "booster.ubj", "loss.json", "features.json", "unseen.npz"
-# As the scorer knows them.
+# The keys under which `serving/model.py` finds them.
 ARTIFACTS = {"booster": BOOSTER, "features": FEATURES, "errors": UNSEEN, "loss": LOSS}
 
 
 @dataclass(frozen=True)
 class RunArtifacts:
-    """What a run keeps of its booster.
+    """The files that a run keeps of its booster.
 
     Parameters
     ----------
     run_id : str
-        The run.
-    files : mapping of name to bytes
-        Booster, loss, features and residuals.
+        The id of the MLflow run.
+    files : mapping of file name to bytes
+        Booster, loss, features and residuals on unseen rows.
     record : Record
-        What trained it.
+        How the booster was trained.
     """
 
     run_id: str
@@ -43,25 +43,30 @@ class RunArtifacts:
 
     @property
     def digest(self) -> str:
-        """Equal for equal boosters: a study's run may get another one when it goes on."""
+        """The booster's digest, 16 hexadecimal digits; a study that goes on may replace its run's booster."""
         return hashlib.sha256(self.files[BOOSTER]).hexdigest()[:16]
 
 
 def fetch_artifacts(run_id: str) -> RunArtifacts:
-    """Fetch them from the tracking store.
+    """Fetch a run's files from the tracking store.
+
+    Parameters
+    ----------
+    run_id : str
+        The id of a run that trained one booster.
 
     Raises
     ------
     InputError
-        There is no such run, or it has none.
+        The run does not exist, or lacks one of the files.
     StorageError
-        There is no room for them on the way.
+        The disk is too full to download them.
     """
     files = {}
     with TemporaryDirectory() as folder:
         try:
-            with insisting_on_space(), silence_mlflow():
-                # Not by its runs:/ URI, for which MLflow swallows why a file did not come.
+            with require_space(), silence_mlflow():
+                # Not by a runs:/ URI: with that, MLflow hides why a download failed.
                 kept = get_artifact_repository(mlflow.get_run(run_id).info.artifact_uri)
                 for name in ARTIFACTS.values():
                     files[name] = Path(kept.download_artifacts(name, folder)).read_bytes()
@@ -80,10 +85,10 @@ def fetch_artifacts(run_id: str) -> RunArtifacts:
 
 @contextmanager
 def silence_mlflow() -> Iterator[None]:
-    """Without what MLflow says of each file on the way."""
+    """Hide MLflow's progress bars, messages and warnings about each file."""
     logger = logging.getLogger("mlflow")
     level, bar = logger.level, MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.get_raw()
-    # Not its warnings either: that an environment made by uv has no pip, for one.
+    # Such as the warning that an environment made by uv has no pip.
     logger.setLevel(logging.ERROR)
     MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
     try:

@@ -1,4 +1,4 @@
-"""What columns a booster learned from, so that whoever predicts can be held to them."""
+"""Describe the columns that a booster learned from, so that later input can be checked against them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _EXAMPLE_ROWS = 3
 
 
 def describe_columns(features: pd.DataFrame) -> list[dict[str, Any]]:
-    """Names in the order of training; for categories their values in the order of their codes.
+    """List the columns in the order of training; categories with their values in the order of their codes.
 
     Examples
     --------
@@ -22,13 +22,14 @@ def describe_columns(features: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _describe_column(name: str, kind: object) -> dict[str, Any]:
+    """Describe one column by its name and, for categories, their values."""
     if not isinstance(kind, pd.CategoricalDtype):
         return {"name": name}
     return {"name": name, "categories": kind.categories.tolist()}
 
 
 def example_rows(features: pd.DataFrame) -> str:
-    """A few rows to show what a model takes, as JSON in pandas' orient "split"."""
+    """Give the first rows as an example of a model's input, as JSON in pandas' orient "split"."""
     few = features.head(_EXAMPLE_ROWS)
     plain = few.astype(dict.fromkeys(few.select_dtypes("category"), object))
     return json.dumps(json.loads(plain.to_json(orient="split", index=False, double_precision=15)))

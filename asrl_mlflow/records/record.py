@@ -1,4 +1,4 @@
-"""What trained a booster: written at its training, and from there to wherever a model may be met."""
+"""The record of how a booster was trained; it is kept in the run, in the model and in its tags."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ from asrl_mlflow.losses import Loss, from_config, to_config
 from asrl_mlflow.rounds import Round
 
 SCHEMA = 1
-# What a model needs where it is used; the rest of the environment is its user's.
+# The packages that a model needs where it is used.
 PACKAGES = ("mlflow", "numpy", "pandas", "xgboost")
 PREFIX = "asrl."
 
 
 @dataclass(frozen=True)
 class Record:
-    """What trained a booster, as JSON types throughout.
+    """How a booster was trained, in JSON types only.
 
     Parameters
     ----------
     loss : mapping
-        As `losses.to_config` gives it.
-    pointwise : mapping
-        Thresholds and weights of the last round, in target units.
-    rounds : int
-        In the booster.
+        The loss as `losses.to_config` returns it.
+    pointwise : mapping of name to float
+        Thresholds and weights of the last round, thresholds in target units.
+    rounds : int, >= 1
+        The number of rounds in the booster.
     base_score : float
-        What boosting started from, in target units.
-    weight_rule : str, optional
-        How sample weights were read: "none", "counts" or "mean 1".
+        The constant that boosting started from, in target units.
+    weight_rule : {"none", "counts", "mean 1"}, optional
+        How sample weights were read.
     objective_scale : float
-        By which power of two objective and regularisation were scaled.
+        The power of two by which objective and regularisation were scaled.
     data : mapping
         Name, digest, target and number of rows of the table.
-    metrics : mapping
-        On the test rows.
-    packages : mapping
-        Versions at training.
+    metrics : mapping of metric name to float
+        The metrics on the test rows.
+    packages : mapping of package name to version
+        The installed versions at training.
     schema : int
-        Of this record.
+        The version of this record's format.
     """
 
     loss: Mapping[str, Any]
@@ -70,7 +70,7 @@ class Record:
         data: Mapping[str, Any],
         metrics: Mapping[str, float],
     ) -> Record:
-        """Of a booster that has just been trained and judged."""
+        """Make the record of a booster that has just been trained and measured on the test rows."""
         config = json.loads(booster.save_config())
         return cls(
             loss=to_config(loss),
@@ -88,18 +88,25 @@ class Record:
 
     @classmethod
     def from_json(cls, text: str, owner: str) -> Record:
-        """The record that `to_json` wrote.
+        """Read the record that `to_json` wrote.
+
+        Parameters
+        ----------
+        text : str
+            The JSON text.
+        owner : str
+            What the record belongs to, for the error.
 
         Raises
         ------
         InputError
-            It has another schema, or is none.
+            The text is no record, or a record with another schema.
         """
         try:
             found = json.loads(text)
             schema = found["schema"]
         except (ValueError, TypeError, KeyError) as error:
-            msg = f"{owner}: needs the record of what trained it; got none that can be read."
+            msg = f"{owner}: needs the record of its training; got none that can be read; train it anew."
             raise InputError(msg) from error
         if schema != SCHEMA or set(found) != {field.name for field in dataclasses.fields(cls)}:
             msg = (
@@ -110,13 +117,13 @@ class Record:
         return cls(**found)
 
     def to_json(self) -> str:
-        """The record for `loss.json`."""
+        """Write the record as JSON text, the content of `loss.json`."""
         return json.dumps(dataclasses.asdict(self), indent=2)
 
     def tags(self) -> dict[str, str]:
-        """The record as keys and values that can be searched, and the whole of it under one key.
+        """Give the record as tags: one per field, to search by, and one with the whole record.
 
-        Numbers have all their digits.
+        Numbers keep all their digits.
         """
         return {
             f"{PREFIX}schema": str(self.schema),
@@ -132,5 +139,5 @@ class Record:
         }
 
     def build_loss(self) -> Loss:
-        """The loss itself."""
+        """Build the loss that the record describes."""
         return from_config(self.loss)

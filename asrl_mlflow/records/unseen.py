@@ -1,4 +1,4 @@
-"""How far off a booster is on rows that its training did not see: to calibrate and to compare by."""
+"""Measure residuals on rows that training did not see, to calibrate intervals and to compare models."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from asrl_mlflow.datasets.matrices import make_matrix
 from asrl_mlflow.datasets.splits import FloatArray, IntArray, Rows, folds
 from asrl_mlflow.losses import Loss
 
-# A random part of exchangeable rows is as good as all of them, and a model stays small.
+# With more rows a random sample of them is kept, so that a model stays small.
 MOST_ROWS = 20_000
-# Of few rows more are learned from, so that out-of-fold boosters are nearly the real one.
+# A small table gets more folds, so that each booster learns from nearly all of its rows.
 _FEW_ROWS, _FOLDS_OF_FEW, _FOLDS = 5_000, 20, 5
 
 
@@ -29,14 +29,15 @@ class UnseenResiduals:
     Parameters
     ----------
     calibration : float64 array of shape (n,), n <= MOST_ROWS
-        Of rows to calibrate intervals by, each by a booster that did not learn from it.
+        Absolute residuals to calibrate intervals by, in target units; each row was predicted by a
+        booster that did not learn from it. Empty where there are no such rows.
     test : float64 array of shape (m,), m <= MOST_ROWS
-        Of test rows, in their order.
+        Absolute residuals of the test rows in their order, in target units.
     weight : float64 array of shape (m,)
-        Of the same rows; 1 where the table has none.
+        Weights of the same test rows; 1 where the table has none.
     test_rows : str
-        Equal for two boosters where `test` is of the same rows; empty where the booster goes on from
-        another one, which may have learned from them.
+        A digest of the test targets: two boosters with the same digest were tested on the same rows.
+        Empty where the booster continues another one, which may have learned from the test rows.
     """
 
     calibration: FloatArray
@@ -45,7 +46,7 @@ class UnseenResiduals:
     test_rows: str
 
     def to_bytes(self) -> bytes:
-        """As numpy's .npz, without pickles."""
+        """Write the arrays in numpy's .npz format, without pickles."""
         file = io.BytesIO()
         np.savez(
             file,
@@ -58,7 +59,7 @@ class UnseenResiduals:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> UnseenResiduals:
-        """What `to_bytes` wrote."""
+        """Read what `to_bytes` wrote."""
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             return cls(file["calibration"], file["test"], file["weight"], str(file["test_rows"]))
 
@@ -66,18 +67,18 @@ class UnseenResiduals:
 def measure_unseen(
     calibration: FloatArray, booster: xgboost.Booster, test: Rows, *, is_fresh: bool
 ) -> UnseenResiduals:
-    """Of a booster that is ready, with residuals to calibrate by.
+    """Measure a trained booster on the test rows, and keep that beside its calibration residuals.
 
     Parameters
     ----------
-    calibration : float64 array
-        As `held_out` or `out_of_fold` gives it.
+    calibration : float64 array of shape (n,)
+        The result of `held_out_residuals` or `out_of_fold_residuals`.
     booster : xgboost.Booster
-        Predicts in target units.
-    test : Part
-        Test rows.
+        A booster that predicts in target units.
+    test : Rows
+        The test rows.
     is_fresh : bool
-        Whether it learned from the rows of its own split only.
+        Whether the booster learned from the rows of its own split only.
     """
     kept = _sample_rows(len(test))
     rows = test.take(kept)
@@ -85,13 +86,13 @@ def measure_unseen(
         calibration=calibration[_sample_rows(len(calibration))],
         test=_residuals(booster, rows),
         weight=np.ones(len(rows)) if rows.weight is None else rows.weight,
-        # Rows are known by their targets: boosters with other features may be judged by the same.
+        # A digest of the targets only: boosters with different features can share test rows.
         test_rows=hashlib.sha256(rows.target.tobytes()).hexdigest()[:16] if is_fresh else "",
     )
 
 
 def held_out_residuals(booster: xgboost.Booster, rows: Rows) -> FloatArray:
-    """The absolute residuals of rows that the booster did not learn from; not of those of weight 0."""
+    """Compute the absolute residuals of rows that the booster did not learn from, without weight 0."""
     residuals = _residuals(booster, rows)
     return residuals if rows.weight is None else residuals[rows.weight > 0]
 
@@ -99,17 +100,26 @@ def held_out_residuals(booster: xgboost.Booster, rows: Rows) -> FloatArray:
 def out_of_fold_residuals(
     loss: Loss, params: Mapping[str, Any], rounds: int, rows: Rows, seed: int
 ) -> FloatArray:
-    """The absolute residual of each row by a booster that learned from the other folds only.
+    """Compute each row's absolute residual by a booster that learned from the other folds only.
 
     Parameters
     ----------
-    loss, params, rounds
-        Those of the booster that learned from all rows.
-    rows : Part
-        Its rows. Of those in time the first fold has no past, and no residuals; rows of weight 0
-        have none either.
+    loss : Loss
+        The loss of the booster that learned from all rows.
+    params : mapping
+        Its XGBoost parameters.
+    rounds : int, >= 1
+        Its number of rounds.
+    rows : Rows
+        The rows that it learned from.
     seed : int
-        Of the folds.
+        The seed that shuffles rows into folds.
+
+    Returns
+    -------
+    float64 array of shape (n,)
+        In target units. Rows of weight 0 are left out; of rows with a time also those of the first
+        fold, which has no past to learn from.
     """
     count = _FOLDS_OF_FEW if len(rows) < _FEW_ROWS else _FOLDS
     found = [np.empty(0)]
@@ -124,11 +134,12 @@ def out_of_fold_residuals(
 
 
 def _residuals(booster: xgboost.Booster, rows: Rows) -> FloatArray:
+    """Compute the absolute residuals, in target units."""
     predicted: FloatArray = booster.inplace_predict(rows.features).astype(np.float64)
     return np.abs(rows.target - predicted)
 
 
 def _sample_rows(count: int) -> IntArray:
-    """Up to `MOST_ROWS` of so many places, the same whenever asked."""
+    """Choose up to `MOST_ROWS` of `count` row numbers, in order; the same ones at every call."""
     order = np.random.default_rng(0).permutation(count)[:MOST_ROWS]
     return np.sort(order)

@@ -1,4 +1,4 @@
-"""What files a folder holds, byte for byte, so that another one can be told from it."""
+"""Record the digest of every file in a folder, and check another folder against that record."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ _READ_BYTES = 1 << 20
 
 
 def make_manifest(folder: Path) -> str:
-    """The SHA-256 of every file below a folder, as JSON: {"path with forward slashes": "digest"}.
+    """Compute the SHA-256 of every file in a folder, as JSON: {"path with forward slashes": "digest"}.
+
+    Parameters
+    ----------
+    folder : Path
+        Its subfolders are included.
 
     Examples
     --------
@@ -26,30 +31,28 @@ def make_manifest(folder: Path) -> str:
 
 
 def check_manifest(folder: Path, recorded: str, owner: str) -> None:
-    """Refuse a folder that is not, file for file, what was recorded of it.
+    """Refuse a folder whose files are not exactly those of a manifest.
 
-    No file is parsed: their bytes are only hashed.
+    Files are only hashed, not parsed: a changed file cannot do harm here.
 
     Parameters
     ----------
     folder : Path
-        What to check. Links are not followed: a link is a file too many.
+        The folder to check. Links are not followed; every link counts as a difference.
     recorded : str
-        As `manifest` gave it.
+        The manifest that `make_manifest` returned for the original folder.
     owner : str
-        Whose folder it is, for the error.
+        What the folder belongs to, for the error.
 
     Raises
     ------
     InputError
-        A file was changed, cut off, added or removed; the line names it.
+        Files were changed, removed or added; the message names them.
     """
     expected, found = json.loads(recorded), _digests(folder)
+    changed = [name for name in expected.keys() & found.keys() if expected[name] != found[name]]
     for what, names in (
-        (
-            "changed",
-            [name for name in expected.keys() & found.keys() if expected[name] != found[name]],
-        ),
+        ("changed", changed),
         ("missing", list(expected.keys() - found.keys())),
         ("added", list(found.keys() - expected.keys())),
     ):
@@ -62,6 +65,7 @@ def check_manifest(folder: Path, recorded: str, owner: str) -> None:
 
 
 def _digests(folder: Path) -> dict[str, str]:
+    """Map the path of every file in a folder to its digest."""
     return {
         path.relative_to(folder).as_posix(): "a link" if path.is_symlink() else _digest(path)
         for path in sorted(folder.rglob("*"))
@@ -70,6 +74,7 @@ def _digests(folder: Path) -> dict[str, str]:
 
 
 def _digest(path: Path) -> str:
+    """Compute the SHA-256 of one file, read in pieces."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_READ_BYTES):

@@ -1,4 +1,4 @@
-"""The folder that MLflow loads a model from, made of what a run keeps of its booster."""
+"""Write the folder that MLflow loads a model from, out of the files that a run keeps."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from asrl_mlflow.records.record import PACKAGES
 
 _MODEL_FILE = Path(__file__).parents[1] / "serving" / "model.py"
 
-# Of inputs nothing. MLflow's double refuses integers, its long missing values, and its "any" looks at
-# every cell by itself: 60 times as long for a million rows as the prediction itself. What columns a
-# model takes stands in its metadata, and the scorer holds its input to them.
+# The inputs have no schema: MLflow's "double" refuses integers, its "long" refuses missing values, and
+# its "any" checks every cell one by one, which takes 60 times as long as predicting a million rows.
+# Instead the columns are in the model's metadata, and the model itself checks its input.
 _SIGNATURE = ModelSignature(
     outputs=Schema([ColSpec(DataType.double, "prediction")]),
     params=ParamSchema([ParamSpec("interval", DataType.double, None)]),
 )
 
 
-def write_model(parts: RunArtifacts, folder: Path, *, model_id: str) -> None:
-    """Make the folder: scorer, booster and its files, signature, requirements; no pickle.
+def write_model(artifacts: RunArtifacts, folder: Path, *, model_id: str) -> None:
+    """Write a model's folder: code, booster, signature and requirements, without any pickle.
 
     Parameters
     ----------
-    parts : Parts
-        What it is made of.
+    artifacts : RunArtifacts
+        The files that the run kept.
     folder : Path
-        Where; it must not be there yet.
+        The folder to write; it must not exist yet.
     model_id : str
-        Of the model in the tracking store.
+        The id of the logged model in the tracking store.
     """
-    columns = json.loads(parts.files[FEATURES])
+    columns = json.loads(artifacts.files[FEATURES])
     with TemporaryDirectory() as aside, silence_mlflow():
-        for name, content in parts.files.items():
+        for name, content in artifacts.files.items():
             (Path(aside) / name).write_bytes(content)
         mlflow.pyfunc.save_model(
             folder,
@@ -53,21 +53,21 @@ def write_model(parts: RunArtifacts, folder: Path, *, model_id: str) -> None:
             input_example=pd.read_json(
                 io.StringIO(columns["example"]), orient="split", dtype=False
             ),
-            # Named, as MLflow would spend twenty seconds on guessing them.
-            pip_requirements=[f"{name}=={parts.record.packages[name]}" for name in PACKAGES],
+            # Without a list MLflow would spend twenty seconds on guessing one.
+            pip_requirements=[f"{name}=={artifacts.record.packages[name]}" for name in PACKAGES],
             metadata={
-                "asrl": dataclasses.asdict(parts.record),
+                "asrl": dataclasses.asdict(artifacts.record),
                 "asrl.columns": columns["features"],
             },
-            # Not the working folder, whose uv.lock MLflow would copy: no model needs where it was made.
+            # MLflow copies a uv.lock from this folder; the working folder must not get into a model.
             uv_project_path=aside,
-            mlflow_model=Model(run_id=parts.run_id, model_id=model_id),
+            mlflow_model=Model(run_id=artifacts.run_id, model_id=model_id),
         )
     _forget_paths(folder / MLMODEL_FILE_NAME)
 
 
 def _forget_paths(file: Path) -> None:
-    """MLflow notes from where it took the files: of no use where a model is used."""
+    """Remove the paths of this machine that MLflow wrote into the model's description."""
     model = Model.load(file)
     flavor: dict[str, Any] = model.flavors["python_function"]
     flavor["model_code_path"] = _MODEL_FILE.name

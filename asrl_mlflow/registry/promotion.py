@@ -1,7 +1,8 @@
-"""Which version an alias names: the newer one only if it is better on the same rows."""
+"""Move an alias to another version only if that version is better on the same rows."""
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,10 +10,6 @@ from dataclasses import dataclass
 import mlflow
 import numpy as np
 from mlflow.exceptions import MlflowException
-from mlflow.utils.validation import (
-    _validate_model_alias_name,
-    _validate_model_alias_name_reserved,
-)
 
 from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.datasets.splits import FloatArray
@@ -25,30 +22,31 @@ from asrl_mlflow.registry.versions import (
     version_with_alias,
     write_with_retries,
 )
-from asrl_mlflow.system.disk import insisting_on_space
+from asrl_mlflow.system.disk import require_space
 
 CHAMPION = "champion"
 FORCED_TAG, WANTED_TAG = "asrl.forced", "asrl.wanted"
 LEVEL = 0.95
 _RESAMPLES, _SEED = 2_000, 0
-# Resamples that are drawn at once: 2,000 of 20,000 rows would take 300 MB.
+# Resamples drawn at once; all 2,000 together would take 300 MB for 20,000 rows.
 _BATCH = 50
-# Promoters whose wishes are not further apart may not have seen one another.
+# Two promotions that began within so many seconds may not have seen each other.
 _SECONDS_AT_ONCE = 600
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How much smaller one version's MAE is than another's, on the same rows.
+    """The difference of two versions' MAE on the same rows.
 
     Parameters
     ----------
     difference : float
-        The challenger's MAE minus the holder's, in target units: below 0 it is better.
+        MAE of the new version minus MAE of the version that has the alias, in target units; below 0
+        the new version is better.
     low, high : float
-        The interval of the difference, at level 0.95.
+        The 95% confidence interval of the difference, in target units.
     rows : int
-        So many rows.
+        The number of rows compared on.
     """
 
     difference: float
@@ -58,16 +56,16 @@ class Comparison:
 
     @property
     def is_better(self) -> bool:
-        """Whether the whole interval is below 0."""
+        """Whether the new version is better: the whole interval is below 0."""
         return self.high < 0
 
     @property
     def is_worse(self) -> bool:
-        """Whether the whole interval is above 0."""
+        """Whether the new version is worse: the whole interval is above 0."""
         return self.low > 0
 
     def describe(self) -> str:
-        """The comparison in words.
+        """Describe the comparison in words.
 
         Examples
         --------
@@ -79,16 +77,16 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Promotion:
-    """What became of a request for an alias.
+    """The outcome of a request for an alias.
 
     Parameters
     ----------
     promoted : bool
         Whether the version has the alias now.
     holder : str, optional
-        The version that had it before.
+        The number of the version that had the alias before, or has kept it; None if no version had it.
     comparison : Comparison, optional
-        With that one; None where there was none, or it was not asked.
+        The comparison with that version; None if there was none to make.
     """
 
     promoted: bool
@@ -99,15 +97,19 @@ class Promotion:
 def compare_residuals(
     mine: FloatArray, theirs: FloatArray, weight: FloatArray | None = None
 ) -> Comparison:
-    """A paired bootstrap of the (weighted) mean difference of absolute residuals.
+    """Compare two versions by a paired bootstrap of the (weighted) mean difference of residuals.
 
     Parameters
     ----------
     mine, theirs : float64 array of shape (n,)
-        Absolute residuals of the same rows in the same order.
+        Absolute residuals of the new version and of the other one, on the same rows in the same order.
     weight : float64 array of shape (n,), optional
-        Of the rows. Rows are drawn one by one, also where they belong to groups, of whose likeness the
-        interval knows nothing.
+        Sample weights of these rows.
+
+    Notes
+    -----
+    Rows are drawn independently, even if they belong to groups. Where the rows of a group resemble each
+    other, the interval is too narrow.
 
     Examples
     --------
@@ -128,7 +130,7 @@ def compare_residuals(
         return total
 
     middle = low = high = float(mean(difference, weights))
-    # All rows alike: there is nothing to resample.
+    # If all differences are equal, there is nothing to resample.
     if difference.min() < difference.max():
         drawn = bootstrap(
             (difference, weights),
@@ -146,59 +148,61 @@ def compare_residuals(
 
 
 def check_alias(alias: str) -> None:
-    """Refuse an alias that MLflow does not take.
+    """Refuse an alias that MLflow does not accept.
 
     Raises
     ------
     InputError
-        The line says why.
+        The alias has other characters than letters, digits, _ and -, or MLflow reserves it.
     """
-    try:
-        _validate_model_alias_name(alias)
-        _validate_model_alias_name_reserved(alias)
-    except MlflowException as error:
-        msg = f"An alias needs a name that MLflow takes; got {alias!r}: {error.message}"
-        raise InputError(" ".join(msg.split())) from error
+    reserved = re.fullmatch(r"latest|v\d+", alias, flags=re.IGNORECASE)
+    if reserved or not re.fullmatch(r"[\w-]+", alias):
+        msg = (
+            f"An alias needs a name that MLflow takes; got {alias!r}; choose one of letters, digits, _ "
+            "and -, but not latest, and not v and a number."
+        )
+        raise InputError(msg)
 
 
-@insisting_on_space()
+@require_space()
 def promote(
     version: RegisteredVersion, alias: str, *, force: bool = False, test: Dataset | None = None
 ) -> Promotion:
-    """Give a version an alias if it is better than the version that has it, or none has.
+    """Give a version an alias if it is better than the version that has it, or if none has it.
 
     Parameters
     ----------
-    version : Registered
-        The challenger.
+    version : RegisteredVersion
+        The new version.
     alias : str
         The alias.
     force : bool
-        Give it anyway, and tag the version `asrl.forced`.
+        Move the alias without a comparison, and tag the version `asrl.forced`.
     test : Dataset, optional
-        Rows that neither version has seen, to compare them on. Without, they are compared on the
-        test rows of their runs, which must be the same.
+        Rows that neither version has learned from, to compare on. By default versions are compared on
+        the test rows of their runs, which must be the same rows.
 
     Raises
     ------
     InputError
-        The alias is none, a version cannot be loaded, or the two were judged on different rows.
+        MLflow refuses the alias, a version cannot be loaded, or there are no common rows to compare on.
     StoreError
-        The store does not tell who has the alias.
+        The store does not answer.
     StorageError
-        A disk is full: this one, or the store's.
+        This machine's disk or the store's disk is full.
 
     Notes
     -----
-    The alias moves in one step. Who wants it says so in a tag before it looks who has it for the last
-    time, and looks afterwards who else wanted it in the last minutes: those are compared too, and the
-    one with the smallest MAE gets the alias, so that promoters at once all arrive at the same.
+    The alias moves in one step. Each process first tags its version as wanting the alias, then compares
+    it with the version that has the alias, moves the alias, and last looks for versions that other
+    processes tagged in the last ten minutes. The alias goes to the one with the smallest MAE. So
+    several processes at once all end with the same version.
     """
     check_alias(alias)
-    client, began, wish = mlflow.MlflowClient(), time.time(), f"{WANTED_TAG}.{alias}"
-    first = now = version_with_alias(version.name, alias)
-    if now == version.version:
-        return Promotion(promoted=True, holder=now, comparison=None)
+    client, began, wanted = mlflow.MlflowClient(), time.time(), f"{WANTED_TAG}.{alias}"
+    first = version_with_alias(version.name, alias)
+    if first == version.version:
+        return Promotion(promoted=True, holder=first, comparison=None)
     load(version.uri)
     if force:
         write_with_retries(
@@ -207,37 +211,48 @@ def promote(
         write_with_retries(client.set_registered_model_alias, version.name, alias, version.version)
         return Promotion(promoted=True, holder=first, comparison=None)
     write_with_retries(
-        client.set_model_version_tag, version.name, version.version, wish, f"{time.time():.3f}"
+        client.set_model_version_tag, version.name, version.version, wanted, f"{time.time():.3f}"
     )
-    comparison = None
-    while now is not None:
-        comparison = _compare_versions(version, f"models:/{version.name}/{now}", test)
-        if not comparison.is_better:
-            # Whoever comes next shall not take it for a rival.
-            client.delete_model_version_tag(version.name, version.version, wish)
-            return Promotion(promoted=False, holder=now, comparison=comparison)
-        now, before = version_with_alias(version.name, alias), now
-        if now == before:
-            break
+    holder, comparison = _compare_with_holder(version, alias, first, test)
+    if comparison is not None and not comparison.is_better:
+        # The next process must not take this version for a rival.
+        client.delete_model_version_tag(version.name, version.version, wanted)
+        return Promotion(promoted=False, holder=holder, comparison=comparison)
     write_with_retries(client.set_registered_model_alias, version.name, alias, version.version)
-    best = _best_of_rivals(version, wish, began, now, test)
+    best = _best_of_rivals(version, wanted, began, holder, test)
     if best != version.version:
         write_with_retries(client.set_registered_model_alias, version.name, alias, best)
         return Promotion(promoted=False, holder=best, comparison=comparison)
     return Promotion(promoted=True, holder=first, comparison=comparison)
 
 
+def _compare_with_holder(
+    version: RegisteredVersion, alias: str, holder: str | None, test: Dataset | None
+) -> tuple[str | None, Comparison | None]:
+    """Compare with the version that has the alias; again if another has it by the end."""
+    comparison = None
+    while holder is not None:
+        comparison = _compare_versions(version, f"models:/{version.name}/{holder}", test)
+        if not comparison.is_better:
+            break
+        now = version_with_alias(version.name, alias)
+        if now == holder:
+            break
+        holder = now
+    return holder, comparison
+
+
 def _best_of_rivals(
-    version: RegisteredVersion, wish: str, began: float, beaten: str | None, test: Dataset | None
+    version: RegisteredVersion, wanted: str, began: float, beaten: str | None, test: Dataset | None
 ) -> str:
-    """Of this version and those that wanted the same alias meanwhile, the one with the smallest MAE."""
+    """Find the smallest MAE among this version and those that other processes tagged meanwhile."""
     differences = {version.version: 0.0}
     for each in mlflow.MlflowClient().search_model_versions():
         number = str(each.version)
-        wished = float(each.tags.get(wish, "-inf"))
-        is_rival = number not in (version.version, beaten) and wished > began - _SECONDS_AT_ONCE
+        tagged = float(each.tags.get(wanted, "-inf"))
+        is_rival = number not in (version.version, beaten) and tagged > began - _SECONDS_AT_ONCE
         if each.name == version.name and is_rival:
-            # One that was judged on other rows is no rival, nor one whose files are spoiled.
+            # A version tested on other rows cannot be compared, nor one whose files have changed.
             with suppress(InputError):
                 comparison = _compare_versions(version, f"models:/{version.name}/{number}", test)
                 differences[number] = -comparison.difference
@@ -245,6 +260,7 @@ def _best_of_rivals(
 
 
 def _compare_versions(mine: RegisteredVersion, theirs: str, test: Dataset | None) -> Comparison:
+    """Compare two versions; if that is impossible, say how to move the alias without it."""
     try:
         return _compare_on_same_rows(mine, theirs, test)
     except InputError as error:
@@ -253,10 +269,11 @@ def _compare_versions(mine: RegisteredVersion, theirs: str, test: Dataset | None
 
 
 def _compare_on_same_rows(mine: RegisteredVersion, theirs: str, test: Dataset | None) -> Comparison:
+    """Compare two versions on given rows, or on the test rows that their runs have in common."""
     if test is not None:
         learned = {mine.record.data["digest"], find(theirs).record.data["digest"]}
         if test.digest in learned:
-            msg = f"{test.name}: needs rows that neither version has seen; got a table that one learned from."
+            msg = f"{test.name}: needs rows that neither version has seen; got a table that one learned from; name another."
             raise InputError(msg)
         return compare_residuals(
             _residuals(mine.uri, test), _residuals(theirs, test), test.rows.weight
@@ -264,8 +281,8 @@ def _compare_on_same_rows(mine: RegisteredVersion, theirs: str, test: Dataset | 
     ours, other = load_unseen_residuals(mine.uri), load_unseen_residuals(theirs)
     if not ours.test_rows or ours.test_rows != other.test_rows:
         msg = (
-            f"{mine.uri}: a promotion compares on the same test rows, which neither has seen; got others "
-            f"than those of {theirs} (another table, seed or split, or a model that goes on from another); "
+            f"{mine.uri}: a promotion compares on the same test rows, which neither has seen; got other "
+            f"rows than {theirs} has (another table, seed or split, or a model that continues another one); "
             "name rows that neither has seen with --test."
         )
         raise InputError(msg)
@@ -273,6 +290,7 @@ def _compare_on_same_rows(mine: RegisteredVersion, theirs: str, test: Dataset | 
 
 
 def _residuals(uri: str, test: Dataset) -> FloatArray:
+    """Predict the rows with a version, and compute the absolute residuals in target units."""
     try:
         predicted = load(uri).predict(test.rows.features)
     except MlflowException as error:

@@ -1,10 +1,8 @@
-"""Versions of registered models: looked up, and opened only if they are what was registered."""
+"""Find versions of registered models, and open them only if their files are what was registered."""
 
 from __future__ import annotations
 
 import json
-import random
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,17 +17,18 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
 from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 
-from asrl_mlflow.errors import InputError, StoreError
+from asrl_mlflow.errors import InputError, StoreError, did_you_mean, listed
 from asrl_mlflow.records.artifacts import BOOSTER, FEATURES, LOSS, UNSEEN, silence_mlflow
 from asrl_mlflow.records.record import Record
 from asrl_mlflow.records.unseen import UnseenResiduals
 from asrl_mlflow.registry import manifest
-from asrl_mlflow.system.disk import insisting_on_space
+from asrl_mlflow.system.disk import require_space
+from asrl_mlflow.system.processes import pause_at_random
 from asrl_mlflow.tracking.spool import one_line
 
 MANIFEST_TAG, RECORD_TAG = "asrl.manifest", "asrl.record"
 _ATTEMPTS = 4
-# What MLflow says of a version or an alias that it does not have; anything else is no answer.
+# MLflow's error codes for a version or alias that does not exist; any other code is no answer.
 _NOT_THERE = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 
 
@@ -40,15 +39,15 @@ class RegisteredVersion:
     Parameters
     ----------
     name : str
-        The registered model.
+        The name of the registered model.
     version : str
-        Its number.
+        The version's number.
     run_id : str
-        The run that trained it.
+        The id of the run that trained it.
     record : Record
-        What trained it.
+        How it was trained.
     is_new : bool
-        Whether it was made just now.
+        Whether this call of `register` made it.
     """
 
     name: str
@@ -59,17 +58,24 @@ class RegisteredVersion:
 
     @property
     def uri(self) -> str:
-        """As MLflow takes it, whatever its aliases will be."""
+        """The version's address, `models:/name/version`; aliases may move, this stays."""
         return f"models:/{self.name}/{self.version}"
 
 
 def find(uri: str) -> RegisteredVersion:
-    """The version that `models:/name/version` or `models:/name@alias` means now.
+    """Find the version that `models:/name/version` or `models:/name@alias` means now.
+
+    Parameters
+    ----------
+    uri : str
+        The address.
 
     Raises
     ------
     InputError
-        There is none, or it was not registered by `register`.
+        The version does not exist, or was not registered by `register`.
+    StoreError
+        The store does not answer.
     """
     version = _find_in_store(uri)
     tags = version.tags or {}
@@ -84,12 +90,19 @@ def find(uri: str) -> RegisteredVersion:
 
 
 def version_with_alias(name: str, alias: str) -> str | None:
-    """The number of the version that has an alias; None where none has.
+    """Find the number of the version that has an alias; None if no version has it.
+
+    Parameters
+    ----------
+    name : str
+        The registered model.
+    alias : str
+        The alias.
 
     Raises
     ------
     StoreError
-        The store does not tell.
+        The store does not answer.
     """
     try:
         return str(mlflow.MlflowClient().get_model_version_by_alias(name, alias).version)
@@ -101,55 +114,76 @@ def version_with_alias(name: str, alias: str) -> str | None:
 
 @contextmanager
 def open_verified(uri: str) -> Iterator[Path]:
-    """A private copy of a version's files, each held against the manifest before it is parsed.
+    """Open a private copy of a version's files, after checking it against the manifest.
+
+    Parameters
+    ----------
+    uri : str
+        The version, as for `find`.
+
+    Yields
+    ------
+    Path
+        The folder of the copy, deleted afterwards.
 
     Raises
     ------
     InputError
-        As `found`; or the files cannot be fetched, or are not those that were registered.
+        As for `find`; or the files cannot be downloaded, or are not those that were registered.
     StorageError
-        There is no room for the copy.
+        The disk is too full for the copy.
     """
     registered, client = find(uri), mlflow.MlflowClient()
     recorded = client.get_model_version(registered.name, registered.version).tags[MANIFEST_TAG]
     with TemporaryDirectory() as folder:
-        try:
-            with insisting_on_space(), silence_mlflow():
-                # Not by its models:/ URI, for which MLflow reads MLmodel on the way.
-                source = client.get_model_version_download_uri(registered.name, registered.version)
-                if source.startswith("models:/"):
-                    source = client.get_logged_model(
-                        source.removeprefix("models:/")
-                    ).artifact_location
-                copy = mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=folder)
-        except (MlflowException, OSError) as error:
-            msg = (
-                f"{registered.uri}: its files must be where they were put; got {one_line(error)}; "
-                "restore them, or register the run anew."
-            )
-            raise InputError(msg) from error
-        check_copy(Path(copy), recorded, registered.uri)
-        if (
-            Record.from_json((Path(copy) / "artifacts" / LOSS).read_text(), uri)
-            != registered.record
-        ):
+        copy = _download(client, registered, folder)
+        check_copy(copy, recorded, registered.uri)
+        written = (copy / "artifacts" / LOSS).read_text()
+        if Record.from_json(written, uri) != registered.record:
             msg = (
                 f"{registered.uri}: its tag {RECORD_TAG} must be that of its files; got another one; restore "
                 "it, or register the run anew. Nothing of it was loaded."
             )
             raise InputError(msg)
-        yield Path(copy)
+        yield copy
+
+
+def _download(client: mlflow.MlflowClient, version: RegisteredVersion, folder: str) -> Path:
+    """Download a version's files into a folder."""
+    try:
+        with require_space(), silence_mlflow():
+            # Not by a models:/ URI: with that, MLflow parses the file MLmodel before it is checked.
+            source = client.get_model_version_download_uri(version.name, version.version)
+            if source.startswith("models:/"):
+                model = client.get_logged_model(source.removeprefix("models:/"))
+                source = model.artifact_location
+            return Path(mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=folder))
+    except (MlflowException, OSError) as error:
+        msg = (
+            f"{version.uri}: its files must be where they were put; got {one_line(error)}; "
+            "restore them, or register the run anew."
+        )
+        raise InputError(msg) from error
 
 
 def check_copy(folder: Path, recorded: str, owner: str) -> None:
     """Refuse a private copy of a model that is not what was registered.
 
+    Parameters
+    ----------
+    folder : Path
+        The copy; MLflow's own note in it is deleted.
+    recorded : str
+        The manifest from the registry.
+    owner : str
+        The model, for the error.
+
     Raises
     ------
     InputError
-        As `manifest.check`.
+        As for `check_manifest`.
     """
-    # MLflow's own note of name and version, which loading leaves in a local store: not parsed.
+    # Loading a model from a local store leaves a file with its name and version there.
     note = folder / REGISTERED_MODEL_META_FILE_NAME
     if note.is_file() or note.is_symlink():
         note.unlink()
@@ -157,37 +191,42 @@ def check_copy(folder: Path, recorded: str, owner: str) -> None:
 
 
 def load(uri: str) -> PyFuncModel:
-    """A version, verified: what `mlflow.pyfunc.load_model` gives, or nothing is run.
+    """Load a version with `mlflow.pyfunc.load_model`, after checking that its files are unchanged.
+
+    Parameters
+    ----------
+    uri : str
+        The version, as for `find`.
 
     Raises
     ------
     InputError
-        As `verified`.
+        As for `open_verified`; then no code of the model was run.
     """
-    with open_verified(uri) as folder, insisting_on_space(), silence_mlflow():
+    with open_verified(uri) as folder, require_space(), silence_mlflow():
         model: PyFuncModel = mlflow.pyfunc.load_model(str(folder))
     return model
 
 
 def load_booster(uri: str) -> xgboost.Booster:
-    """A version's booster, verified: to train on, with the loss that `found(uri).record` has.
+    """Load a version's booster, to continue its training; `find(uri).record` has its loss.
 
     Raises
     ------
     InputError
-        As `verified`.
+        As for `open_verified`.
     """
     with open_verified(uri) as folder:
         return xgboost.Booster(model_file=folder / "artifacts" / BOOSTER)
 
 
 def load_columns(uri: str) -> list[dict[str, Any]]:
-    """The columns that a version learned from, as `features.described` gives them.
+    """Load the description of a version's columns, as `describe_columns` returned it at training.
 
     Raises
     ------
     InputError
-        As `verified`.
+        As for `open_verified`.
     """
     with open_verified(uri) as folder:
         content = json.loads((folder / "artifacts" / FEATURES).read_text())
@@ -196,45 +235,53 @@ def load_columns(uri: str) -> list[dict[str, Any]]:
 
 
 def load_unseen_residuals(uri: str) -> UnseenResiduals:
-    """A version's residuals on rows that it did not learn from.
+    """Load a version's residuals on rows that it did not learn from.
 
     Raises
     ------
     InputError
-        As `verified`.
+        As for `open_verified`.
     """
     with open_verified(uri) as folder:
         return UnseenResiduals.from_bytes((folder / "artifacts" / UNSEEN).read_bytes())
 
 
 def write_with_retries(write: Callable[..., object], *arguments: str) -> None:
-    """Write into the registry; again where another process wrote the same at the same moment.
+    """Write into the registry, and try again if another process wrote the same at that moment.
+
+    Parameters
+    ----------
+    write : callable
+        The method of MLflow's client that writes.
+    *arguments : str
+        Its arguments.
 
     Raises
     ------
     StoreError
-        It fails time and again.
+        Four attempts failed.
     StorageError
         The store's disk is full.
     """
     for attempt in range(_ATTEMPTS):
         try:
-            with insisting_on_space():
+            with require_space():
                 write(*arguments)
         except MlflowException as error:
             if attempt + 1 == _ATTEMPTS:
                 raise no_answer_error(error) from error
-            time.sleep(random.random())  # noqa: S311 - to fall out of step, not to hide
+            pause_at_random()
         else:
             return
 
 
 def no_answer_error(error: MlflowException) -> StoreError:
-    """The error for a store that gave no answer."""
+    """Make the error for a store that does not answer."""
     return StoreError(f"The tracking store must answer; got {one_line(error)}; try again.")
 
 
 def _find_in_store(uri: str) -> ModelVersion:
+    """Ask the store for the version that an address means."""
     client = mlflow.MlflowClient()
     scheme, _, rest = uri.partition(":/")
     name, at, alias = rest.partition("@")
@@ -247,18 +294,26 @@ def _find_in_store(uri: str) -> ModelVersion:
     except MlflowException as error:
         if error.error_code not in _NOT_THERE:
             raise no_answer_error(error) from error
-        msg = (
-            f"{uri}: needs a version in this tracking store; got none; {_list_aliases(client, name)}"
-            "see `Models` in its user interface, or set MLFLOW_TRACKING_URI."
-        )
+        model = name if at else numbered
+        msg = f"{uri}: needs a version in this tracking store; got none; {_what_there_is(client, model)}"
         raise InputError(msg) from error
     msg = f"A model is named models:/name@alias or models:/name/version; got {uri!r}."
     raise InputError(msg)
 
 
-def _list_aliases(client: mlflow.MlflowClient, name: str) -> str:
+def _what_there_is(client: mlflow.MlflowClient, name: str) -> str:
+    """Name the aliases of a registered model or, if it does not exist, the models that do."""
+    remedy = "set MLFLOW_TRACKING_URI to the store that has it."
     try:
-        aliases = client.get_registered_model(name).aliases
+        models = {each.name: each.aliases for each in client.search_registered_models()}
     except MlflowException:
-        return ""
-    return f"{name} has the aliases {', '.join(aliases)}; " if aliases else ""
+        return remedy
+    if name in models:
+        aliases = f"the aliases {listed(sorted(models[name]))}" if models[name] else "no alias"
+        return f"{name} has {aliases}; `Models` in the user interface shows its versions."
+    if models:
+        guess = did_you_mean(name, models)
+        return " ".join(
+            filter(None, [guess, f"its registered models are {listed(sorted(models))};", remedy])
+        )
+    return f"it has no registered models; register a run with the flow register, or {remedy}"

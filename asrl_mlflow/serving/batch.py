@@ -1,10 +1,9 @@
-"""Tables of any length predicted in chunks, into a file that is whole or not there."""
+"""Predict a table of any length in chunks, into a file that is complete or does not exist."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from asrl_mlflow.datasets.names import check_columns_exist, check_model_columns
 from asrl_mlflow.datasets.parquet import open_parquet
 from asrl_mlflow.datasets.tables import SUFFIXES
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.system.files import write_atomically
 
 PREDICTIONS = ("prediction", "lower", "upper")
 _ROWS_A_CHUNK = 65_536
@@ -36,33 +36,33 @@ def predict_file(
     keep: Collection[str] = (),
     on_progress: Callable[[int, int], object] = lambda *_: None,
 ) -> int:
-    """Predict every row of a table, in its order.
+    """Predict every row of a table file, in its order.
 
     Parameters
     ----------
     model : PyFuncModel
-        As `registry.load` gives it.
+        A model from `registry.load`.
     data : Path
         A .csv file, a .parquet file, or a folder of .parquet files.
     out : Path
         A .csv or .parquet file: the columns to keep, then prediction, and lower and upper with a
         level. It is written under another name beside it and renamed at the end.
     level : float, in (0, 1), optional
-        Of prediction intervals.
+        The level of prediction intervals; without it there are none.
     keep : collection of str
-        Columns of the table to have in the result, as they stand.
+        Columns of the table to copy into the result unchanged.
     on_progress : callable
-        Told of what is done and of the whole: bytes of a CSV file, rows of a Parquet file.
+        Called with what is done and with the total: bytes of a CSV file, rows of a Parquet file.
 
     Returns
     -------
     int
-        The number of rows.
+        The number of rows predicted.
 
     Raises
     ------
     InputError
-        A column is not there or has a cell that is no number; the line names row and column.
+        A column is missing, or a cell is no number; the message names row and column.
     OSError
         The result cannot be written.
     """
@@ -79,7 +79,7 @@ def predict_file(
     try:
         with (
             _open_chunks(data, numbers, text, keep, on_progress) as chunks,
-            _write_atomically(out) as write,
+            _write_table(out) as write,
         ):
             for chunk in chunks:
                 frame = _to_frame(chunk.select([*numbers, *text]), rows, columns)
@@ -145,7 +145,7 @@ def _open_chunks(
         done += len(batch)
         on_progress(done, total)
 
-    # Otherwise it would read ahead as far as memory allows.
+    # By default pyarrow would read ahead until memory is full.
     batches = source.to_batches(
         columns=names, batch_size=_ROWS_A_CHUNK, batch_readahead=2, fragment_readahead=1
     )
@@ -162,14 +162,14 @@ def _with_progress(
 
 
 def _to_frame(chunk: pa.Table, first: int, columns: list[dict[str, Any]]) -> pd.DataFrame:
-    """A chunk as the model takes it; its index counts from the table's first row."""
+    """Convert a chunk to a frame for the model, whose index counts from the table's first row."""
     frame: pd.DataFrame = chunk.to_pandas(ignore_metadata=True)
     frame.index = pd.RangeIndex(first, first + len(frame))
     for each in columns:
         known, cells = each.get("categories"), frame[each["name"]]
         if not known or cells.isna().all():
             continue
-        # Categories have the type that they had in training, whatever the file makes of them.
+        # Categories get the type that they had in training; a CSV file may give another.
         plain = cells.astype(object)
         if isinstance(known[0], str) and not isinstance(plain.dropna().iloc[0], str):
             frame[each["name"]] = plain.map(str, na_action="ignore")
@@ -187,29 +187,19 @@ def _to_result(kept: pa.Table, predicted: Any) -> pa.Table:  # noqa: ANN401 - an
 
 
 @contextmanager
-def _write_atomically(out: Path) -> Iterator[Callable[[pa.Table], None]]:
-    """A writer whose file appears under its name when all is in it."""
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}.unfinished")
-    opened: list[Any] = []
+def _write_table(out: Path) -> Iterator[Callable[[pa.Table], None]]:
+    """Open a writer whose file gets its name only once it is complete."""
+    parquet = out.suffix.lower() == ".parquet"
+    make = pa.parquet.ParquetWriter if parquet else pyarrow.csv.CSVWriter
+    with write_atomically(out) as unfinished, ExitStack() as stack:
+        opened: list[Any] = []
 
-    def write(table: pa.Table) -> None:
-        if not opened:
-            make = (
-                pa.parquet.ParquetWriter
-                if out.suffix.lower() == ".parquet"
-                else pyarrow.csv.CSVWriter
-            )
-            opened.append(make(unfinished, table.schema))
-        opened[0].write_table(table)
+        def write(table: pa.Table) -> None:
+            if not opened:
+                opened.append(stack.enter_context(make(unfinished, table.schema)))
+            opened[0].write_table(table)
 
-    try:
         yield write
         if not opened:
             msg = f"{out}: a result needs rows; got a table without any; nothing was written."
             raise InputError(msg)
-        opened[0].close()
-        unfinished.replace(out)
-    finally:
-        if opened:
-            opened[0].close()
-        unfinished.unlink(missing_ok=True)

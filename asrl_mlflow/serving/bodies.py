@@ -1,7 +1,7 @@
-"""How large a table the body of a request holds, found out before anybody makes it.
+"""Check how large a table a request's body describes, before that table is made.
 
-A few bytes of a body can mean a column, or a row of a thousand cells: to make such tables takes
-minutes, or all memory.
+A few bytes of a body can describe a whole column, or a row of a thousand cells. To make such a table
+could take minutes, or all memory.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 
 from asrl_mlflow.errors import InputError
 
-# Whoever sends all the columns of a table, of which the model knows some.
+# Clients may send all columns of their table, of which the model uses some.
 MORE_COLUMNS = 1_000
-# Shorter bodies cannot do harm.
+# Shorter bodies cannot describe a large table.
 _SMALL = 4_096
 _FEW_CELLS = 1_000_000
 _FORMS = {"dataframe_split", "dataframe_records", "instances", "inputs"}
-# Where one of these stands MLflow takes the whole body for one table.
+# With one of these keys MLflow takes the whole body for one table.
 _PROMPTS = {"messages", "prompt", "input"}
 _BREAK = re.compile(rb"\r\n?|\n")
 _RULE = (
@@ -35,17 +35,17 @@ def check_body(body: bytes, *, is_csv: bool, known: int) -> None:
     Parameters
     ----------
     body : bytes
-        Of a request.
+        The body of a request.
     is_csv : bool
-        Whether it is CSV; else JSON.
+        Whether the body is CSV; else it is JSON.
     known : int
-        So many columns the model knows.
+        The number of columns that the model learned from.
 
     Raises
     ------
     InputError
-        The table has more than 1,000 columns more than the model, or most of its cells are not
-        there; or the body is no JSON, or holds no table.
+        The table has over 1,000 columns more than the model, or most of its cells are missing; or the
+        body is not JSON, or holds no table.
 
     Examples
     --------
@@ -81,13 +81,13 @@ def _too_wide_error(most: int) -> InputError:
 
 
 def _shape_of_csv(body: bytes, most: int) -> tuple[int, int]:
-    """Rows, and the columns of header or first row, whichever has more; both not too small."""
+    """Count rows and columns, never too few; columns as in the header or first row, the longer one."""
     rows = max(body.count(b"\n"), body.count(b"\r")) + 1
     return rows, max(_record_widths(body, most), default=0)
 
 
 def _record_widths(body: bytes, most: int) -> Iterator[int]:
-    """How many fields the first two records have; one that has too many is not read."""
+    """Count the fields of the first two records; stop at a record with too many."""
     commas = 0
 
     def counted(line: bytes) -> str:
@@ -106,7 +106,7 @@ def _record_widths(body: bytes, most: int) -> Iterator[int]:
 
     left = 2
     for record in csv.reader(lines()):
-        # pandas passes over lines without anything, too.
+        # pandas skips empty lines, too.
         if len(record) > 1 or "".join(record).strip():
             yield len(record)
             left -= 1
@@ -145,5 +145,5 @@ def _count_cells(value: Any) -> int:  # noqa: ANN401 - whatever JSON has
 
 
 def _count_labels(labels: Any) -> int:  # noqa: ANN401 - whatever JSON has
-    """Of labels of rows or columns, which may have levels."""
+    """Count the labels of rows or columns, which may have several levels."""
     return sum(map(_count_cells, labels)) if isinstance(labels, list | dict) else 0

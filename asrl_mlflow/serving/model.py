@@ -1,6 +1,6 @@
-"""The model as MLflow loads it. This file is logged with every model and run from there.
+"""The model that MLflow loads. A copy of this file is logged with every model and run from there.
 
-So it imports what a served model needs and nothing else, asrl_mlflow least of all.
+So it imports only what a served model needs, and nothing of asrl_mlflow.
 """
 
 from __future__ import annotations
@@ -19,31 +19,32 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-# Begins every line of ours, so that a server can tell them from those that show data.
+# How our errors begin: `serving/server.py` shows these to clients, other errors may contain data.
 ERROR_PREFIX = "Model input: "
-# Kinds of cells that are numbers, as pandas infers them where a column holds Python objects.
+# What pandas calls a column of Python objects that are all numbers.
 _NUMBERS = {"integer", "floating", "mixed-integer-float", "boolean", "decimal", "empty"}
-# From so many trees times rows on several threads are faster. Below they wait for one another, on busy
-# cores a hundred times as long as the one would take.
+# From so many trees times rows on, several threads are faster than one. Below, threads wait for each
+# other: on busy cores a hundred times as long as one thread would take.
 _VISITS_FOR_THREADS = 10_000_000
+_MOST_NAMES = 5
 
 Matrix = npt.NDArray[np.float32]
 
 
 class ServedModel(PythonModel):
-    """A booster that takes columns by name, whatever type of number they have.
+    """A booster that takes columns by name, with numbers of any type.
 
     Methods
     -------
     predict(context, model_input, params=None)
-        What the model predicts, in target units.
+        Predict, in target units.
     """
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the artifacts: none of them is code or a pickle."""
+        """Load the booster, its columns and its calibration residuals; none of the files is code or a pickle."""
         files = {name: Path(path) for name, path in context.artifacts.items()}
         self._booster = self._alone = xgboost.Booster(model_file=files["booster"])
-        # Whoever sets it has said how many threads there shall be.
+        # If this variable is set, the user has chosen the number of threads.
         if "OMP_NUM_THREADS" not in os.environ:
             self._alone = self._booster.copy()
             self._alone.set_param({"nthread": 1})
@@ -102,8 +103,10 @@ class ServedModel(PythonModel):
             raise _input_error(rule, "it stands there more than once", "leave one")
         missing = [name for name in names if name not in model_input]
         if missing:
-            rule = f"needs the column {missing[0]!r}"
-            raise _input_error(rule, "it is missing", "add it")
+            several = "s" if len(missing) > 1 else ""
+            rule = f"needs the column{several} {_list_names(missing)}"
+            remedy = f"send every column that it learned from: {_list_names(names)}"
+            raise _input_error(rule, "a table without", remedy)
         matrix = np.empty((len(model_input), len(self._features)), np.float32, order="F")
         for place, feature in enumerate(self._features):
             matrix[:, place] = _to_float32(model_input[feature["name"]], feature)
@@ -120,29 +123,37 @@ class ServedModel(PythonModel):
         )
 
     def _half_width(self, level: float) -> float:
+        """Find half the width of the intervals, in target units."""
         if not 0 < level < 1:
             raise _input_error("interval must be a level in (0, 1)", str(level), "pass 0.9, say")
         count = len(self._calibration)
         if not count:
             raise _input_error(
                 "intervals need rows that training did not see",
-                "a model that was stopped early by its only validation rows",
-                "register a tuned one, or train without early stopping",
+                "a model without any, as early stopping used its validation rows",
+                "register a tuned model, or train without --early-stopping-rounds",
             )
-        # The level's own rounding must not push a rank that is whole one up.
+        # A rounding error in the level must not raise a whole rank by one.
         rank = max(1, math.ceil(round((count + 1) * level, 9)))
         return float(self._calibration[rank - 1]) if rank <= count else math.inf
 
 
+def _list_names(names: list[str]) -> str:
+    """Quote names for an error's one line, at most five of them."""
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(map(repr, names[:_MOST_NAMES])) + more
+
+
 def _to_float32(values: pd.Series[Any], feature: dict[str, Any]) -> Matrix:
+    """Convert one column to float32, categories to their codes; refuse what is no number."""
     if values.dtype == object:
-        # MLflow's server wraps each cell of a column with gaps in an array of its own.
+        # MLflow's server wraps each cell of a column with missing values in an array.
         cells = [cell.item() if getattr(cell, "shape", None) == () else cell for cell in values]
         values = pd.Series(cells, values.index, dtype=object)
     if "categories" in feature:
         return _to_codes(values, feature)
     if values.dtype == object and pd.api.types.infer_dtype(values, skipna=True) not in _NUMBERS:
-        # Booleans and numbers together are numbers too.
+        # Booleans mixed with numbers count as numbers.
         odd = [not (cell is None or isinstance(cell, bool | int | float)) for cell in values]
         if any(odd):
             raise _cell_error(feature, values, odd.index(True), "numbers", "something else")
@@ -163,6 +174,7 @@ def _to_float32(values: pd.Series[Any], feature: dict[str, Any]) -> Matrix:
 
 
 def _to_codes(values: pd.Series[Any], feature: dict[str, Any]) -> Matrix:
+    """Convert categories to the codes that they had in training; missing values stay missing."""
     known = pd.Index(feature["categories"])
     codes = known.get_indexer(pd.Index(values.astype(object)))
     unknown = (codes < 0) & values.notna().to_numpy()
@@ -175,7 +187,8 @@ def _to_codes(values: pd.Series[Any], feature: dict[str, Any]) -> Matrix:
 def _cell_error(
     feature: dict[str, Any], values: pd.Series[Any], row: int, what: str, got: str
 ) -> MlflowException:
-    # Of a table that comes in chunks the index goes on where the last chunk ended.
+    """Make the error for a cell; it names row and column but not the value."""
+    # In the later chunks of a table the index does not begin at 0.
     first = values.index.start if isinstance(values.index, pd.RangeIndex) else 0
     return _input_error(
         f"column {feature['name']!r} must be {what}",
@@ -185,6 +198,7 @@ def _cell_error(
 
 
 def _input_error(rule: str, got: str, remedy: str) -> MlflowException:
+    """Make the error for input that breaks a rule, in one line."""
     refusal: MlflowException = MlflowException.invalid_parameter_value(
         f"{ERROR_PREFIX}{rule}; got: {got}; {remedy}."
     )

@@ -1,4 +1,4 @@
-"""What stands before MLflow's scoring server: bodies have a limit, errors are short and show no data."""
+"""Protect MLflow's scoring server: limit request bodies, and answer errors in one line without data."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 _logger = logging.getLogger(__name__)
 
-# The scorer begins its lines so. (To import that file would set it as the model to log.)
+# Equal to `ERROR_PREFIX` of model.py, which a test checks: importing that file would call `set_model`.
 ERROR_PREFIX = "Model input: "
 _BAD, _NOWHERE, _SLOW, _LARGE, _KIND, _FAILED, _BUSY = 400, 404, 408, 413, 415, 500, 503
 _PATHS = {"/invocations", "/ping", "/health", "/version"}
-# A few kilobytes of it can unfold to gigabytes.
+# Parquet is refused: a few kilobytes of it can decompress to gigabytes.
 _PARQUET, _CSV = b"parquet", b"text/csv"
-# Of a pause; and more for each byte, so that no client can go on for ever.
+# The longest pause, and the lowest average speed, so that no client can keep a connection for ever.
 _SECONDS_TO_WAIT, _LEAST_BYTES_A_SECOND = 30, 1 << 15
-# Larger bodies are scored one after another, and share room for a few; the memory of each is given back.
+# Larger bodies are predicted one at a time, and at most eight are in memory; it is freed afterwards.
 _MOST_IN_PASSING, _MOST_HELD = 1 << 18, 8
 _SECONDS_TO_GIVE_BACK = 1.0
-# Of glibc's mallopt: blocks of a megabyte are the system's again once they are free, and threads share
+# Options of glibc's mallopt: freed blocks of a megabyte go back to the system, and all threads share
 # two heaps.
 _MALLOPT = {-3: 1 << 20, -8: 2}
 _MOST_CHARACTERS = 1_000
@@ -54,14 +54,14 @@ _ERRORS = {
 
 
 def create_app(model: PyFuncModel, most_bytes: int) -> App:
-    """MLflow's scoring server for a model, as an ASGI app, behind a guard.
+    """Create the ASGI app that serves a model: MLflow's scoring server behind `LimitingApp`.
 
     Parameters
     ----------
     model : PyFuncModel
-        As `registry.load` gives it.
+        A model from `registry.load`.
     most_bytes : int
-        Longer bodies are refused with 413, and not kept.
+        The longest body in bytes; longer ones are answered with 413 and not kept in memory.
     """
     with suppress(AttributeError):  # another C library
         for option, value in _MALLOPT.items():
@@ -71,7 +71,7 @@ def create_app(model: PyFuncModel, most_bytes: int) -> App:
 
 
 class _StrictModel:
-    """A model as the server knows it, which refuses what MLflow would pass over."""
+    """A model that refuses parameters and empty tables that MLflow would ignore."""
 
     def __init__(self, model: PyFuncModel) -> None:
         self._model, self.metadata = model, model.metadata
@@ -89,6 +89,7 @@ class _StrictModel:
 
 
 def _input_error(rule: str, got: str, remedy: str) -> MlflowException:
+    """Make the error for input that breaks a rule, worded as the model's own errors."""
     refusal: MlflowException = MlflowException.invalid_parameter_value(
         f"{ERROR_PREFIX}{rule}; got: {got}; {remedy}."
     )
@@ -96,19 +97,19 @@ def _input_error(rule: str, got: str, remedy: str) -> MlflowException:
 
 
 class LimitingApp:
-    """An ASGI app before another one.
+    """An ASGI app that limits the requests to another app, and shortens that app's errors.
 
-    Whatever status of 400 or more the other answers with, or raises, becomes {"error": "one line"}
-    of at most 1,000 characters, without paths, tracebacks or data.
+    Every answer with a status of 400 or more, and every exception, becomes {"error": "one line"} of
+    at most 1,000 characters, without paths, tracebacks or data.
 
     Parameters
     ----------
     app : ASGI app
-        The other one.
+        The app that answers valid requests.
     most_bytes : int
-        Longer bodies are refused with 413, and not kept.
+        The longest body in bytes; longer ones are answered with 413 and not kept in memory.
     known : int
-        So many columns the model knows: tables that have far more are refused.
+        The number of columns that the model learned from; tables with far more are refused.
     """
 
     def __init__(self, app: App, most_bytes: int, known: int) -> None:
@@ -122,13 +123,14 @@ class LimitingApp:
             await self._app(scope, receive, send)
             return
         try:
-            await self._answered(scope, receive, send)
+            await self._handle(scope, receive, send)
         except asyncio.CancelledError:
-            # The server ends, and this client is still in the middle of its body.
+            # The server is stopping while this client still sends its body.
             with suppress(asyncio.CancelledError, Exception):
                 await _send_error(send, _BUSY, _ERRORS[_BUSY])
 
-    async def _answered(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def _handle(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Refuse what is wrong without reading the body; else read and predict it."""
         if scope["path"] not in _PATHS:
             await _send_error(send, _NOWHERE, _ERRORS[_NOWHERE])
             return
@@ -141,15 +143,16 @@ class LimitingApp:
             return
         body = bytearray()
         try:
-            await self._scored(scope, receive, send, body)
+            await self._predict(scope, receive, send, body)
         finally:
             if large := _size_if_large(body):
                 self._held -= large
                 self._release_memory_soon()
 
-    async def _scored(self, scope: Message, receive: Receive, send: Send, body: bytearray) -> None:
+    async def _predict(self, scope: Message, receive: Receive, send: Send, body: bytearray) -> None:
+        """Read the body, have the other app answer, and send the answer or one line."""
         try:
-            failed = await self._read(scope, receive, body)
+            failed = await self._read_body(scope, receive, body)
         except TimeoutError:
             failed = _SLOW
         if failed == _LARGE:
@@ -160,7 +163,7 @@ class LimitingApp:
             await _send_error(send, failed, _ERRORS[failed])
             return
         async with self._turn if _size_if_large(body) else nullcontext():
-            status, headers, content = await self._asked(scope, bytes(body))
+            status, headers, content = await self._forward(scope, bytes(body))
         if status < _BAD:
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": content})
@@ -168,15 +171,15 @@ class LimitingApp:
             await _send_error(send, status, _error_line(status, content))
 
     def _release_memory_soon(self) -> None:
-        """Once for all large bodies of a second, and after their connections have let go of them."""
+        """Free memory in a second, once for all large bodies until then; connections still hold them now."""
         loop = asyncio.get_running_loop()
         if self._giving_back is None or self._giving_back.when() < loop.time():
             self._giving_back = loop.call_later(
                 _SECONDS_TO_GIVE_BACK, loop.run_in_executor, None, _release_memory
             )
 
-    async def _read(self, scope: Message, receive: Receive, body: bytearray) -> int:
-        """Fill the body; 0, or the status of what is wrong with it."""
+    async def _read_body(self, scope: Message, receive: Receive, body: bytearray) -> int:
+        """Read the request into `body`; return 0, or the HTTP status of what is wrong with it."""
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         if not announced.isdigit() or int(announced) > self._most:
             return _LARGE
@@ -195,8 +198,8 @@ class LimitingApp:
             if not message.get("more_body"):
                 return 0
 
-    async def _asked(self, scope: Message, body: bytes) -> tuple[int, Any, bytes]:
-        """What the other app answers: status, headers, content."""
+    async def _forward(self, scope: Message, body: bytes) -> tuple[int, Any, bytes]:
+        """Ask the other app for its answer: status, headers and content."""
         told = iter([{"type": "http.request", "body": body, "more_body": False}])
         status, headers, content = _FAILED, [], bytearray()
 
@@ -222,25 +225,25 @@ class LimitingApp:
 
 
 class _Deadline:
-    """How long a client is waited for: no long pause, and on the whole not too slowly."""
+    """The time that a client has to send its body: without a long pause, and not too slowly on average."""
 
     def __init__(self) -> None:
         self._began = asyncio.get_running_loop().time()
 
     async def wait(self, receive: Receive, came: int) -> Message:
-        """The next message after so many bytes; TimeoutError where it does not come."""
+        """Wait for the next message after `came` bytes; raise TimeoutError if it is late."""
         passed = asyncio.get_running_loop().time() - self._began
         left = _SECONDS_TO_WAIT + came / _LEAST_BYTES_A_SECOND - passed
         return await asyncio.wait_for(receive(), min(left, _SECONDS_TO_WAIT))
 
 
 def _size_if_large(body: bytearray) -> int:
-    """The length of a body, where it is large."""
+    """Give the length of a large body, and 0 for a small one."""
     return len(body) if len(body) > _MOST_IN_PASSING else 0
 
 
 def _release_memory() -> None:
-    """Return to the system what a large body took: the allocators would keep it."""
+    """Return the memory of large bodies to the system; the allocators would keep it."""
     gc.collect()
     pa.default_memory_pool().release_unused()
     with suppress(AttributeError):  # another C library
@@ -248,7 +251,7 @@ def _release_memory() -> None:
 
 
 def _error_line(status: int, content: bytes) -> str:
-    """The scorer's own line, or that of the check; else what can be said without data."""
+    """Choose the line for an error: the model's or the body check's own, else one without data."""
     try:
         found = json.loads(content)
         message = str(found.get("error") or found["message"])
@@ -256,7 +259,7 @@ def _error_line(status: int, content: bytes) -> str:
         message = ""
     if message.startswith("Body: "):
         return message
-    # MLflow puts the data before, in which line breaks are escaped.
+    # MLflow writes the data, with its line breaks escaped, before the model's line.
     _, mark, line = message.rpartition(f"\nError: {ERROR_PREFIX}")
     if mark:
         return f"{ERROR_PREFIX}{line}"[:_MOST_CHARACTERS]
@@ -266,6 +269,7 @@ def _error_line(status: int, content: bytes) -> str:
 async def _send_error(
     send: Send, status: int, line: str, then: Callable[[], Awaitable[None]] | None = None
 ) -> None:
+    """Answer with one line of JSON; `then` runs before the answer ends."""
     content = json.dumps({"error": line}).encode()
     headers = [
         (b"content-type", b"application/json"),
@@ -279,7 +283,7 @@ async def _send_error(
 
 
 async def _discard_body(receive: Receive) -> None:
-    """Let a client finish what it sends: many read no answer before."""
+    """Read and discard the rest of a body: many clients read no answer before they have sent it all."""
     forgotten, patience = 0, _Deadline()
     while forgotten < _MOST_FORGOTTEN:
         try:

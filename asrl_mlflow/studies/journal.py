@@ -12,7 +12,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.system.files import locked
+from asrl_mlflow.system.files import hold_lock
 
 _logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class _Lock(JournalFileOpenLock):
 
     def acquire(self) -> bool:
         """Wait for the lock, and repair the last line."""
-        holding = locked(self._path)
+        holding = hold_lock(self._path)
         holding.__enter__()
         self._holding = holding
         try:
@@ -63,7 +63,7 @@ def open_journal(path: Path) -> JournalStorage:
         It cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with locked(path):
+    with hold_lock(path):
         path.touch()
         _check_lines(path)
     left_behind = path.with_name(f"{path.name}.lock")

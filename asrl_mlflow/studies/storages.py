@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +15,9 @@ from optuna.storages import BaseStorage, RDBStorage
 
 from asrl_mlflow.errors import InputError, StorageError
 from asrl_mlflow.studies.journal import open_journal
-from asrl_mlflow.system.files import created_whole
-from asrl_mlflow.system.uris import JOURNAL, SQLITE, is_address, public_address, redacted
+from asrl_mlflow.system.files import create_atomically
+from asrl_mlflow.system.processes import pause_at_random
+from asrl_mlflow.system.uris import JOURNAL, SQLITE, hide_secrets, is_address, public_address
 
 _logger = logging.getLogger(__name__)
 
@@ -109,7 +108,7 @@ def _open_sqlite(path: Path) -> RDBStorage:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        created_whole(path, create)
+        create_atomically(path, create)
         return _open_database(f"{SQLITE}{path}")
     except sqlalchemy.exc.DatabaseError as error:
         msg = f"{path}: must be a SQLite database; got: {error.orig}; name another with --storage."
@@ -164,13 +163,13 @@ def _open_server(url: str) -> RDBStorage:
         except Exception as error:
             # Processes that create a schema at the same moment disturb each other, once or twice.
             if attempt == _ATTEMPTS:
-                reason = " ".join(redacted(str(error), url).split())[:200]
+                reason = " ".join(hide_secrets(str(error), url).split())[:200]
                 msg = (
                     f"The storage {public_address(url)} must answer; got: {reason}; start it, or name "
                     "another."
                 )
                 raise StorageError(msg) from error
-            time.sleep(random.uniform(0.2, 1))  # noqa: S311 - random so that two retry apart
+            pause_at_random()
     raise AssertionError
 
 

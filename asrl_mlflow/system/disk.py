@@ -1,4 +1,4 @@
-"""A disk that takes no more, whoever tells of it: the system, a database, or MLflow in words."""
+"""Full or broken disks: recognise them in errors of the system, of a database and of MLflow."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ _WORDS = (
 
 
 @contextmanager
-def insisting_on_space() -> Iterator[None]:
-    """Around what writes files or into a store; also as a decorator. Other errors pass.
+def require_space() -> Iterator[None]:
+    """Raise StorageError where a disk cannot be written to; other errors pass unchanged.
+
+    A context manager or a decorator for code that writes files or into a store.
 
     Raises
     ------
     StorageError
-        A disk was full, or took nothing for another reason; the line says which.
+        A disk is full, over its quota, read-only or broken; the message says which.
 
     Examples
     --------
-    >>> with insisting_on_space():
+    >>> with require_space():
     ...     raise OSError(errno.ENOSPC, "No space left on device", "booster.ubj")
     Traceback (most recent call last):
         ...
@@ -41,7 +43,7 @@ def insisting_on_space() -> Iterator[None]:
     except StorageError:
         raise
     except Exception as error:
-        words = _words_of(error)
+        words = _find_words(error)
         if words is None:
             raise
         msg = (
@@ -51,8 +53,8 @@ def insisting_on_space() -> Iterator[None]:
         raise StorageError(msg) from error
 
 
-def _words_of(error: BaseException | None) -> str | None:
-    """What an error, or one that it came from, says of a disk."""
+def _find_words(error: BaseException | None) -> str | None:
+    """Find what an error, or one that caused it, says about a disk; None where it says nothing."""
     while error is not None:
         for words in _WORDS:
             if words in str(error):

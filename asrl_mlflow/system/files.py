@@ -1,4 +1,4 @@
-"""Files that several processes share: one at a time, and made whole or not at all."""
+"""Files that several processes share: locks, and files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ LOCK_SUFFIX = ".flock"
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a file's lock, which the system frees with its holder: none is ever left behind.
+def hold_lock(path: Path) -> Iterator[None]:
+    """Hold the lock of a file; the system frees it when the process that holds it ends.
 
     Raises
     ------
@@ -28,62 +28,96 @@ def locked(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def opened_alone(path: Path, mode: str) -> Iterator[IO[bytes]]:
-    """Open a file that others write and remove, unbuffered: until it is closed none of them does.
+def open_exclusively(path: Path, mode: str) -> Iterator[IO[bytes]]:
+    """Open a file, without a buffer, that no other process opens in this way until it is closed.
 
     Parameters
     ----------
     path : Path
-        The file; all that write or remove it open it so.
+        The file. All processes that write or remove it must open it by this function.
     mode : str
-        As of `open`, for bytes.
+        A binary mode of `open`, such as "rb" or "ab+".
 
     Raises
     ------
     OSError
-        It cannot be opened.
+        The file cannot be opened.
     """
     while True:
         with path.open(mode, buffering=0) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            # Whoever held it before may have removed it.
+            # The process that held it before may have removed it.
             if _is_at(file, path):
                 yield file
                 return
 
 
 def _is_at(file: IO[bytes], path: Path) -> bool:
+    """Check whether an open file is the one at a path."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
         return False
 
 
-def created_whole(path: Path, create: Callable[[Path], object]) -> None:
-    """Make sure that a file exists, made once under another name, whoever else wants it too.
+def create_atomically(path: Path, create: Callable[[Path], object]) -> None:
+    """Create a file unless it exists; of several processes only one creates it.
 
     Parameters
     ----------
     path : Path
-        Where it shall be; one that is there and not empty stays.
+        The file; one that exists and is not empty stays as it is.
     create : callable
-        Makes the file at the path that it is given. Where it is killed nothing has happened.
+        Writes the file at the path that it is given, a temporary one.
 
     Raises
     ------
     OSError
-        No file can be written there.
+        The file cannot be written.
     """
-    if _is_there(path):
+    if _has_content(path):
         return
-    with locked(path):
-        if _is_there(path):
+    with hold_lock(path):
+        if _has_content(path):
             return
-        unfinished = path.with_name(f"{path.name}.unfinished")
-        unfinished.unlink(missing_ok=True)
-        create(unfinished)
+        with write_atomically(path) as unfinished:
+            create(unfinished)
+
+
+@contextmanager
+def write_atomically(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside a file; what is written there takes the file's place at the end.
+
+    Parameters
+    ----------
+    path : Path
+        The file. After an exception it is as it was before.
+
+    Raises
+    ------
+    OSError
+        The file cannot be replaced.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "numbers.txt")
+    ...     with write_atomically(file) as unfinished:
+    ...         _ = unfinished.write_text("1 2 3")
+    ...     file.read_text(), len(list(Path(folder).iterdir()))
+    ('1 2 3', 1)
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    # A process that was killed, and had the same number, may have left one.
+    unfinished.unlink(missing_ok=True)
+    try:
+        yield unfinished
         unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
-def _is_there(path: Path) -> bool:
+def _has_content(path: Path) -> bool:
+    """Check whether a file exists and is not empty."""
     return path.exists() and path.stat().st_size > 0

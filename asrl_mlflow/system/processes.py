@@ -1,15 +1,16 @@
-"""Who works on something that outlives him in a store, and whether he is still there.
+"""Processes: which one owns a piece of work, and whether it is still alive.
 
-On this host a process is told by its number and the moment it started, as numbers are used again. A
-process on another host cannot be seen, only what it does: it renews a mark, and is given up when
-the mark has stayed the same for a while by the clock of whoever watches, so that no two clocks are
-compared.
+A process of this host is identified by its number and its start time, as the system uses numbers again.
+A process of another host cannot be seen. It renews a mark in the store instead, and counts as dead when
+the mark has not changed for some time by the clock of the process that watches; clocks of two hosts are
+never compared.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import random
 import subprocess
 import time
 from collections.abc import Hashable
@@ -24,16 +25,17 @@ _PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class Owner:
-    """A process.
+    """Identity of a process that owns a piece of work.
 
     Parameters
     ----------
     host : str
-        Where process numbers mean what they mean here: host, boot, and namespace of a container.
+        Name of the host, id of its boot, and process namespace of the container: within one such
+        string process numbers are unique.
     pid : int
-        Its number there.
+        Process number on that host.
     started : str
-        When it started, as its system tells it.
+        Start time as the host's system writes it; empty where there is no such process.
     """
 
     host: str
@@ -42,31 +44,31 @@ class Owner:
 
     @classmethod
     def here(cls) -> Owner:
-        """The process that asks."""
+        """Identify the calling process."""
         return cls(_host(), os.getpid(), _started(os.getpid()))
 
     @classmethod
     def from_json(cls, record: Any) -> Owner | None:  # noqa: ANN401 - whatever a store holds
-        """The owner that `vars` described; None where there is none."""
+        """Make the owner that `vars` described; None where the record is not one."""
         try:
             return cls(str(record["host"]), int(record["pid"]), str(record["started"]))
         except (TypeError, KeyError, ValueError):
             return None
 
     def is_alive(self) -> bool | None:
-        """Whether the process runs; None where that cannot be seen from here."""
+        """Check whether the process is alive; None where it belongs to another host."""
         if self.host != _host():
             return None
         return _started(self.pid) == self.started
 
 
 class Watch:
-    """Tells what has stayed the same for too long.
+    """Find marks that have not changed for too long.
 
     Parameters
     ----------
     patience : float
-        How many seconds are too long.
+        Time without a change after which a mark is stale, in seconds.
     """
 
     def __init__(self, patience: float) -> None:
@@ -74,7 +76,7 @@ class Watch:
         self._seen: dict[Hashable, tuple[object, float]] = {}
 
     def is_stale(self, what: Hashable, mark: object) -> bool:
-        """Whether `what` has shown this same mark since `patience` seconds ago."""
+        """Check whether `what` has shown the same mark for `patience` seconds or longer."""
         now = time.monotonic()
         before, since = self._seen.get(what, (None, now))
         if what not in self._seen or before != mark:
@@ -83,8 +85,20 @@ class Watch:
         return now - since >= self._patience
 
 
+def pause_at_random(shortest: float = 0.2, longest: float = 1.0) -> None:
+    """Sleep for a random time, so that processes that failed together do not try again together.
+
+    Parameters
+    ----------
+    shortest, longest : float
+        Interval of the time, in seconds.
+    """
+    time.sleep(random.uniform(shortest, longest))  # noqa: S311 - nothing secret depends on it
+
+
 @cache
 def _host() -> str:
+    """Name this host, its boot and the container's process namespace."""
     parts = [platform.node()]
     # Containers of one host may share its name.
     with suppress(OSError):
@@ -94,7 +108,7 @@ def _host() -> str:
 
 
 def _started(pid: int) -> str:
-    """When a process of this host started; empty where there is none."""
+    """Read when a process of this host started; empty where there is none."""
     if _PROC.is_dir():
         try:
             stat = (_PROC / str(pid) / "stat").read_text()

@@ -1,8 +1,9 @@
-"""A signal that ends a process, raised again until somebody hears it.
+"""Signals that end a process: its exit is raised until the program handles it, or held back for a while.
 
-Python raises a handler's exception wherever the program is. Where that is a callback from C, a
-`__del__` or a weak reference's, the exception is printed and forgotten, and the program goes on. So it
-is raised again, is not printed, and whoever ends the process asks `came` and not what was raised.
+Python raises a signal handler's exception wherever the program is. In a callback from C, in `__del__`
+or in the callback of a weak reference the exception is printed and lost, and the program goes on. So
+the exit is raised again every second, without being printed, until `stop_repeating` is called. Code that
+ends the process asks `received_signal`, not which exception arrived.
 """
 
 from __future__ import annotations
@@ -15,20 +16,27 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
+# The signals that end a program in good order; on some systems there are fewer.
+ENDING_SIGNALS = tuple(
+    signal.Signals[name]
+    for name in ("SIGINT", "SIGTERM", "SIGHUP")
+    if name in signal.Signals.__members__
+)
+
 _SECONDS_BETWEEN = 1.0
 
 _number: int | None = None
 
 
-def listen(numbers: Iterable[int], hurry: Callable[[], object]) -> None:
-    """From here on the first of these signals raises SystemExit(128 + number); others are ignored then.
+def exit_on_signals(numbers: Iterable[int], hurry: Callable[[], object]) -> None:
+    """Let the first of these signals raise SystemExit(128 + number); later ones are ignored.
 
     Parameters
     ----------
     numbers : iterable of int
-        Signals.
+        Signal numbers.
     hurry : callable
-        Called before the exit is raised.
+        Called without arguments before the exit is raised.
     """
     global _number  # noqa: PLW0603 - a process has one end
     _number = None
@@ -49,19 +57,19 @@ def listen(numbers: Iterable[int], hurry: Callable[[], object]) -> None:
         signal.signal(number, end)
 
 
-def came() -> int | None:
-    """The signal that came, whatever has become of its exit; None where there was none."""
+def received_signal() -> int | None:
+    """Return the number of the signal that was received, even if its exit was lost; None without one."""
     return _number
 
 
-def heard() -> None:
-    """Whoever has caught the exit says so, and then has all the time it needs."""
+def stop_repeating() -> None:
+    """Stop raising the exit every second: the program handles it now and may take its time."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _interrupt(number: int) -> NoReturn:
-    """Exit; what is on the way up has a second until `heard` must be called."""
+    """Raise the exit, and raise it again every second until `stop_repeating` is called."""
     if hasattr(signal, "setitimer"):
 
         def again(_: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - a handler's signature
@@ -72,38 +80,31 @@ def _interrupt(number: int) -> NoReturn:
     sys.exit(128 + number)
 
 
-# Those that end a program in good order; on some systems there are fewer.
-_HELD = [
-    signal.Signals[name]
-    for name in ("SIGINT", "SIGTERM", "SIGHUP")
-    if name in signal.Signals.__members__
-]
-
-
 @contextmanager
-def signals_held(hurry: Callable[[], object]) -> Iterator[None]:
-    """Signals that a handler waits for are handed to it afterwards.
+def hold_signals(hurry: Callable[[], object]) -> Iterator[None]:
+    """Hold back signals until the block ends, then pass the first of them to its handler.
 
-    Between MLflow's creating a run and our knowing of it, or while its end is written, an
-    interruption would leave a run whose status is not true.
+    Used while a run is created or ended: an interruption there would leave a run with a wrong status.
+    A second signal is passed on at once, as a store that does not answer can take minutes.
 
     Parameters
     ----------
     hurry : callable
-        Called when a signal comes.
+        Called without arguments when a signal is received.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     handlers: dict[int, Callable[[int, FrameType | None], Any]] = {
-        number: handler for number in _HELD if callable(handler := signal.getsignal(number))
+        number: handler
+        for number in ENDING_SIGNALS
+        if callable(handler := signal.getsignal(number))
     }
     held_back: list[tuple[int, FrameType | None]] = []
 
     def hold(number: int, frame: FrameType | None) -> None:
         held_back.append((number, frame))
         hurry()
-        # Whoever insists is heard at once: a store that does not answer can take minutes.
         if len(held_back) > 1:
             handlers[number](number, frame)
 

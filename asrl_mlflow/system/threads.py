@@ -1,4 +1,4 @@
-"""How many threads of XGBoost's a table pays for."""
+"""Choose how many threads XGBoost uses for a table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import os
 CELLS_FOR_ALL = 1_000_000
 
 
-def threads(rows: int, features: int) -> int:
+def thread_count(rows: int, features: int) -> int:
     """XGBoost's `nthread` for a table: 1 for a small one, 0 (as many as there are) for others.
 
     Parameters
@@ -25,7 +25,7 @@ def threads(rows: int, features: int) -> int:
 
     Examples
     --------
-    >>> threads(442, 10)
+    >>> thread_count(442, 10)
     1
     """
     if "OMP_NUM_THREADS" in os.environ or rows * features >= CELLS_FOR_ALL:

@@ -1,4 +1,4 @@
-"""Addresses of stores and storages, as people and files may see them: without what is secret in them."""
+"""Addresses of stores and storages: check them, and hide their passwords and keys."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _WELL_FORMED = re.compile(r"[\w+.-]+://[^/]")
 _BEFORE_HOST = re.compile(r".*@", re.DOTALL)
 
 
-def redacted(text: str, address: str = "") -> str:
-    """A text without the secrets of the addresses in it.
+def hide_secrets(text: str, address: str = "") -> str:
+    """Replace the secrets of all addresses in a text by ***.
 
     Hidden are passwords before an @, keys that stand before the @ of a web address, and parameters
     whose names say that they are secret, such as password, token, or sslpassword.
@@ -47,9 +47,9 @@ def redacted(text: str, address: str = "") -> str:
 
     Examples
     --------
-    >>> redacted("postgresql://me:secret@host/runs?sslpassword=more&timeout=5")
+    >>> hide_secrets("postgresql://me:secret@host/runs?sslpassword=more&timeout=5")
     'postgresql://me:***@host/runs?sslpassword=***&timeout=5'
-    >>> redacted("no answer from https://me:secret@host/api, nor from sqlite:////data/mlflow.db")
+    >>> hide_secrets("no answer from https://me:secret@host/api, nor from sqlite:////data/mlflow.db")
     'no answer from https://me:***@host/api, nor from sqlite:////data/mlflow.db'
     """
     # First, as an address with blanks is matched in parts only.
@@ -62,7 +62,7 @@ def redacted(text: str, address: str = "") -> str:
 
 
 def _secrets(address: str) -> set[str]:
-    """What is secret in one address, whose blanks do not end it as they do in a sentence."""
+    """Find the secrets of one address; blanks belong to it, while in a sentence they end it."""
     gapless = _BLANK.sub("_", address)
     return {
         address[slice(*found.span("secret"))]
@@ -71,17 +71,17 @@ def _secrets(address: str) -> set[str]:
     }
 
 
-def redacted_address(text: str) -> str:
-    """What was meant to be one address, also where it is misspelt: `redacted`, and nothing before an @.
+def hide_address_secrets(text: str) -> str:
+    """Replace the secrets of one address by ***; of a misspelt one, all that stands before the last @.
 
     Examples
     --------
-    >>> redacted_address("postgresql:/me:secret@host/runs")
+    >>> hide_address_secrets("postgresql:/me:secret@host/runs")
     '***@host/runs'
     """
     # A blank in a password would end it otherwise.
     text = _BLANK.sub("%20", text)
-    return redacted(text if _WELL_FORMED.match(text) else _BEFORE_HOST.sub(f"{HIDDEN}@", text))
+    return hide_secrets(text if _WELL_FORMED.match(text) else _BEFORE_HOST.sub(f"{HIDDEN}@", text))
 
 
 def public_address(address: str) -> str:
@@ -98,22 +98,22 @@ def public_address(address: str) -> str:
         if address.startswith(kind):
             return f"{kind}{Path(address.removeprefix(kind)).absolute()}"
     # An @ in a path precedes no host.
-    return redacted(address) if address.startswith(_PATHS) else redacted_address(address)
+    return hide_secrets(address) if address.startswith(_PATHS) else hide_address_secrets(address)
 
 
 def is_secret(text: str) -> bool:
-    """Whether a text has something that `redacted` hides.
+    """Check whether a text has secrets that `hide_secrets` would replace.
 
     Examples
     --------
     >>> is_secret("postgresql://me:secret@host/runs"), is_secret("postgresql://me@host/runs")
     (True, False)
     """
-    return redacted(text) != text
+    return hide_secrets(text) != text
 
 
 def is_address(text: str) -> bool:
-    """Whether the parts of an address can be told: its port is a number, an @ in a password is %40.
+    """Check whether an address can be parsed: its port is a number, an @ in a password is %40.
 
     Examples
     --------

@@ -28,7 +28,7 @@ from mlflow.utils.validation import MAX_DATASET_SCHEMA_SIZE
 
 from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.rounds import Round
-from asrl_mlflow.system.files import opened_alone
+from asrl_mlflow.system.files import open_exclusively
 from asrl_mlflow.system.uris import public_address
 from asrl_mlflow.tracking.retries import call_once, extend_timeout, is_unanswered, retry
 from asrl_mlflow.tracking.spool import WRITERS, one_line
@@ -313,7 +313,7 @@ class RunLog:
 
     def _append(self, line: bytes) -> None:
         self.file.parent.mkdir(exist_ok=True)
-        with self._lock, opened_alone(self.file, "ab+") as file:
+        with self._lock, open_exclusively(self.file, "ab+") as file:
             whole = file.seek(0, os.SEEK_END)
             if whole and os.pread(file.fileno(), 1, whole - 1) != b"\n":
                 # An entry that a kill has cut off must not run into this one.

@@ -32,7 +32,7 @@ from mlflow.utils.mlflow_tags import (
 )
 
 from asrl_mlflow.errors import InputError, StoreError, listed
-from asrl_mlflow.system.signals import came, heard, signals_held
+from asrl_mlflow.system.signals import hold_signals, received_signal, stop_repeating
 from asrl_mlflow.tracking.keys import KEY_TAG, LINK_TAG, STUDY_TAG, owner_tags
 from asrl_mlflow.tracking.retries import limit_waiting, retry, stop_waiting
 from asrl_mlflow.tracking.run_log import RunLog
@@ -87,7 +87,7 @@ def run(
     log, status = None, "FAILED"
     with limit_waiting():
         try:
-            with signals_held(stop_waiting):
+            with hold_signals(stop_waiting):
                 if run_id is None:
                     log = _open(name, _standard_tags(flow, tags or {}))
                 else:
@@ -99,17 +99,17 @@ def run(
                 _current.reset(token)
             status = "FINISHED"
         except (KeyboardInterrupt, SystemExit) as end:
-            heard()
+            stop_repeating()
             # Signal handlers exit with 128 + n; any other exit from within a run is a failure.
             code = 130 if isinstance(end, KeyboardInterrupt) else end.code
             status = "KILLED" if isinstance(code, int) and code > 128 else "FAILED"  # noqa: PLR2004 - see above
             raise
         finally:
-            if status == "FAILED" and came() is not None:
+            if status == "FAILED" and received_signal() is not None:
                 # A signal's exit may have become another exception on its way.
                 status = "KILLED"
             if log is not None:
-                with signals_held(stop_waiting):
+                with hold_signals(stop_waiting):
                     log.close(status)
 
 

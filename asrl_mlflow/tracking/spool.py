@@ -26,8 +26,8 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_PARENT_RUN_ID
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.system.files import locked, opened_alone
-from asrl_mlflow.system.uris import HIDDEN, public_address, redacted
+from asrl_mlflow.system.files import hold_lock, open_exclusively
+from asrl_mlflow.system.uris import HIDDEN, hide_secrets, public_address
 from asrl_mlflow.tracking.keys import KEY_TAG
 from asrl_mlflow.tracking.retries import limit_waiting, retry
 
@@ -82,7 +82,7 @@ def resend(file: str | Path) -> int:
             for entry in entries[sent:]:
                 _send(entry, run_ids, file.parent)
             sent = len(entries)
-            with opened_alone(file, "rb") as kept:
+            with open_exclusively(file, "rb") as kept:
                 # A run that goes on may have added entries.
                 if (more := kept.read()) == text:
                     _keep_torn(file, torn)
@@ -117,12 +117,12 @@ def resolve_run_id(client: mlflow.MlflowClient, key: str) -> str:
 
 def one_line(error: Exception) -> str:
     """Shorten an error of any library to a part of one line, its secrets hidden."""
-    text = redacted(f"{type(error).__name__}: {error}", mlflow.get_tracking_uri())
+    text = hide_secrets(f"{type(error).__name__}: {error}", mlflow.get_tracking_uri())
     return " ".join(text.split())[:200]
 
 
 def _read(file: Path) -> bytes:
-    with opened_alone(file, "rb") as kept:
+    with open_exclusively(file, "rb") as kept:
         return kept.read()
 
 
@@ -255,7 +255,7 @@ def _resolve_parent(client: mlflow.MlflowClient, run_id: str, folder: Path) -> s
 
 def _lock_sending() -> AbstractContextManager[None]:
     """Let one process of this user send at a time: two copies of a file are sent in turn."""
-    return locked(Path(tempfile.gettempdir(), f"asrl-spool-{os.getuid()}"))
+    return hold_lock(Path(tempfile.gettempdir(), f"asrl-spool-{os.getuid()}"))
 
 
 def _write_params(client: mlflow.MlflowClient, run_id: str, content: dict[str, str]) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +18,15 @@ from mlflow.environment_variables import (
 )
 
 from asrl_mlflow.errors import InputError, StoreError
-from asrl_mlflow.system.files import created_whole
-from asrl_mlflow.system.uris import SQLITE, is_address, is_secret, redacted, redacted_address
+from asrl_mlflow.system.files import create_atomically
+from asrl_mlflow.system.processes import pause_at_random
+from asrl_mlflow.system.uris import (
+    SQLITE,
+    hide_address_secrets,
+    hide_secrets,
+    is_address,
+    is_secret,
+)
 from asrl_mlflow.tracking.abandoned import end_abandoned_runs
 from asrl_mlflow.tracking.retries import limit_waiting
 from asrl_mlflow.tracking.spool import one_line
@@ -86,7 +91,7 @@ def connect(*, to_log: bool = True) -> None:
     if not is_address(mlflow.get_tracking_uri()):
         msg = (
             "MLFLOW_TRACKING_URI must be an address, its port a number, an @ in a password written as "
-            f"%40; got {redacted_address(mlflow.get_tracking_uri())!r}."
+            f"%40; got {hide_address_secrets(mlflow.get_tracking_uri())!r}."
         )
         raise InputError(msg)
     for attempt in range(_ATTEMPTS):
@@ -99,7 +104,7 @@ def connect(*, to_log: bool = True) -> None:
         except Exception as error:
             # Processes that create a database's schema at the same moment disturb each other.
             if attempt + 1 < _ATTEMPTS and mlflow.get_tracking_uri().startswith("sqlite:"):
-                time.sleep(1 + random.random())  # noqa: S311 - random so that two retry apart
+                pause_at_random(1, 2)
                 continue
             msg = (
                 f"The tracking store must answer before anything is trained; got "
@@ -115,7 +120,7 @@ def _reach_store() -> None:
     """Create the store where it is a new file, and call it."""
     uri = mlflow.get_tracking_uri()
     if uri.startswith(SQLITE):
-        created_whole(Path(uri.removeprefix(SQLITE)), _create_database)
+        create_atomically(Path(uri.removeprefix(SQLITE)), _create_database)
     mlflow.search_experiments(max_results=1)
 
 
@@ -159,7 +164,7 @@ def _create_database(path: Path) -> None:
 def store_address() -> str:
     """Address of the store, its secrets hidden."""
     uri = mlflow.get_tracking_uri()
-    return redacted(uri, uri)
+    return hide_secrets(uri, uri)
 
 
 def ui_command() -> str:

@@ -17,7 +17,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses import from_config
+from asrl_mlflow.losses import from_config, register_from
 from asrl_mlflow.trials.judging import Judge, Pruned
 
 _SECONDS_BETWEEN_ROUNDS = 0.3
@@ -40,8 +40,8 @@ def _serve(inbox: Connection, outbox: Connection) -> None:
     received: SimpleQueue[Any] = SimpleQueue()
     threading.Thread(target=_receive, args=(inbox, received), daemon=True).start()
     while True:
-        loss, params = received.get()
-        outbox.send(_judge(judge, loss, params, outbox, received))
+        path, loss, params = received.get()
+        outbox.send(_judge(judge, path, loss, params, outbox, received))
 
 
 def _receive(inbox: Connection, received: SimpleQueue[Any]) -> None:
@@ -55,6 +55,7 @@ def _receive(inbox: Connection, received: SimpleQueue[Any]) -> None:
 
 def _judge(
     judge: Judge,
+    path: str | None,
     loss: dict[str, Any],
     params: dict[str, Any],
     outbox: Connection,
@@ -81,6 +82,8 @@ def _judge(
         return bool(received.get())
 
     try:
+        if path is not None:
+            register_from(path)
         verdict = judge.judge(from_config(loss), params, on_round, keep)
     except OSError:
         # Not of the trial: the parent is gone.

@@ -31,7 +31,7 @@ class Contest:
 
     Parameters
     ----------
-    folds : tuple of (Part, Part)
+    folds : tuple of (Rows, Rows)
         Rows to train on and rows to measure on: one pair, or those of a cross-validation.
     params : mapping
         XGBoost's parameters, unless a trial has its own.

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
-from asrl_mlflow.losses import Loss, to_config
+from asrl_mlflow.losses import LOSSES, Loss, import_path, to_config
 from asrl_mlflow.trials.judging import Contest
 
 
@@ -58,8 +58,15 @@ class Worker:
 
         The worker answers with messages ("rounds", [(number, metrics), ...]) and ("step", step,
         value), and at the end with ("done", verdict), ("pruned",) or ("failed", why).
+
+        Raises
+        ------
+        InputError
+            The loss is a user's own, and the process could not import its class.
         """
-        self._send((to_config(loss), dict(params)))
+        kind = type(loss)
+        path = None if kind in LOSSES.values() else import_path(kind)
+        self._send((path, to_config(loss), dict(params)))
 
     def keep(self, keep: bool) -> None:  # noqa: FBT001 - it is the whole answer
         """Answer its last message "step" with whether the trial goes on."""

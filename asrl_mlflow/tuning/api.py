@@ -14,7 +14,7 @@ from asrl_mlflow.datasets.splits import Split
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments.experiment import prepare_split, refit
 from asrl_mlflow.figures.style import png
-from asrl_mlflow.losses import Loss, from_config
+from asrl_mlflow.losses import LOSSES, Loss, from_config, import_path, register
 from asrl_mlflow.losses.search_space import Interval, SearchSpace
 from asrl_mlflow.metrics import METRICS
 from asrl_mlflow.studies.sampler import SAMPLER, UNDER_WAY
@@ -102,8 +102,11 @@ def tune(
     ------
     InputError
         The study was begun with another plan, nothing can be searched, ten trials failed in a row,
-        or none was complete in the time given.
+        or none was complete in the time given; or the loss is a user's own, and worker processes
+        could not import its class.
     """
+    if plan.loss not in LOSSES.values():
+        import_path(register(plan.loss))
     parts = prepare_split(plan.table, plan.seed, plan.contamination)
     space = plan.space(parts)
     contest = plan.contest(parts)

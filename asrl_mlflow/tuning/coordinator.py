@@ -24,7 +24,7 @@ from asrl_mlflow.losses import Loss, to_config
 from asrl_mlflow.losses.search_space import Point
 from asrl_mlflow.studies.leases import ERROR, SECONDS_BETWEEN_LEASES
 from asrl_mlflow.studies.study import LOSS, ROUNDS, RUN_ID, Study
-from asrl_mlflow.system.signals import heard, signals_held
+from asrl_mlflow.system.signals import hold_signals, stop_repeating
 from asrl_mlflow.tracking.keys import PRUNED_TAG, REAPED_TAG, TRIAL_TAG
 from asrl_mlflow.tracking.retries import stop_waiting
 from asrl_mlflow.tracking.run_log import RunLog
@@ -134,14 +134,14 @@ class Coordinator:
                 self._wait()
                 self._renew_leases()
         finally:
-            heard()
-            with signals_held(stop_waiting):
+            stop_repeating()
+            with hold_signals(stop_waiting):
                 self._stop()
         self._runs.end_abandoned()
 
     def _take_turn(self, trials: int, *, is_late: bool) -> bool:
         """Hand trials out and record those that have ended; True where nothing is left to do."""
-        with signals_held(stop_waiting):
+        with hold_signals(stop_waiting):
             if not is_late:
                 self._hand_out(trials)
             # The workers are busy again while the store is called.
@@ -167,7 +167,7 @@ class Coordinator:
         """Receive messages of workers; whether one of them is free now."""
         inboxes = {worker.inbox: worker for worker in self._workers()}
         ready = wait(list(inboxes), seconds)
-        with signals_held(stop_waiting):
+        with hold_signals(stop_waiting):
             are_free = [self._handle(worker) for inbox, worker in inboxes.items() if inbox in ready]
         return any(are_free)
 
@@ -176,7 +176,7 @@ class Coordinator:
         if time.monotonic() - self._renewed_at <= SECONDS_BETWEEN_LEASES:
             return
         self._renewed_at = time.monotonic()
-        with signals_held(stop_waiting):
+        with hold_signals(stop_waiting):
             self.study.leases.renew()
             self.study.leases.give_back_abandoned()
             attempts = [*self._busy.values(), *(attempt for attempt, *_ in self._ended)]

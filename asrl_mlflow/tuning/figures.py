@@ -87,7 +87,7 @@ def draw_history(trials: Sequence[FrozenTrial], metric: str, name: str, context:
             label="best complete trial so far",
             zorder=2,
         )
-    axes.set(xlabel="trial", ylabel=f"{metric} on validation rows")
+    axes.set(xlabel="trial", ylabel=f"{metric.upper()} on validation rows")
     axes.margins(x=0.02)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     body.legend(frameon=False, loc="outside lower center", ncols=2, fontsize="small")
@@ -188,10 +188,16 @@ def draw_levels(trials: Sequence[FrozenTrial], metric: str, context: str) -> Fig
         edgecolors=_BEST,
         linewidths=2.2,
         zorder=4,
-        label=f"best: q_low {low[best]:.3g}, q_high {high[best]:.3g}, {metric} {values[best]:.4g}",
+        label=f"best: q_low {low[best]:.3g}, q_high {high[best]:.3g}, {metric.upper()} {values[best]:.4g}",
     )
     axes.fill_between([0, 1], [0, 1], color="#F2F2F2", linewidth=0)
-    axes.text(0.62, 0.3, "no levels here:\nq_low < q_high", color=CONTEXT_GREY, fontsize="small")
+    axes.text(
+        0.58,
+        0.3,
+        "no levels here:\nq_low must be below q_high",
+        color=CONTEXT_GREY,
+        fontsize="small",
+    )
     axes.set(
         xlim=(0, 1),
         ylim=(0, 1),
@@ -201,7 +207,7 @@ def draw_levels(trials: Sequence[FrozenTrial], metric: str, context: str) -> Fig
     bar = figure.colorbar(
         points, ax=axes, extend="max" if values.max() > top else "neither", shrink=0.85
     )
-    bar.set_label(f"{metric} on validation rows (smaller is better)")
+    bar.set_label(f"{metric.upper()} on validation rows (smaller is better)")
     axes.legend(loc="lower right", frameon=False, fontsize="small")
     style_axes(axes)
     return figure

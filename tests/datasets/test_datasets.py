@@ -142,13 +142,14 @@ REFUSED = {
     "misspelt drop": (
         SITES,
         {"drop": ["stie"]},
-        "table.csv: needs the names of its columns; got 'stie'; did you mean 'site'?",
+        "table.csv: needs the names of its columns; got 'stie'; did you mean 'site'? "
+        "It has 'site', 'day', 'w', 'a', 'y'.",
     ),
     "misspelt drop of the embedded table": (
         None,
         {"data": "diabetes", "drop": ["bmj"]},
         "sklearn.datasets.load_diabetes: needs the names of its columns; got 'bmj'; did you mean "
-        "'bmi'?",
+        "'bmi'? It has 'age', 'sex', 'bmi', 'bp', 's1' and 6 more.",
     ),
     "two roles": (
         SITES,

@@ -188,6 +188,23 @@ REFUSED = {
         "column 'c' must hold numbers; got dates or times; turn them into numbers (days since a "
         "date, month, hour), split by them with --time, or leave them out with --drop.",
     ),
+    "several dates": (
+        {"c": pd.Timestamp("2024-01-31"), "d": pd.Timestamp("2024-01-31")},
+        "columns 'c', 'd' must hold numbers; got dates or times; turn them into numbers (days since "
+        "a date, month, hour), split by them with --time, or leave them out with --drop.",
+    ),
+    "several texts": (
+        dict.fromkeys("cdefgh", "red"),
+        "columns 'c', 'd', 'e', 'f', 'g' and 1 more must hold numbers or categories; got text "
+        "('red'); encode them as numbers, save them in Parquet as a pandas category column, or leave "
+        "them out with --drop.",
+    ),
+    "dates and text": (
+        {"c": "red", "d": pd.Timestamp("2024-01-31")},
+        "columns 'd', 'c' must hold numbers or categories; got dates or times in 'd' and other types "
+        "in 'c'; turn them into numbers, save text in Parquet as pandas category columns, split by a "
+        "date with --time, or leave them out with --drop.",
+    ),
     "categories of decimals": (
         {"c": pd.Categorical([1.5] * 25)},
         "categories must be text or whole numbers; got double in column 'c'; convert them, or leave "
@@ -202,7 +219,7 @@ def test_columns_that_cannot_be_used_are_refused_in_one_line(columns, line):
     with pytest.raises(InputError) as caught:
         datasets.load("table.parquet")
     assert str(caught.value) == f"table.parquet: {line}"
-    assert len(datasets.load("table.parquet", drop=["c"]).rows) == 25
+    assert len(datasets.load("table.parquet", drop=list(columns)).rows) == 25
 
 
 def test_categories_cannot_be_the_target(coloured):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.colors import to_hex
 
 from asrl_mlflow import losses
 from asrl_mlflow.experiments import report
-from asrl_mlflow.figures import style
+from asrl_mlflow.figures.style import colour_of, png
 
 
 def scores(names, seeds=1):
@@ -17,27 +19,45 @@ def scores(names, seeds=1):
 
 
 def test_every_loss_has_a_colour_of_its_own():
-    assert set(style.COLOURS) == set(losses.LOSSES)
-    assert len(set(style.COLOURS.values())) == len(style.COLOURS)
+    assert len({colour_of(name) for name in losses.LOSSES}) == len(losses.LOSSES)
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_metric_bars_stand_for_the_means_with_the_best_on_top(seeds):
-    values = scores(["asrl", "asrl_c", "huber"], seeds)
-    figure = report.metric_bars(values, "title")
+    values = scores(["asrl", "asrl_c", "huber", "my_loss"], seeds)
+    figure = report.draw_metric_bars(values, "title")
     order = report.rank_losses(values)
     first = figure.axes[0]
     assert [label.get_text() for label in first.get_yticklabels()] == order[::-1]
     assert [bar.get_width() for bar in first.patches] == pytest.approx(
         [np.mean(values[name]["mae"]) for name in order[::-1]]
     )
-    assert len(first.collections) == (0 if seeds == 1 else 6)
+    dots = [each for each in first.collections if isinstance(each, PathCollection)]
+    assert [len(each.get_offsets()) for each in dots] == ([] if seeds == 1 else [3] * 4)
     assert all(axes.get_title() and axes.get_xlabel() for axes in figure.axes)
 
 
+def test_the_line_of_a_bar_is_the_standard_error_of_the_mean():
+    values = scores(["asrl"], seeds=4)
+    first = report.draw_metric_bars(values, "title").axes[0]
+    (line,) = (each for each in first.collections if isinstance(each, LineCollection))
+    (low, _), (high, _) = line.get_segments()[0]
+    error = np.std(values["asrl"]["mae"], ddof=1) / 2
+    assert high - low == pytest.approx(2 * error)
+
+
+def test_a_tuned_loss_has_a_bar_of_another_colour_and_the_figure_says_so():
+    values = scores(["asrl_c", "asrl_c tuned"])
+    figure = report.draw_metric_bars(values, "title")
+    bars = [to_hex(bar.get_facecolor()).upper() for bar in figure.axes[0].patches]
+    assert bars == [colour_of(name) for name in report.rank_losses(values)[::-1]]
+    assert len(set(bars)) == 2
+    assert figure.subfigs[0].get_suptitle() == "title; dark: tuned"
+
+
 def test_a_figure_becomes_a_png():
-    figure = report.metric_bars(scores(["asrl"]), "title")
-    assert style.png(figure).startswith(b"\x89PNG")
+    figure = report.draw_metric_bars(scores(["asrl"]), "title")
+    assert png(figure).startswith(b"\x89PNG")
 
 
 def test_the_table_is_sorted_aligned_and_has_a_spread_over_seeds():

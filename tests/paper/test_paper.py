@@ -107,7 +107,7 @@ def test_who_converges_faster_is_counted_in_rounds():
 
 
 def test_the_overviews_show_every_table_and_loss():
-    drawn = paper_figures.drawn(results())
+    drawn = paper_figures.draw_overviews(results())
     assert set(drawn) == {
         "1_losses",
         "2_predicted_against_actual",
@@ -123,7 +123,7 @@ def test_the_overviews_show_every_table_and_loss():
     # Axes are named where they end.
     rounds = drawn["mae_against_rounds"].axes
     assert [axes.get_xlabel() for axes in rounds] == ["", "boosting round"]
-    assert drawn["2_predicted_against_actual"].axes[0].get_xlabel() == "actual target"
+    assert drawn["2_predicted_against_actual"].axes[0].get_xlabel() == "actual (target units)"
     lines = rounds[0].get_lines()
     assert [line.get_label() for line in lines] == [
         loss.name for loss in paper.PAPER_LOSSES.values()

@@ -286,6 +286,22 @@ def test_a_model_that_is_not_there_is_one_line(store, uri, expected):
         registry.load(uri)
 
 
+def test_a_misspelt_model_is_told_which_models_and_aliases_there_are(store):
+    with pytest.raises(InputError, match="it has no registered models; register a run"):
+        registry.find("models:/asrl-mine@champion")
+    for name in ("asrl-mine", "other"):
+        store.create_registered_model(name)
+    with pytest.raises(InputError, match=r"did you mean 'asrl-mine'.*'asrl-mine', 'other'"):
+        registry.find("models:/asrl-mien@champion")
+    Path("model").mkdir()
+    store.create_model_version("asrl-mine", str(Path("model").absolute()))
+    store.set_registered_model_alias("asrl-mine", "shadow", "1")
+    with pytest.raises(InputError, match="asrl-mine has the aliases 'shadow'"):
+        registry.find("models:/asrl-mine@champion")
+    with pytest.raises(InputError, match="other has no alias"):
+        registry.find("models:/other/7")
+
+
 def test_a_version_of_others_is_not_loaded(store):
     store.create_registered_model("theirs")
     Path("model").mkdir()

@@ -774,3 +774,9 @@ def test_serve_refuses_a_tampered_model(model, flow, store):
     assert (code, len(err.splitlines())) == (2, 1)
     assert "'model.py' changed" in err
     assert not Path("executed").exists()
+
+
+def test_the_server_knows_the_model_files_errors_by_the_same_words():
+    # The model file cannot be imported here: that would set it as the model to log.
+    text = Path(server_file.__file__).with_name("model.py").read_text()
+    assert f'\nERROR_PREFIX = "{server_file.ERROR_PREFIX}"\n' in text

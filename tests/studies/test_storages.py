@@ -15,7 +15,7 @@ import pytest
 
 from asrl_mlflow.errors import InputError, StorageError
 from asrl_mlflow.studies.storages import default_storage, open_storage
-from asrl_mlflow.system.files import created_whole
+from asrl_mlflow.system.files import create_atomically
 
 FILES = ["journal:studies.journal", "sqlite:///studies.db"]
 
@@ -253,8 +253,8 @@ def test_a_file_that_was_not_finished_does_not_count(tmp_path):
         raise Killed
 
     with pytest.raises(Killed):
-        created_whole(tmp_path / "file", killed)
+        create_atomically(tmp_path / "file", killed)
     assert not (tmp_path / "file").exists()
-    created_whole(tmp_path / "file", lambda path: path.write_text("whole"))
-    created_whole(tmp_path / "file", killed)
+    create_atomically(tmp_path / "file", lambda path: path.write_text("whole"))
+    create_atomically(tmp_path / "file", killed)
     assert (tmp_path / "file").read_text() == "whole"

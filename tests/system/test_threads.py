@@ -11,7 +11,7 @@ from asrl_mlflow import datasets, losses
 from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.experiments import experiment
 from asrl_mlflow.experiments.settings import Settings
-from asrl_mlflow.system.threads import CELLS_FOR_ALL, threads
+from asrl_mlflow.system.threads import CELLS_FOR_ALL, thread_count
 
 
 def threads_of(booster):
@@ -29,8 +29,8 @@ def test_a_small_table_is_learned_by_one_thread(monkeypatch):
 
 def test_a_large_table_has_all_threads(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert threads(CELLS_FOR_ALL // 10, 10) == 0
-    assert threads(CELLS_FOR_ALL // 10 - 1, 10) == 1
+    assert thread_count(CELLS_FOR_ALL // 10, 10) == 0
+    assert thread_count(CELLS_FOR_ALL // 10 - 1, 10) == 1
 
 
 def test_the_trees_do_not_depend_on_the_number_of_threads():

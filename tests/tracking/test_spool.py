@@ -13,7 +13,7 @@ import pytest
 from asrl_mlflow import tracking
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.studies.storages import open_storage
-from asrl_mlflow.system.uris import public_address, redacted, redacted_address
+from asrl_mlflow.system.uris import hide_address_secrets, hide_secrets, public_address
 from asrl_mlflow.tracking import resend, spool
 from asrl_mlflow.tracking.run_log import RunLog
 from asrl_mlflow.tracking.runs import _create_in_spool
@@ -45,10 +45,10 @@ SHOWN = {
 @pytest.mark.parametrize(("address", "shown"), SHOWN.items())
 def test_an_address_is_shown_without_its_secret(address, shown):
     if address.startswith("sqlite"):
-        assert redacted(address) == shown
+        assert hide_secrets(address) == shown
     else:
-        assert redacted_address(address) == shown
-        told = redacted(f"no answer from {address}: refused", address)
+        assert hide_address_secrets(address) == shown
+        told = hide_secrets(f"no answer from {address}: refused", address)
         assert "cret" not in told.replace("\tcr\n", "cr") or "://" not in address
 
 

@@ -17,7 +17,7 @@ from asrl_mlflow import datasets, losses, tracking, train
 from asrl_mlflow.errors import InputError, StoreError
 from asrl_mlflow.losses.continuous_asrl import PointwiseContinuousASRL
 from asrl_mlflow.rounds import Round
-from asrl_mlflow.system.signals import signals_held
+from asrl_mlflow.system.signals import hold_signals
 from asrl_mlflow.tracking import spool
 from asrl_mlflow.tracking.retries import stop_waiting
 from tests.conftest import PARAMS
@@ -345,7 +345,7 @@ def test_a_signal_while_a_run_is_opened_or_closed_leaves_a_true_status(
 
 
 def test_a_second_signal_is_heard_at_once(store, terminated):
-    with pytest.raises(SystemExit), signals_held(stop_waiting):
+    with pytest.raises(SystemExit), hold_signals(stop_waiting):
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)
         pytest.fail("the second signal was held too")

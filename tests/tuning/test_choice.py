@@ -7,7 +7,8 @@ import pytest
 
 from asrl_mlflow import datasets, losses
 from asrl_mlflow.datasets import Contamination
-from asrl_mlflow.experiments import Settings, divide
+from asrl_mlflow.experiments.experiment import prepare_split
+from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.tuning import Plan
 from asrl_mlflow.tuning.choice import Candidate, Errors, candidates_of, choose
 
@@ -63,7 +64,7 @@ def test_candidates_are_judged_by_rows_that_they_did_not_learn_from(
     table = datasets.load()
     settings = Settings(rounds=40, early_stopping_rounds=5)
     plan = Plan(losses.Huber, table, "mae", 0, settings, Contamination(), tune_booster=False)
-    parts = divide(table, 0, plan.contamination)
+    parts = prepare_split(table, 0, plan.contamination)
     wanted = {"squared_error": (losses.SquaredError(), None), "huber tuned": (losses.Huber(9.0), 7)}
     squared, tuned = candidates_of(plan, parts, wanted)
     rows = len(parts.valid) if rows_for_one_split == 10 else len(parts.train) + len(parts.valid)
