@@ -97,7 +97,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     click.echo(
         f"\n{loss}, seed {values['seed']}{spoiling.describe()}\n\n{report.NOTE}\n\n{summary}"
     )
-    click.echo(f"\nRegister it: python -m flows.register --run-id={log.run_id}")
+    click.echo(f"\nRegister it: {tracking.runner()}python -m flows.register --run-id={log.run_id}")
     return ending([log])
 
 

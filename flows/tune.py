@@ -129,7 +129,9 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     outcome = tuned(plan, values, logs)
     tell_choice(plan, outcome)
     _tell_scores(outcome)
-    click.echo(f"\nRegister it: python -m flows.register --study={shlex.quote(outcome.study)}")
+    click.echo(
+        f"\nRegister it: {tracking.runner()}python -m flows.register --study={shlex.quote(outcome.study)}"
+    )
     return ending(logs)
 
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import xgboost
 
-from asrl_mlflow.boosting.rows import Rows, TrainingRows, region_shares
+from asrl_mlflow.boosting.rows import MatrixRows, TrainingRows, region_shares
 from asrl_mlflow.losses import PointwiseLoss
 from asrl_mlflow.metrics import BY_RESIDUALS
 from asrl_mlflow.residuals.statistics import Residuals
@@ -23,7 +23,7 @@ class Evaluation:
     ----------
     rows : TrainingRows
         What trees are built from.
-    evals : sequence of (name, Rows)
+    evals : sequence of (name, MatrixRows)
         Where metrics are computed; the last is the one that is told as `valid`.
     metrics : sequence of str
         Names of ours.
@@ -37,7 +37,7 @@ class Evaluation:
         self,
         *,
         rows: TrainingRows,
-        evals: Sequence[tuple[str, Rows]],
+        evals: Sequence[tuple[str, MatrixRows]],
         metrics: Sequence[str],
         selecting: str | None,
         native: bool,

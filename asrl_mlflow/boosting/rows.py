@@ -22,7 +22,7 @@ Float32Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Rows:
+class MatrixRows:
     """What is asked of a matrix every round and never changes.
 
     Parameters
@@ -40,7 +40,7 @@ class Rows:
     counts: RowCounts
 
     @classmethod
-    def of(cls, matrix: xgboost.DMatrix, name: str, rule: WeightRule | None = None) -> Rows:
+    def of(cls, matrix: xgboost.DMatrix, name: str, rule: WeightRule | None = None) -> MatrixRows:
         """The rows of a matrix; `name` is what an error calls it.
 
         Raises
@@ -72,7 +72,7 @@ class TrainingRows:
 
     Parameters
     ----------
-    rows : Rows
+    rows : MatrixRows
         Of the training matrix.
     centre : float
         What its margins lack while it is lent to the training, in target units.
@@ -86,7 +86,7 @@ class TrainingRows:
         gradients and hessians of the round.
     """
 
-    def __init__(self, rows: Rows, centre: float) -> None:
+    def __init__(self, rows: MatrixRows, centre: float) -> None:
         self.rows, self.centre = rows, centre
         # From float64: far from zero a float32 difference would lose digits.
         self.target = (rows.target - np.float64(centre)).astype(np.float32, copy=False)

@@ -19,7 +19,7 @@ from asrl_mlflow.boosting.early_stopping import CutAtBest
 from asrl_mlflow.boosting.evaluation import Evaluation
 from asrl_mlflow.boosting.lending import INFO, lend, user_info
 from asrl_mlflow.boosting.loop import Boosting, name_round
-from asrl_mlflow.boosting.rows import Rows, TrainingRows
+from asrl_mlflow.boosting.rows import MatrixRows, TrainingRows
 from asrl_mlflow.boosting.scaling import Regularisation, Scaling
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import Loss, from_config, to_config
@@ -156,9 +156,9 @@ def train(
     if xgb_model is not None:
         _check_continues(xgb_model, loss, change_loss=change_loss)
 
-    rows = Rows.of(dtrain, "dtrain", weight_rule)
+    rows = MatrixRows.of(dtrain, "dtrain", weight_rule)
     judged = [
-        (name, rows if matrix is dtrain else Rows.of(matrix, name, weight_rule))
+        (name, rows if matrix is dtrain else MatrixRows.of(matrix, name, weight_rule))
         for matrix, name in evals
     ]
     target = Residuals(rows.target, rows.counts)
@@ -233,7 +233,7 @@ def _lend_evals(stack: ExitStack, matrices: Sequence[xgboost.DMatrix], asked: Ar
         stack.enter_context(lend(matrix, relied_on=relied_on))
 
 
-def _record(model: xgboost.Booster, loss: Loss, rows: Rows, factor: float) -> None:
+def _record(model: xgboost.Booster, loss: Loss, rows: MatrixRows, factor: float) -> None:
     """Write into a booster what trains it, and forget what was best in another training."""
     attributes = {
         LOSS_ATTRIBUTE: json.dumps(to_config(loss)),
@@ -254,7 +254,7 @@ def _settings(asked: Arguments, loss: Loss, start: float | None) -> dict[str, An
     return settings
 
 
-def _within_float32(factor: float, loss: Loss, rows: Rows) -> float:
+def _within_float32(factor: float, loss: Loss, rows: MatrixRows) -> float:
     """Limit the factor for tiny targets so that gradients times it stay within float32."""
     if factor == 1:
         return factor

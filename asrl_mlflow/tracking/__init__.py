@@ -21,6 +21,7 @@ from asrl_mlflow.tracking.store import (
     EXPERIMENT,
     STORAGE_VARIABLE,
     connect,
+    runner,
     store_address,
     ui_command,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "open_child",
     "read_run",
     "run",
+    "runner",
     "store_address",
     "ui_command",
 ]

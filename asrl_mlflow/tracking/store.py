@@ -172,9 +172,12 @@ def ui_command() -> str:
     uri = store_address()
     if uri.startswith(("http://", "https://")):
         return uri
-    # Under `uv run` and `uvx` the shell that the user types the command into does not find mlflow.
-    if "UV_RUN_RECURSION_DEPTH" in os.environ:
-        runner = "uv run "
-    else:
-        runner = "uvx " if "UV" in os.environ else ""
-    return f"{runner}mlflow ui --backend-store-uri {uri}   (then http://127.0.0.1:5000)"
+    # `uvx mlflow` works in any shell; what is installed for it only here does not.
+    tool = runner() or ("uvx " if "UV" in os.environ else "")
+    return f"{tool}mlflow ui --backend-store-uri {uri}   (then http://127.0.0.1:5000)"
+
+
+def runner() -> str:
+    """What a user types in front of a command of this environment: "uv run " or nothing."""
+    # Under `uv run` the shell that the user types the command into does not find what is installed.
+    return "uv run " if "UV_RUN_RECURSION_DEPTH" in os.environ else ""
