@@ -17,7 +17,7 @@ import xgboost
 
 from asrl_mlflow import losses, train
 from asrl_mlflow.boosting import recorded_loss
-from asrl_mlflow.datasets.splits import Part
+from asrl_mlflow.datasets.splits import Rows
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import catalogue
 from asrl_mlflow.trials import Contest, Worker
@@ -236,7 +236,7 @@ def test_a_worker_process_judges_a_loss_that_only_its_parent_has_registered(inst
     installed("")
     loss = losses.register(importlib.import_module("cauchy_loss").Cauchy)()
     x, y = table
-    part = Part(pd.DataFrame(x), y)
+    part = Rows(pd.DataFrame(x), y)
     worker = Worker()
     try:
         worker.prepare(Contest(((part, part),), PARAMS, 1, None, "mae"))
