@@ -247,7 +247,7 @@ def measured(
     parts = prepare_split(plan.table, seed, plan.contamination)
     contest = plan.contest(parts)
     if method in CANDIDATES:
-        point, rounds = _choose_ours(plan, parts, contest, trials)
+        point, rounds = choose_ours(plan, parts, contest, trials)
         loss, _ = plan.candidate(point)
         prediction = _refitted(plan, loss, rounds, parts)
         point = asdict(loss)
@@ -270,7 +270,8 @@ def measured(
     }
 
 
-def _choose_ours(plan: Plan, parts: Split, contest: Contest, trials: int) -> tuple[Point, int]:
+def choose_ours(plan: Plan, parts: Split, contest: Contest, trials: int) -> tuple[Point, int]:
+    """Tune a loss as `flows.tune` does; give its best point and its rounds."""
     judge = Judge(contest)
     if not plan.loss.search_space(Residuals(parts.train.target)):
         return {}, judge.judge(plan.loss(), {}, lambda *_: None, lambda *_: True).rounds
