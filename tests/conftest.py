@@ -119,3 +119,9 @@ def fill(disk, left):
     """Leave so many kilobytes of it."""
     free = os.statvfs(disk)
     (disk / "other").write_bytes(b"x" * (free.f_bavail * free.f_frsize - left * 1024))
+
+
+@pytest.fixture
+def forgetful(monkeypatch):
+    """What a test registers is known in it only."""
+    monkeypatch.setattr("asrl_mlflow.losses.catalogue._registered", {})

@@ -212,7 +212,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", [name.removesuffix(".__init__") for name in NAMES])
-def test_the_examples_in_docstrings_run(name, store):
+def test_the_examples_in_docstrings_run(name, store, forgetful):
     result = doctest.testmod(
         importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE
     )

@@ -19,7 +19,6 @@ from asrl_mlflow import losses, train
 from asrl_mlflow.boosting import recorded_loss
 from asrl_mlflow.datasets.splits import Rows
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses import catalogue
 from asrl_mlflow.trials import Contest, Worker
 from tests.conftest import PARAMS
 from tests.stores import runs
@@ -62,12 +61,6 @@ class Cauchy(losses.Loss):
     def adapt(self, stats):
         return CauchyAt(stats.quantile_abs(self.q))
 """
-
-
-@pytest.fixture
-def forgetful(monkeypatch):
-    """What a test registers is known in it only."""
-    monkeypatch.setattr(catalogue, "_registered", {})
 
 
 @pytest.fixture
