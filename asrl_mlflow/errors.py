@@ -1,4 +1,4 @@
-"""The kinds of failure that are nobody's bug; the flows turn each into an exit code."""
+"""Define the errors that users can cause; the flows turn each into an exit code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 
 class InputError(ValueError):
-    """What a user gave breaks a rule.
+    """Invalid input from the user (exit code 2).
 
     The message is one line: who says so and the rule; what was got; the remedy. Flows print it
     without a traceback and end with exit code 2.

@@ -1,4 +1,4 @@
-"""What a prediction is judged by. Every function takes (target, prediction, sample_weight=None).
+"""Compute error metrics from (target, prediction, sample_weight=None).
 
 Arrays have shape (n,), n >= 1, in target units; weights count rows as `residuals.row_counts` reads
 them. Metrics must be the same function in every round, which no adaptive loss is: early stopping

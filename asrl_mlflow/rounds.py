@@ -1,4 +1,4 @@
-"""What is told of one boosting round: the word that training and tracking share."""
+"""Define the record of one boosting round, which training passes to its listener."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from asrl_mlflow.losses import PointwiseLoss
 
 @dataclass(frozen=True)
 class Round:
-    """What happened in one round, told to `train`'s listener as soon as its tree stands.
+    """Record of one boosting round, as `train` passes it to `on_round`.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ _BAD_PATH = {
 
 
 class Share(click.FloatRange):
-    """A range that nan is outside of: click's own lets it pass."""
+    """Range of numbers that refuses nan, which click accepts."""
 
     def convert(
         self,
@@ -226,7 +226,7 @@ def options(*groups: Sequence[Callable[[Function], Function]]) -> Callable[[Func
 
 
 def _naming_paths(function: Function) -> Function:
-    """A command that tells a path of the user's that cannot be used from a disk that fails."""
+    """Report a path of the user's that cannot be used as InputError; let failures of the disk pass."""
 
     @functools.wraps(function)
     def named(**values: Any) -> object:  # noqa: ANN401 - click's values, typed by their options
@@ -281,7 +281,7 @@ def dataset(values: dict[str, Any], data: str | None = None) -> Dataset:
 
 
 def tell(table: Dataset) -> None:
-    """Say what will be learned from, and what about it is hardly meant."""
+    """Print the description of a table, and its warnings."""
     click.echo(table.describe())
     for line in table.warnings:
         click.echo(f"Warning: {table.name}: {line}", err=True)

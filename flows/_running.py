@@ -21,7 +21,7 @@ DONE, BUG, BAD_INPUT, NO_STORE, INCOMPLETE, NO_SPACE = range(6)
 
 
 def ending(logs: Sequence[RunLog]) -> int:
-    """Say where to look, and what the store did not take; the exit code for that."""
+    """Print where the runs are and what was not logged; return the exit code."""
     click.echo(f"\n{_where()}")
     files = [log.file for log in logs if not log.complete]
     for file in files:

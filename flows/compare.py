@@ -228,7 +228,7 @@ def reproduce(tables: Sequence[Dataset], *, figures: bool) -> int:
 
 
 def _check_tables(tables: Sequence[Dataset]) -> None:
-    """What lies under a table's name may be anything; beside the paper's values only its own may."""
+    """Check that tables are the paper's own, before its values stand beside ours."""
     for table in tables:
         frame = table.rows.features.assign(**{table.target_name: table.rows.target})
         if differs := describe_difference(table.name, frame):

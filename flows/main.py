@@ -38,7 +38,7 @@ SPOILED = Contamination("asym", 0.2)
 
 @dataclass(frozen=True)
 class Scene:
-    """What came of all losses on the table with its labels in one condition.
+    """Results of all losses on one table, with its labels as they are or spoiled.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ def _show(clean: Scene, spoiled: Scene, table: Dataset, parent: RunLog, *, figur
     click.echo(f"\n{_side_by_side(clean, spoiled)}\n")
     for scene in (clean, spoiled):
         click.echo(f"{_heading(scene.contamination)}: {scene.choice.describe()}")
-    click.echo(_verdict(clean, spoiled))
+    click.echo(_conclude(clean, spoiled))
     for folder, scene in (("", clean), ("spoiled/", spoiled)):
         title = f"{table.name}{scene.contamination.describe()}"
         parent.table(f"{folder}comparison.json", report.summary_columns(scene.scores))
@@ -235,17 +235,20 @@ def _side_by_side(clean: Scene, spoiled: Scene) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _verdict(clean: Scene, spoiled: Scene) -> str:
-    """Say what follows for the loss that was chosen on spoiled labels, and for squared error."""
-    chosen = spoiled.choice.chosen.name
+def _conclude(clean: Scene, spoiled: Scene) -> str:
+    """Say what follows, from the errors of squared error and of the best loss in each condition."""
 
-    def pair(scene: Scene) -> str:
-        mine, plain = (scene.scores[name]["mae"][0] for name in (chosen, "squared_error"))
-        return f"{mine:.4g} and {plain:.4g}"
+    def compare(scene: Scene) -> tuple[float, float, str]:
+        errors = {name: each["mae"][0] for name, each in scene.scores.items()}
+        best = min(errors, key=lambda name: errors[name])
+        return errors["squared_error"], errors[best], best
 
+    plain, smallest, best = compare(clean)
+    plain_spoiled, smallest_spoiled, best_spoiled = compare(spoiled)
     return (
-        f"So: the test MAE of {chosen} and of squared_error is {pair(clean)} with the labels as they "
-        f"are, and {pair(spoiled)} with spoiled ones."
+        f"So: with the labels as they are, squared_error has a test MAE of {plain:.4g} and the best loss "
+        f"{smallest:.4g} ({best}); with spoiled labels {plain_spoiled:.4g} and {smallest_spoiled:.4g} "
+        f"({best_spoiled})."
     )
 
 

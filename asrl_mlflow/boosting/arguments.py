@@ -1,4 +1,4 @@
-"""What `train` was called with, checked before anything is trained."""
+"""Check the arguments of `train` before training starts."""
 
 from __future__ import annotations
 

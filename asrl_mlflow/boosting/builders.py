@@ -31,7 +31,7 @@ class Built(NamedTuple):
 
 
 class Builder(Protocol):
-    """What adds one tree to a model."""
+    """Interface for what adds one tree to a model."""
 
     def build(self, model: xgboost.Booster, epoch: int) -> Built:
         """Add the tree of this round, which counts from 0 in each training."""

@@ -23,7 +23,7 @@ Float32Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class MatrixRows:
-    """What is asked of a matrix every round and never changes.
+    """Target, weights and counts of the rows of a matrix, read once per training.
 
     Parameters
     ----------

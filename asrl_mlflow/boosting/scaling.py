@@ -1,4 +1,4 @@
-"""What float32 needs of a target: a size that is not tiny, and margins that are not far from zero."""
+"""Scale and shift targets so that float32 keeps enough digits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a loss is: a frozen value that adapts to residual statistics and becomes a pointwise loss.
+"""Define the interface of losses, and check their parameters.
 
 Conventions, stated once, for every loss of this package:
 
@@ -64,7 +64,7 @@ class Statistics(Protocol):
 
     @property
     def start(self) -> Statistics:
-        """The same of the target's distances from its median: the same in every round."""
+        """Statistics of the target's distances from its median, constant over the rounds."""
 
 
 class Formulas(NamedTuple):

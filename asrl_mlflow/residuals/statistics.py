@@ -199,7 +199,7 @@ class Residuals:
         self.count = int(self._total)
 
     def release(self) -> Mapping[float, float]:
-        """Give the rows back to whoever lent them: from here on every question is refused.
+        """Release the array; later questions raise an error.
 
         Returns
         -------
