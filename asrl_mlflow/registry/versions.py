@@ -58,7 +58,7 @@ class RegisteredVersion:
 
     @property
     def uri(self) -> str:
-        """The version's address, `models:/name/version`; aliases may move, this stays."""
+        """The version's address by name and number; aliases may move, this stays."""
         return f"models:/{self.name}/{self.version}"
 
 

@@ -10,13 +10,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import xgboost
 from packaging.version import Version
 
+import flows.main
 import flows.train
 from asrl_mlflow import losses, tracking
+from asrl_mlflow.datasets import Contamination
 from asrl_mlflow.losses import catalogue
+from asrl_mlflow.tuning.choice import Candidate, Choice, Errors
 from tests.stores import runs
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +30,8 @@ KEYS_PAGE = (ROOT / "docs/reference/mlflow.md").read_text()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # That of the pages' numbers.
 NEWEST = Version(xgboost.__version__) >= Version("3.4")
+
+MAIN_ROWS = {*losses.LOSSES, *(f"{loss.name} tuned" for loss in flows.main.TUNED)}
 
 
 def blocks(page, language):
@@ -67,6 +73,42 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page, store, capsys, monke
 @pytest.mark.parametrize("page", [README, LOSSES_PAGE], ids=["README.md", "losses.md"])
 def test_the_pages_have_the_catalogue_s_table_of_losses(page):
     assert losses.markdown_table() in page
+
+
+def test_the_readme_s_output_of_main_has_the_form_that_main_prints():
+    """Every loss with four numbers, under the headings of both scenes, with a choice for each."""
+    candidate = Candidate(
+        "huber",
+        losses.Huber(),
+        is_tuned=False,
+        rounds=1,
+        errors=Errors(np.ones(1), np.ones(1)),
+        curve=[1.0],
+    )
+    clean, spoiled = (
+        flows.main.Scene(
+            contamination,
+            {name: {"mae": [1.0], "medae": [1.0]} for name in MAIN_ROWS},
+            Choice(candidate, candidate, 0.0, 1.0),
+            {},
+            {},
+        )
+        for contamination in (Contamination(), flows.main.SPOILED)
+    )
+    shown = next(block for block in blocks(README, "text") if "chosen:" in block).splitlines()
+    printed = flows.main._side_by_side(clean, spoiled).splitlines()
+    assert [line.split() for line in shown[:2]] == [line.split() for line in printed[:2]]
+    rows = [re.split(r"  +", line) for line in shown[2 : 2 + len(MAIN_ROWS)]]
+    assert {row[0] for row in rows} == MAIN_ROWS
+    assert [len(row) for row in rows] == [5] * len(rows)
+    errors = [float(row[3]) for row in rows]
+    assert errors == sorted(errors)
+    for scene in (clean, spoiled):
+        start = f"{flows.main._heading(scene.contamination)}: chosen: "
+        (line,) = (line for line in shown if line.startswith(start))
+        assert line.removeprefix(start).split(";")[0] in MAIN_ROWS
+    verdict = flows.main._verdict(clean, spoiled)
+    assert sum(line.startswith(verdict.split(" of ")[0]) for line in shown) == 1
 
 
 def test_the_readme_is_short():
