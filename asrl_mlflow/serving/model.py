@@ -103,10 +103,10 @@ class ServedModel(PythonModel):
             raise _input_error(rule, "it stands there more than once", "leave one")
         missing = [name for name in names if name not in model_input]
         if missing:
-            several = "s" if len(missing) > 1 else ""
-            rule = f"needs the column{several} {_list_names(missing)}"
+            noun, it = ("columns", "them") if len(missing) > 1 else ("column", "it")
+            rule = f"needs the {noun} {_list_names(missing)}"
             remedy = f"send every column that it learned from: {_list_names(names)}"
-            raise _input_error(rule, "a table without", remedy)
+            raise _input_error(rule, f"a table without {it}", remedy)
         matrix = np.empty((len(model_input), len(self._features)), np.float32, order="F")
         for place, feature in enumerate(self._features):
             matrix[:, place] = _to_float32(model_input[feature["name"]], feature)

@@ -526,7 +526,7 @@ def test_the_server_answers_well_or_in_one_short_line(server, model, features):
                 text,
             )
     assert "'town' must be categories" in server.score(bodies["an unknown category"])[1]
-    assert "needs the column 'rooms'" in server.score(bodies["a missing column"])[1]
+    assert "needs the columns 'rooms', 'new', 'town'" in server.score(bodies["a missing column"])[1]
     for body, kind in ((b"x", "text/plain"), (b"a,b\n1", "text/csv"), (b"PAR1", "application/x")):
         status, text = server.score(body, kind)
         assert 400 <= status < 500, text
