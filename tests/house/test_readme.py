@@ -107,7 +107,7 @@ def test_the_readme_s_output_of_main_has_the_form_that_main_prints():
         start = f"{flows.main._heading(scene.contamination)}: chosen: "
         (line,) = (line for line in shown if line.startswith(start))
         assert line.removeprefix(start).split(";")[0] in MAIN_ROWS
-    verdict = flows.main._verdict(clean, spoiled)
+    verdict = flows.main._conclude(clean, spoiled)
     assert sum(line.startswith(verdict.split(" of ")[0]) for line in shown) == 1
 
 
