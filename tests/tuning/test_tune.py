@@ -281,7 +281,7 @@ def in_work(store):
 
 
 def wait_until(condition, process):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300  # no more than a guard against a hang
     while not condition():
         assert time.monotonic() < deadline
         assert process.poll() is None
@@ -297,7 +297,7 @@ def test_kill_it_and_start_it_again_and_nothing_is_lost_or_done_twice(store):
     children = children_of(process.pid)
     process.kill()
     process.communicate()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     # Workers end when their parent is gone.
     while any(is_running(child) for child in children):
         assert time.monotonic() < deadline
@@ -326,7 +326,7 @@ def test_a_signal_kills_the_runs_and_queues_the_trials(store):
     process.send_signal(signal.SIGTERM)
     started = time.monotonic()
     _, err = process.communicate()
-    assert time.monotonic() - started < 20  # no more than a guard against a hang
+    assert time.monotonic() - started < 60  # no more than a guard against a hang
     assert process.returncode == 128 + signal.SIGTERM
     assert "Traceback" not in err
     assert (
