@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,15 +122,39 @@ def out_of_fold_residuals(
         fold, which has no past to learn from.
     """
     count = _FOLDS_OF_FEW if len(rows) < _FEW_ROWS else _FOLDS
-    found = [np.empty(0)]
-    for learned, judged in folds(rows, count, seed):
+    residuals, weight = fold_residuals(loss, params, rounds, folds(rows, count, seed))
+    return residuals[weight > 0]
+
+
+def fold_residuals(
+    loss: Loss, params: Mapping[str, Any], rounds: int, pairs: Iterable[tuple[Rows, Rows]]
+) -> tuple[FloatArray, FloatArray]:
+    """Compute the absolute residuals of the second rows of each pair by a booster of the first.
+
+    Parameters
+    ----------
+    loss, params, rounds
+        As for `out_of_fold_residuals`.
+    pairs : iterable of (Rows, Rows)
+        Rows to learn from and rows to measure; a pair whose first rows all have weight 0 is left out.
+
+    Returns
+    -------
+    residuals : float64 array of shape (n,)
+        In target units, pair by pair.
+    weight : float64 array of shape (n,)
+        Sample weights of the same rows; 1 where the table has none.
+    """
+    residuals, weights = [np.empty(0)], [np.empty(0)]
+    for learned, judged in pairs:
         if learned.weight is not None and not learned.weight.any():
             continue
         booster = train(
             params, make_matrix(learned), rounds, loss=loss, weight_rule=learned.weight_rule
         )
-        found.append(held_out_residuals(booster, judged))
-    return np.concatenate(found)
+        residuals.append(_residuals(booster, judged))
+        weights.append(np.ones(len(judged)) if judged.weight is None else judged.weight)
+    return np.concatenate(residuals), np.concatenate(weights)
 
 
 def _residuals(booster: xgboost.Booster, rows: Rows) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Names under which runs record params and tags: the only place that spells them."""
+"""Names under which runs record the params of a loss, a booster and a table, and the tags of runs."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ Where the store does not answer, a run is opened in a spool file, and `spool.res
 
 from __future__ import annotations
 
-import difflib
 import logging
 import time
 import uuid
@@ -31,7 +30,7 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_RUN_NOTE,
 )
 
-from asrl_mlflow.errors import InputError, StoreError, listed
+from asrl_mlflow.errors import InputError, StoreError, did_you_mean, listed
 from asrl_mlflow.system.signals import hold_signals, received_signal, stop_repeating
 from asrl_mlflow.tracking.keys import KEY_TAG, LINK_TAG, STUDY_TAG, owner_tags
 from asrl_mlflow.tracking.retries import limit_waiting, retry, stop_waiting
@@ -184,8 +183,8 @@ def find_study_run(study: str) -> str:
         token = page.token
         if not token:
             break
-    similar = difflib.get_close_matches(study, others, n=1)
-    meant = f" (did you mean {similar[0]!r}?)" if similar else ""
+    hint = did_you_mean(study, others)
+    meant = f" ({hint})" if hint else ""
     known = f"there is {listed(others)}" if others else "there is none"
     msg = (
         f"register needs a study that has ended in this tracking store; got {study!r}{meant}; {known}; "

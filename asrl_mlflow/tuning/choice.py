@@ -16,11 +16,11 @@ from statistics import mean
 
 import numpy as np
 
-from asrl_mlflow.boosting import train
-from asrl_mlflow.datasets import Rows, Split, folds, join, make_matrix
+from asrl_mlflow.datasets import Rows, Split, folds, join
 from asrl_mlflow.losses import Loss
+from asrl_mlflow.records.unseen import fold_residuals
 from asrl_mlflow.residuals import FloatArray
-from asrl_mlflow.trials import Contest, Judge
+from asrl_mlflow.trials import Judge
 from asrl_mlflow.tuning.plan import FOLDS, Plan
 
 
@@ -157,6 +157,9 @@ def candidates_of(
     """
     contest = plan.contest(parts)
     judge = Judge(contest)
+    pairs: Sequence[tuple[Rows, Rows]] = contest.folds
+    if plan.folds > 1:
+        pairs = folds(join(parts.train, parts.valid), FOLDS, plan.seed + 1)
     found = []
     for name, (loss, rounds) in losses.items():
         curves: dict[int, list[float]] = defaultdict(list)
@@ -170,25 +173,6 @@ def candidates_of(
         kept = rounds or verdict.rounds
         # Folds that stopped early do not speak for later rounds.
         curve = [mean(each) for each in curves.values() if len(each) == len(contest.folds)]
-        errors = _errors(plan, contest, parts, loss, kept)
+        errors = Errors(*fold_residuals(loss, contest.params, kept, pairs))
         found.append(Candidate(name, loss, rounds is not None, kept, errors, curve))
     return found
-
-
-def _errors(plan: Plan, contest: Contest, parts: Split, loss: Loss, rounds: int) -> Errors:
-    pairs = contest.folds
-    if plan.folds > 1:
-        pairs = tuple(folds(join(parts.train, parts.valid), FOLDS, plan.seed + 1))
-    sizes, weights = [], []
-    for learned, judged in pairs:
-        booster = train(
-            contest.params, make_matrix(learned), rounds, loss=loss, weight_rule=learned.weight_rule
-        )
-        predicted = booster.inplace_predict(judged.features).astype(np.float64)
-        sizes.append(np.abs(judged.target - predicted))
-        weights.append(_weight(judged))
-    return Errors(np.concatenate(sizes), np.concatenate(weights))
-
-
-def _weight(rows: Rows) -> FloatArray:
-    return np.ones(len(rows)) if rows.weight is None else rows.weight
