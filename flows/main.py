@@ -250,7 +250,8 @@ def _conclude(clean: Scene, spoiled: Scene) -> str:
 
 
 def _register(run_id: str, name: str | None) -> None:
-    click.echo()
+    """Register the loss that was chosen for the labels as they are."""
+    click.echo("\nThe model of the loss that was chosen for the labels as they are:")
     version = registered(run_id, name)
     try:
         tell_promotion(version, CHAMPION, promote(version, CHAMPION))

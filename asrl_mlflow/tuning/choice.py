@@ -114,11 +114,14 @@ class Choice:
     def describe(self) -> str:
         """Say what was chosen, and why."""
         chosen, best = self.chosen, self.best
+        chosen_text = (
+            f"chosen: {chosen.name}; its MAE on held-out training rows is {chosen.errors.mean:.4g}"
+        )
         if chosen is best:
-            return f"chosen: {best.name}; simpler losses are worse by more than one standard error"
+            return f"{chosen_text}, and simpler losses are worse by more than one standard error"
         return (
-            f"chosen: {chosen.name}; {best.name} is better by {self.excess:.3g}, and one standard error "
-            f"is {self.standard_error:.3g}"
+            f"{chosen_text}; that of {best.name} is {best.errors.mean:.4g}, smaller by {self.excess:.2g} "
+            f"or less than one standard error ({self.standard_error:.2g}), but {chosen.name} is simpler"
         )
 
 
