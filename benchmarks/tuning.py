@@ -182,7 +182,6 @@ def ours(plan: Plan, seconds: float, jobs: int) -> Progress:
             trials=100_000,
             jobs=jobs,
             seconds=seconds,
-            logs=[],
             on_change=on_change,
         )
     return progress

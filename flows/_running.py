@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
 from typing import NoReturn
 
 import click
@@ -20,10 +19,10 @@ from flows import _process
 DONE, BUG, BAD_INPUT, NO_STORE, INCOMPLETE, NO_SPACE = range(6)
 
 
-def ending(logs: Sequence[RunLog]) -> int:
-    """Print where the runs are and what was not logged; return the exit code."""
+def end(log: RunLog | None = None) -> int:
+    """Print where a run and its children are and what was not logged; return the exit code."""
     click.echo(f"\n{_where()}")
-    files = [log.file for log in logs if not log.complete]
+    files = [] if log is None else log.unsent_files()
     for file in files:
         click.echo(
             f"Not everything was logged; the rest is in {file}; once the store answers, send it "

@@ -38,7 +38,7 @@ from flows._options import (
     parse_losses,
     tell,
 )
-from flows._running import ending, run
+from flows._running import end, run
 
 ALL = "all"
 
@@ -72,14 +72,19 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     if values["preset"] == "paper":
         _check_preset(values)
         return reproduce(_tables(values), figures=values["figures"])
-    tables, spoiling, logs = _tables(values), contamination(values), list[RunLog]()
+    tables, spoiling = _tables(values), contamination(values)
     seeds = range(values["seed"], values["seed"] + values["repeats"])
     settings, losses = boosting(values), values["losses"]
     tracking.connect()
     for table in tables:
         tell(table)
+        if table.roles.time and len(seeds) > 1:
+            click.echo(
+                f"Warning: {table.name}: --time splits the rows alike for every seed: of --repeats only "
+                "spoiled targets differ.",
+                err=True,
+            )
     with _parent(tables, spoiling) as parent:
-        logs.append(parent)
         names = ",".join(loss.name for loss in losses)
         parent.params({"losses": names, "repeats": len(seeds), "seed": seeds[0]})
         series = run_series(
@@ -87,12 +92,11 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
             total=len(tables) * len(seeds) * len(losses) * settings.rounds,
             contamination=spoiling,
             flow="compare",
-            logs=logs,
         )
         # Without the cases, whose rows need not be held any longer.
         results = [(case.table.name, case.loss.name, result) for case, result in series]
         _show(results, seeds, spoiling, parent, figures=settings.figures)
-    return ending(logs)
+    return end(parent)
 
 
 def _cases(
@@ -121,7 +125,8 @@ def _show(
 ) -> None:
     """Print a summary of each table; keep it, and its figures, with the parent run."""
     title = f"seed {', '.join(map(str, seeds))}{spoiling.describe()}"
-    click.echo(f"\n{title}\n\n{report.NOTE}")
+    spread = "\n±: standard deviation over the seeds." if len(seeds) > 1 else ""
+    click.echo(f"\n{title}\n\n{report.NOTE}{spread}")
     tables = list(dict.fromkeys(table for table, _, _ in results))
     for table in tables:
         scores = report.scores((loss, result) for where, loss, result in results if where == table)
@@ -196,16 +201,13 @@ def reproduce(tables: Sequence[Dataset], *, figures: bool) -> int:
     tracking.connect()
     for table in tables:
         tell(table)
-    logs: list[RunLog] = []
     with _parent(tables, Contamination()) as parent:
-        logs.append(parent)
         parent.params({"preset": "paper", "seed": PAPER_SEED})
         series = run_series(
             cases(),
             total=len(tables) * len(paper.DEPTHS) * len(paper.PAPER_LOSSES) * Settings().rounds,
             contamination=Contamination(),
             flow="compare",
-            logs=logs,
         )
         results = paper.Results()
         for case, result in series:
@@ -224,7 +226,7 @@ def reproduce(tables: Sequence[Dataset], *, figures: bool) -> int:
             for name, figure in paper_figures.draw_overviews(results).items():
                 parent.artifact(f"figures/{name}.png", png(figure))
     click.echo(f"\n{text}")
-    return ending(logs)
+    return end(parent)
 
 
 def _check_tables(tables: Sequence[Dataset]) -> None:

@@ -24,10 +24,11 @@ from asrl_mlflow.losses import LOSSES, ContinuousASRL, Huber, Loss
 from asrl_mlflow.registry import CHAMPION, check_name, promote
 from asrl_mlflow.studies import open_storage
 from asrl_mlflow.tracking import RunLog, booster_params, data_params, loss_params
+from asrl_mlflow.tracking.keys import STUDY_TAG
 from asrl_mlflow.tuning import Plan
 from asrl_mlflow.tuning.choice import Candidate, Choice, candidates_of, choose
 from flows._options import DATA, FIGURES, dataset, option, options, tell
-from flows._running import ending, run
+from flows._running import end, run
 from flows.compare import draw_comparison
 from flows.register import REGISTERED_MODEL, registered, tell_promotion
 from flows.tune import EARLY_STOPPING_ROUNDS, STORAGE, tell_choice, tuned
@@ -87,18 +88,16 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     table = dataset(values)
     tracking.connect()
     tell(table)
-    logs: list[RunLog] = []
     with tracking.run(f"main {table.name}", flow="main") as parent:
-        logs.append(parent)
         parent.params({**data_params(table, Contamination()), "seed": values["seed"]})
         parent.params({"losses": ",".join(LOSSES), "tuned": ",".join(each.name for each in TUNED)})
         parent.dataset(table)
-        clean = _play(table, Contamination(), values, parent, logs)
-        spoiled = _play(table, SPOILED, values, parent, logs)
+        clean = _play(table, Contamination(), values, parent)
+        spoiled = _play(table, SPOILED, values, parent)
         _show(clean, spoiled, table, parent, figures=values["figures"])
-    if all(log.complete for log in logs):
+    if not parent.unsent_files():
         _register(clean.run_ids[clean.choice.chosen.name], values["registered_model"])
-    return ending(logs)
+    return end(parent)
 
 
 def _play(
@@ -106,7 +105,6 @@ def _play(
     contamination: Contamination,
     values: dict[str, Any],
     parent: RunLog,
-    logs: list[RunLog],
 ) -> Scene:
     """Tune two losses, judge all, train each once more on all its rows and judge it on test rows."""
     is_spoiled = contamination.kind != "none"
@@ -120,10 +118,10 @@ def _play(
     scores, run_ids = {}, {}
     for loss in TUNED:
         name = f"{loss.name} tuned"
-        outcome = tuned(plans[loss], values, logs)
+        outcome = tuned(plans[loss], values)
         tell_choice(plans[loss], outcome)
         where = "spoiled." if is_spoiled else ""
-        parent.tags({f"asrl.study.{where}{loss.name}": outcome.run_id})
+        parent.tags({f"{STUDY_TAG}.{where}{loss.name}": outcome.run_id})
         losses[name] = (outcome.loss, outcome.best.rounds)
         scores[name] = {**outcome.metrics, "seconds": outcome.seconds}
         run_ids[name] = outcome.run_id
@@ -134,7 +132,6 @@ def _play(
             if each.name not in run_ids:
                 suffix = f", {contamination.share:.0%} spoiled" if is_spoiled else ""
                 with tracking.run(f"{each.name}{suffix}", flow="main") as log:
-                    logs.append(log)
                     scores[each.name] = _train(plan, parts, each, log)
                 run_ids[each.name] = log.run_id
     return Scene(

@@ -13,7 +13,7 @@ from asrl_mlflow.registry.promotion import CHAMPION, FORCED_TAG, Promotion, chec
 from asrl_mlflow.registry.registration import CHALLENGER
 from asrl_mlflow.registry.versions import RegisteredVersion
 from flows._options import LONGEST_NAME, option, options
-from flows._running import ending, run
+from flows._running import end, run
 
 REGISTERED_MODEL = (
     option(
@@ -60,13 +60,13 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     run_id = _run_id(values["run_id"], values["study"])
     version = registered(run_id, values["registered_model"])
     if values["alias"] == CHALLENGER:
-        return ending([])
+        return end()
     test = None
     if values["test"]:
         test = load(values["test"], version.record.data["target"])
     promotion = promote(version, values["alias"], force=values["force"], test=test)
     tell_promotion(version, values["alias"], promotion, forced=values["force"])
-    return ending([])
+    return end()
 
 
 def registered(run_id: str, name: str | None) -> RegisteredVersion:

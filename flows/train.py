@@ -15,6 +15,7 @@ from asrl_mlflow.experiments import report
 from asrl_mlflow.experiments.experiment import prepare_split, run_experiment
 from asrl_mlflow.losses import LOSSES, ContinuousASRL, Loss, from_config
 from asrl_mlflow.records.features import describe_columns
+from asrl_mlflow.tracking.keys import CONTINUED_TAG
 from flows._options import (
     BOOSTING,
     CONTAMINATION,
@@ -28,7 +29,7 @@ from flows._options import (
     parse_params,
     tell,
 )
-from flows._running import ending, run
+from flows._running import end, run
 
 
 @click.command("train")
@@ -91,14 +92,14 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
             change_loss=values["change_loss"],
         )
         if continued is not None:
-            log.tags({"asrl.continued": origin})
+            log.tags({CONTINUED_TAG: origin})
     scores = {name: [value] for name, value in result.metrics.items()}
     summary = report.summary_table({loss.name: {**scores, "seconds": [result.seconds]}})
     click.echo(
         f"\n{loss}, seed {values['seed']}{spoiling.describe()}\n\n{report.NOTE}\n\n{summary}"
     )
     click.echo(f"\nRegister it: {tracking.runner()}python -m flows.register --run-id={log.run_id}")
-    return ending([log])
+    return end(log)
 
 
 def _asked(values: dict[str, Any]) -> Loss:

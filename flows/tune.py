@@ -21,7 +21,6 @@ from asrl_mlflow.metrics import SELECTING
 from asrl_mlflow.studies.storages import default_storage, open_storage
 from asrl_mlflow.studies.study import Study
 from asrl_mlflow.system.uris import public_address
-from asrl_mlflow.tracking.run_log import RunLog
 from asrl_mlflow.tracking.spool import one_line
 from asrl_mlflow.tuning.api import Outcome, Plan, tune
 from flows._options import (
@@ -38,7 +37,7 @@ from flows._options import (
     options,
     tell,
 )
-from flows._running import ending, run
+from flows._running import end, run
 
 EARLY_STOPPING_ROUNDS = 20
 
@@ -125,17 +124,16 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     )
     tracking.connect()
     tell(table)
-    logs: list[RunLog] = []
-    outcome = tuned(plan, values, logs)
+    outcome = tuned(plan, values)
     tell_choice(plan, outcome)
     _tell_scores(outcome)
     click.echo(
         f"\nRegister it: {tracking.runner()}python -m flows.register --study={shlex.quote(outcome.study)}"
     )
-    return ending(logs)
+    return end(outcome.log)
 
 
-def tuned(plan: Plan, values: dict[str, Any], logs: list[RunLog]) -> Outcome:
+def tuned(plan: Plan, values: dict[str, Any]) -> Outcome:
     """Work on a plan's study under a progress bar.
 
     Parameters
@@ -144,8 +142,6 @@ def tuned(plan: Plan, values: dict[str, Any], logs: list[RunLog]) -> Outcome:
         What it is about.
     values : dict
         Those of the options `STORAGE` and, where there are such options, `STUDY`.
-    logs : list of RunLog
-        The log of each run is appended as it opens.
 
     Raises
     ------
@@ -173,7 +169,6 @@ def tuned(plan: Plan, values: dict[str, Any], logs: list[RunLog]) -> Outcome:
                     trials=values["trials"],
                     jobs=values["jobs"] or joblib.cpu_count(),
                     seconds=values.get("timeout"),
-                    logs=logs,
                     on_change=show,
                 )
         except (StorageInternalError, SQLAlchemyError) as error:

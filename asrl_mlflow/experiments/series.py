@@ -14,7 +14,6 @@ from asrl_mlflow.datasets.splits import Split
 from asrl_mlflow.experiments.experiment import Result, run_experiment
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import Loss
-from asrl_mlflow.tracking.run_log import RunLog
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,6 @@ def run_series(
     total: int,
     contamination: Contamination,
     flow: str,
-    logs: list[RunLog],
 ) -> Iterator[tuple[Case, Result]]:
     """Run the cases in order inside the open run; yield each with its result as soon as it is done.
 
@@ -65,15 +63,12 @@ def run_series(
         How their targets were spoiled.
     flow : str
         The entry point, for the tag `asrl.flow`.
-    logs : list of RunLog
-        The log of each run is appended as it opens.
     """
     planned = 0
     with tqdm(total=total, unit="round", disable=None) as bar:
         for case in cases:
             bar.set_description(case.name)
             with tracking.run(case.name, flow=flow) as log:
-                logs.append(log)
                 result = run_experiment(
                     case.loss,
                     case.table,

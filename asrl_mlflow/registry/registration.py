@@ -30,11 +30,11 @@ from asrl_mlflow.registry.versions import (
 )
 from asrl_mlflow.system.disk import require_space
 from asrl_mlflow.system.processes import Owner
+from asrl_mlflow.tracking.keys import OWNER_TAG
 from asrl_mlflow.tracking.spool import one_line
 
 CHALLENGER = "challenger"
 _BOOSTER = "asrl.booster"
-_OWNER = "asrl.owner"
 _MODEL_TYPE = "asrl"
 
 
@@ -151,7 +151,7 @@ def _find_logged_model(client: mlflow.MlflowClient, artifacts: RunArtifacts) -> 
             if _is_intact(model):
                 return model
             continue
-        owner = Owner.from_json(json.loads(model.tags.get(_OWNER, "null")))
+        owner = Owner.from_json(json.loads(model.tags.get(OWNER_TAG, "null")))
         if owner is not None and owner.is_alive() is False:
             _discard(client, model)
     return None
@@ -164,7 +164,7 @@ def _log_model(client: mlflow.MlflowClient, artifacts: RunArtifacts) -> LoggedMo
         client.get_run(artifacts.run_id).info.experiment_id,
         name="model",
         source_run_id=artifacts.run_id,
-        tags=tags | {_OWNER: json.dumps(vars(Owner.here()))},
+        tags=tags | {OWNER_TAG: json.dumps(vars(Owner.here()))},
         params=tags,
         model_type=_MODEL_TYPE,
     )

@@ -11,6 +11,10 @@ from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.system.processes import Owner
 
+# Of every run: the version of this package, and the entry point.
+VERSION_TAG, FLOW_TAG = "asrl.version", "asrl.flow"
+# Of a run that trained on from a registered model: its URI.
+CONTINUED_TAG = "asrl.continued"
 # Of a run of a study: the study's name, and of a trial's run the trial's number.
 STUDY_TAG, TRIAL_TAG = "asrl.study", "asrl.trial"
 # The process that works on a run, as JSON.
@@ -19,6 +23,8 @@ OWNER_TAG = "asrl.owner"
 REAPED_TAG = "asrl.reaped"
 # Of the run of a trial that was pruned.
 PRUNED_TAG = "asrl.pruned"
+# Of a study's parent run: the loss and booster that were judged on the test rows, as JSON.
+BEST_TAG = "asrl.best"
 # Of a run that `mlflow run` has opened for a study that already had a run: the id of that run.
 LINK_TAG = "asrl.study_run"
 # Made by this package for each run that it creates, and not by the store: a run is found by it where

@@ -69,6 +69,8 @@ class RunLog:
         The spool file, for all entries that the store does not take.
     complete : bool
         Whether the store has taken all entries so far.
+    children : list of RunLog
+        Of the runs that were opened inside this one.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class RunLog:
         self.is_created = is_created
         self.file = SPOOL / f"{run_id}.jsonl"
         self.complete = True
+        self.children: list[RunLog] = []
         self._existing_params = existing_params or {}
         self._client = mlflow.MlflowClient()
         self._waiting: list[list[Any]] = []
@@ -162,6 +165,11 @@ class RunLog:
         if self._sender is None:
             self._sender = threading.Thread(target=self._keep_sending, daemon=True)
             self._sender.start()
+
+    def unsent_files(self) -> list[Path]:
+        """List the spool files of this run and of its children, where the store did not take all."""
+        own = [] if self.complete else [self.file]
+        return own + [file for child in self.children for file in child.unsent_files()]
 
     def flush(self) -> None:
         """Send all entries that wait: afterwards the store or the spool file has them."""

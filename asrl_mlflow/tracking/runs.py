@@ -32,7 +32,14 @@ from mlflow.utils.mlflow_tags import (
 
 from asrl_mlflow.errors import InputError, StoreError, did_you_mean, listed
 from asrl_mlflow.system.signals import hold_signals, received_signal, stop_repeating
-from asrl_mlflow.tracking.keys import KEY_TAG, LINK_TAG, STUDY_TAG, owner_tags
+from asrl_mlflow.tracking.keys import (
+    FLOW_TAG,
+    KEY_TAG,
+    LINK_TAG,
+    STUDY_TAG,
+    VERSION_TAG,
+    owner_tags,
+)
 from asrl_mlflow.tracking.retries import limit_waiting, retry, stop_waiting
 from asrl_mlflow.tracking.run_log import RunLog
 from asrl_mlflow.tracking.spool import find_run, one_line, resolve_run_id
@@ -91,6 +98,8 @@ def run(
                     log = _open(name, _standard_tags(flow, tags or {}))
                 else:
                     log = _reopen(run_id, name, tags or {})
+            if (outer := _current.get()) is not None:
+                outer.children.append(log)
             token = _current.set(log)
             try:
                 yield log
@@ -126,7 +135,9 @@ def open_child(name: str, *, flow: str, parent: RunLog, tags: Mapping[str, str])
     tags : mapping of str to str
         More tags.
     """
-    return _create(name, _standard_tags(flow, tags), parent, activate=False)
+    log = _create(name, _standard_tags(flow, tags), parent, activate=False)
+    parent.children.append(log)
+    return log
 
 
 def read_run(run_id: str) -> RunData | None:
@@ -372,7 +383,7 @@ def _log_of(opened: Run) -> RunLog:
 
 
 def _standard_tags(flow: str, more: Mapping[str, str]) -> dict[str, str]:
-    return {"asrl.version": version("asrl-mlflow"), "asrl.flow": flow, **owner_tags(), **more}
+    return {VERSION_TAG: version("asrl-mlflow"), FLOW_TAG: flow, **owner_tags(), **more}
 
 
 def _name_tags(named: Run, name: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ from asrl_mlflow.losses.search_space import Interval, SearchSpace
 from asrl_mlflow.metrics import METRICS
 from asrl_mlflow.studies.sampler import SAMPLER, UNDER_WAY
 from asrl_mlflow.studies.study import FEWEST_TO_PRUNE_BY, JUDGED, Best, Study
-from asrl_mlflow.tracking.keys import booster_params, data_params
+from asrl_mlflow.tracking.keys import BEST_TAG, booster_params, data_params
 from asrl_mlflow.tracking.run_log import RunLog
 from asrl_mlflow.tuning import figures
 from asrl_mlflow.tuning.coordinator import Coordinator
@@ -27,8 +27,6 @@ from asrl_mlflow.tuning.plan import Plan
 from asrl_mlflow.tuning.study_runs import parent_run
 
 __all__ = ["Outcome", "Plan", "tune"]
-
-_BEST = "asrl.best"
 
 
 @dataclass(frozen=True)
@@ -39,8 +37,8 @@ class Outcome:
     ----------
     study : str
         Name of the study.
-    run_id : str
-        Id of its parent run.
+    log : RunLog
+        Of its parent run.
     loss : Loss
         The best loss.
     best : Best
@@ -56,7 +54,7 @@ class Outcome:
     """
 
     study: str
-    run_id: str
+    log: RunLog
     loss: Loss
     best: Best
     untuned: float | None
@@ -64,6 +62,11 @@ class Outcome:
     pruned: int
     metrics: Mapping[str, float]
     seconds: float
+
+    @property
+    def run_id(self) -> str:
+        """Id of the study's parent run."""
+        return self.log.run_id
 
 
 def tune(
@@ -74,7 +77,6 @@ def tune(
     trials: int,
     jobs: int,
     seconds: float | None,
-    logs: list[RunLog],
     on_change: Callable[[Study], object],
 ) -> Outcome:
     """Work on a study until it has its trials, then judge its best once on the test rows.
@@ -93,8 +95,6 @@ def tune(
         Worker processes.
     seconds : float, optional
         Begin no trial after so many seconds.
-    logs : list of RunLog
-        The log of each run is appended to it when the run is opened.
     on_change : callable
         Called with the study when a trial may have ended, in this process or in another.
 
@@ -114,7 +114,6 @@ def tune(
     study = Study(name, storage, space, plan.seed, under_way)
     study.define(plan.definition())
     with parent_run(study, plan.starts(parts), flow="tune") as parent:
-        logs.append(parent)
         parent.params(_parent_params(plan, space, len(contest.folds), under_way))
         parent.dataset(plan.table)
         coordinator = Coordinator(
@@ -123,7 +122,6 @@ def tune(
             candidate=plan.candidate,
             parent=parent,
             params=_common_params(plan),
-            logs=logs,
             on_change=on_change,
         )
         coordinator.run(trials=trials, jobs=jobs, seconds=seconds)
@@ -146,7 +144,7 @@ def _finish(plan: Plan, study: Study, best: Best, parts: Split, parent: RunLog) 
         _draw(plan, study, parent)
     return Outcome(
         study=study.name,
-        run_id=parent.run_id,
+        log=parent,
         loss=from_config(best.loss),
         best=best,
         untuned=_untuned_value(plan, parts, complete),
@@ -172,7 +170,7 @@ def _judge_once(
     _, booster = plan.candidate(best.point)
     tag = json.dumps({"loss": best.loss, "booster": booster})
     recorded = tracking.read_run(parent.run_id)
-    if recorded is not None and recorded.tags.get(_BEST) == tag:
+    if recorded is not None and recorded.tags.get(BEST_TAG) == tag:
         metrics = {name: recorded.metrics[f"test.{name}"] for name in METRICS}
         return metrics, recorded.metrics["fit_seconds"]
     result = refit(
@@ -191,7 +189,7 @@ def _judge_once(
     parent.metrics({f"best.{key}": float(value) for key, value in numbers.items()})
     parent.flush()
     # After the metrics: where the tag is, the result is.
-    parent.tags({_BEST: tag})
+    parent.tags({BEST_TAG: tag})
     return dict(result.metrics), result.seconds
 
 

@@ -81,8 +81,6 @@ class Coordinator:
         Log of the study's parent run.
     params : mapping of str to object
         Params that every trial's run has.
-    logs : list of RunLog
-        The log of each run is appended to it when the run is opened.
     on_change : callable
         Called with the study when a trial may have ended, in this process or in another.
     """
@@ -92,7 +90,6 @@ class Coordinator:
     candidate: Callable[[Point], tuple[Loss, Mapping[str, Any]]]
     parent: RunLog
     params: Mapping[str, object]
-    logs: list[RunLog]
     on_change: Callable[[Study], object]
     _runs: StudyRuns = field(init=False)
     _busy: dict[Worker, _Attempt] = field(default_factory=dict)
@@ -214,7 +211,6 @@ class Coordinator:
             parent=self.parent,
             tags={**run_tags(self.study), TRIAL_TAG: str(trial.number)},
         )
-        self.logs.append(log)
         log.params({**self.params, **tracking.loss_params(loss), **tracking.booster_params(params)})
         return log
 

@@ -206,7 +206,6 @@ def tuned(plan, trials):
             trials=trials,
             jobs=1,
             seconds=None,
-            logs=[],
             on_change=lambda _: None,
         )
 
