@@ -12,14 +12,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from asrl_mlflow import datasets, losses, metrics, registry, residuals, tracking, tuning
     from asrl_mlflow.boosting import train
+    from asrl_mlflow.estimators import RobustXGBRegressor
     from asrl_mlflow.rounds import Round
 
     __version__: str
 
 _MODULES = ("datasets", "losses", "metrics", "registry", "residuals", "tracking", "tuning")
-_HOMES = {"Round": "asrl_mlflow.rounds", "train": "asrl_mlflow.boosting"}
+_HOMES = {
+    "RobustXGBRegressor": "asrl_mlflow.estimators",
+    "Round": "asrl_mlflow.rounds",
+    "train": "asrl_mlflow.boosting",
+}
 
 __all__ = [
+    "RobustXGBRegressor",
     "Round",
     "datasets",
     "losses",

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import xgboost
 
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses.loss import check_one_process
-from asrl_mlflow.metrics import SELECTING
+from asrl_mlflow.metrics import BY_RESIDUALS, SELECTING
+
+# A metric of the user's: from predictions and their matrix to a name and a value, or several of them.
+CustomMetric = Callable[
+    [npt.NDArray[np.float32], xgboost.DMatrix], tuple[str, float] | list[tuple[str, float]]
+]
 
 # What has trees left out while others are built; since XGBoost 3.4 without booster=dart too.
 _DROPOUT = ("rate_drop", "one_drop")
@@ -29,6 +35,8 @@ class Arguments:
         Parameters that are set, without `eval_metric`.
     natives : sequence of str
         Metrics that XGBoost computes.
+    custom_metric : callable, optional
+        The user's, which XGBoost calls.
     selecting : str, optional
         The metric of ours that stops and selects; without it the last one of XGBoost's does.
     boosts_trees : bool
@@ -39,6 +47,7 @@ class Arguments:
 
     settings: Mapping[str, Any]
     natives: Sequence[str]
+    custom_metric: CustomMetric | None
     selecting: str | None
     boosts_trees: bool
     drops_trees: bool
@@ -47,6 +56,11 @@ class Arguments:
     def metrics(self) -> Sequence[str]:
         """The metrics that are computed by us."""
         return tuple(dict.fromkeys([*REPORTED, *filter(None, [self.selecting])]))
+
+    @property
+    def measures_natively(self) -> bool:
+        """Whether XGBoost measures the rows of `evals` too, by its metrics or the user's."""
+        return bool(self.natives) or self.custom_metric is not None
 
     @property
     def is_plain(self) -> bool:
@@ -63,6 +77,7 @@ class Arguments:
         early_stopping_rounds: int | None,
         metric: str | None,
         callbacks: Sequence[Any],
+        custom_metric: CustomMetric | None,
     ) -> Arguments:
         """Refuse in one line what XGBoost would refuse later, worse or not at all.
 
@@ -80,7 +95,8 @@ class Arguments:
         asked = cls(
             settings,
             natives,
-            _selecting(metric, named, natives),
+            None if custom_metric is None else _with_own_names(custom_metric),
+            _selecting(metric, named, natives, is_custom=custom_metric is not None),
             boosts_trees=kind != "gblinear",
             drops_trees=kind == "dart" or any(float(settings.get(n, 0)) > 0 for n in _DROPOUT),
         )
@@ -99,8 +115,37 @@ def _names(eval_metric: str | Sequence[str] | None) -> list[str]:
     return [eval_metric] if isinstance(eval_metric, str) else list(eval_metric)
 
 
-def _selecting(metric: str | None, named: Sequence[str], natives: Sequence[str]) -> str | None:
+def _with_own_names(custom_metric: CustomMetric) -> CustomMetric:
+    """A metric of the user's that refuses the names of ours: both would be one list of values."""
+    if not callable(custom_metric):
+        msg = (
+            "train needs a custom_metric that takes predictions and a matrix, and returns a name and a "
+            f"value; got {custom_metric!r}; pass a function."
+        )
+        raise InputError(msg)
+
+    def named(
+        prediction: npt.NDArray[np.float32], matrix: xgboost.DMatrix
+    ) -> tuple[str, float] | list[tuple[str, float]]:
+        found = custom_metric(prediction, matrix)
+        for name, _ in found if isinstance(found, list) else [found]:
+            if name in BY_RESIDUALS:
+                msg = (
+                    f"custom_metric needs a name of its own; got {name!r}, which train computes itself; "
+                    "rename it."
+                )
+                raise InputError(msg)
+        return found
+
+    return named
+
+
+def _selecting(
+    metric: str | None, named: Sequence[str], natives: Sequence[str], *, is_custom: bool
+) -> str | None:
     """The metric of ours that stops and selects; None where XGBoost's own last one does."""
+    if metric is None and is_custom:
+        return None  # XGBoost computes it last
     if metric is None:
         last = named[-1] if named else "mae"
         return None if last in natives else last
@@ -126,7 +171,7 @@ def _check(
     if not isinstance(dtrain, xgboost.DMatrix):
         msg = (
             f"train needs a DMatrix or QuantileDMatrix; got {type(dtrain).__name__}; pass "
-            "xgboost.QuantileDMatrix(x, label=y)."
+            "xgboost.QuantileDMatrix(x, label=y), or use RobustXGBRegressor(...).fit(x, y)."
         )
         raise InputError(msg)
     if "objective" in params:

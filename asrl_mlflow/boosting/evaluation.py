@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import xgboost
 
+from asrl_mlflow.boosting.arguments import Arguments
 from asrl_mlflow.boosting.rows import MatrixRows, TrainingRows, region_shares
 from asrl_mlflow.losses import PointwiseLoss
 from asrl_mlflow.metrics import BY_RESIDUALS
@@ -25,12 +26,8 @@ class Evaluation:
         What trees are built from.
     evals : sequence of (name, MatrixRows)
         Where metrics are computed; the last is the one that is told as `valid`.
-    metrics : sequence of str
-        Names of ours.
-    selecting : str, optional
-        The one of ours that selects, and so comes last; without it XGBoost's last one does.
-    native : bool
-        Whether XGBoost computes metrics too.
+    asked : Arguments
+        Which metrics are computed, and which of them comes last and so selects.
     """
 
     def __init__(
@@ -38,14 +35,11 @@ class Evaluation:
         *,
         rows: TrainingRows,
         evals: Sequence[tuple[str, MatrixRows]],
-        metrics: Sequence[str],
-        selecting: str | None,
-        native: bool,
+        asked: Arguments,
     ) -> None:
-        self._rows, self._evals, self._metrics = rows, evals, metrics
-        self._selecting, self._native = selecting, native
-        # XGBoost's own container asks for its metrics and files the answers.
-        self._container = xgboost.callback.CallbackContainer([])
+        self._rows, self._evals, self._asked = rows, evals, asked
+        # XGBoost's own container asks for its metrics and the user's, and files the answers.
+        self._container = xgboost.callback.CallbackContainer([], metric=asked.custom_metric)
         self.history: History = cast("History", self._container.history)
 
     @property
@@ -55,7 +49,7 @@ class Evaluation:
 
     def measure(self, stats: Residuals) -> dict[str, float]:
         """Our metrics of some rows."""
-        return {name: BY_RESIDUALS[name](stats) for name in self._metrics}
+        return {name: BY_RESIDUALS[name](stats) for name in self._asked.metrics}
 
     def evaluate(
         self,
@@ -65,7 +59,7 @@ class Evaluation:
         heard: PointwiseLoss | None,
     ) -> tuple[dict[str, float], Mapping[str, float]]:
         """Record the metrics of a round; return those of the last entry of `evals` and its region shares."""
-        if self._native:
+        if self._asked.measures_natively:
             matrices = [(rows.matrix, name) for name, rows in self._evals]
             self._container.after_iteration(model, epoch, self._rows.rows.matrix, matrices)
         valid: dict[str, float] = {}
@@ -79,7 +73,7 @@ class Evaluation:
             for metric, value in valid.items():
                 log.setdefault(metric, []).append(value)
             # The last metric selects, as XGBoost has it: XGBoost's behind ours, in front of `metric`.
-            for metric in [*natives, *filter(None, [self._selecting])]:
+            for metric in [*natives, *filter(None, [self._asked.selecting])]:
                 log[metric] = log.pop(metric)
             if heard is not None and rows is self._evals[-1][1]:
                 found = region_shares(stats, heard)

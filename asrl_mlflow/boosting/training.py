@@ -13,7 +13,7 @@ import numpy.typing as npt
 import xgboost
 from packaging.version import Version
 
-from asrl_mlflow.boosting.arguments import Arguments, is_quantised
+from asrl_mlflow.boosting.arguments import Arguments, CustomMetric, is_quantised
 from asrl_mlflow.boosting.builders import Builder, GradientBuilder, ObjectiveBuilder, WeightBuilder
 from asrl_mlflow.boosting.early_stopping import CutAtBest
 from asrl_mlflow.boosting.evaluation import Evaluation
@@ -58,6 +58,7 @@ def train(
     verbose_eval: bool | int = False,
     change_loss: bool = False,
     weight_rule: WeightRule | None = None,
+    custom_metric: CustomMetric | None = None,
 ) -> xgboost.Booster:
     """Train a booster with a loss of `asrl_mlflow.losses`; otherwise as `xgboost.train`.
 
@@ -98,6 +99,10 @@ def train(
     weight_rule : {"none", "counts", "mean 1"}, optional
         How the weights of the whole table are read that `dtrain` is a part of. With "mean 1" those
         of a part are rescaled to mean 1 also where all of them happen to be whole.
+    custom_metric : callable, optional
+        As of `xgboost.train`: from predictions, in target units, and their matrix to (name, value) or a
+        list of such pairs. It is the last metric, which stops and selects unless `metric` does; smaller
+        is better.
 
     Returns
     -------
@@ -151,7 +156,14 @@ def train(
     to_config(loss)  # refuses a loss that the booster could not record
     evals = list(evals or ())
     asked = Arguments.checked(
-        params, dtrain, num_boost_round, evals, early_stopping_rounds, metric, callbacks or ()
+        params,
+        dtrain,
+        num_boost_round,
+        evals,
+        early_stopping_rounds,
+        metric,
+        callbacks or (),
+        custom_metric,
     )
     if xgb_model is not None:
         _check_continues(xgb_model, loss, change_loss=change_loss)
@@ -178,7 +190,7 @@ def train(
         _lend_evals(stack, [matrix for matrix, _ in evals if matrix is not dtrain], asked)
         model = xgboost.Booster(settings, [dtrain, *(matrix for matrix, _ in evals)], xgb_model)
         # XGBoost would measure the rows that it trains on by what we have changed about them.
-        measures_itself = bool(asked.natives) and any(each is rows for _, each in judged)
+        measures_itself = asked.measures_natively and any(each is rows for _, each in judged)
         training_rows = TrainingRows(rows, 0.0 if measures_itself else scaling.centre)
         builder = _lend(
             stack,
@@ -195,9 +207,7 @@ def train(
         evaluation = Evaluation(
             rows=training_rows,
             evals=judged,
-            metrics=asked.metrics,
-            selecting=asked.selecting,
-            native=bool(asked.natives),
+            asked=asked,
         )
         boosting = Boosting(
             builder=builder,
@@ -228,7 +238,7 @@ def recorded_loss(booster: xgboost.Booster) -> Loss | None:
 
 def _lend_evals(stack: ExitStack, matrices: Sequence[xgboost.DMatrix], asked: Arguments) -> None:
     """Rely on the matrices of `evals` until the training ends."""
-    relied_on = INFO if asked.natives else frozenset({"base_margin"})
+    relied_on = INFO if asked.measures_natively else frozenset({"base_margin"})
     for matrix in {id(each): each for each in matrices}.values():
         stack.enter_context(lend(matrix, relied_on=relied_on))
 

@@ -13,11 +13,10 @@ import xgboost
 
 from asrl_mlflow.boosting.training import train
 from asrl_mlflow.datasets.matrices import make_matrix
-from asrl_mlflow.datasets.splits import FloatArray, IntArray, Rows, folds
+from asrl_mlflow.datasets.splits import FloatArray, Rows, folds
 from asrl_mlflow.losses import Loss
+from asrl_mlflow.residuals.conformal import sample_rows
 
-# With more rows a random sample of them is kept, so that a model stays small.
-MOST_ROWS = 20_000
 # A small table gets more folds, so that each booster learns from nearly all of its rows.
 _FEW_ROWS, _FOLDS_OF_FEW, _FOLDS = 5_000, 20, 5
 
@@ -80,10 +79,10 @@ def measure_unseen(
     is_fresh : bool
         Whether the booster learned from the rows of its own split only.
     """
-    kept = _sample_rows(len(test))
+    kept = sample_rows(len(test))
     rows = test.take(kept)
     return UnseenResiduals(
-        calibration=calibration[_sample_rows(len(calibration))],
+        calibration=calibration[sample_rows(len(calibration))],
         test=_residuals(booster, rows),
         weight=np.ones(len(rows)) if rows.weight is None else rows.weight,
         # A digest of the targets only: boosters with different features can share test rows.
@@ -161,9 +160,3 @@ def _residuals(booster: xgboost.Booster, rows: Rows) -> FloatArray:
     """Compute the absolute residuals, in target units."""
     predicted: FloatArray = booster.inplace_predict(rows.features).astype(np.float64)
     return np.abs(rows.target - predicted)
-
-
-def _sample_rows(count: int) -> IntArray:
-    """Choose up to `MOST_ROWS` of `count` row numbers, in order; the same ones at every call."""
-    order = np.random.default_rng(0).permutation(count)[:MOST_ROWS]
-    return np.sort(order)

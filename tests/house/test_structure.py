@@ -32,7 +32,7 @@ FLOORS = (
     ("tuning",),
     ("experiments", "registry"),
     ("paper", "records"),
-    ("trials",),
+    ("estimators", "trials"),
     ("figures", "tracking", "boosting"),
     ("rounds", "studies"),
     ("losses", "metrics", "serving"),

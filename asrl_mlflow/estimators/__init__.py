@@ -1,0 +1,10 @@
+"""Fit a robust loss through scikit-learn's interface.
+
+Imports `boosting`, `losses` and `residuals`, and scikit-learn.
+"""
+
+from __future__ import annotations
+
+from asrl_mlflow.estimators.regressor import RobustXGBRegressor
+
+__all__ = ["RobustXGBRegressor"]
