@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from asrl_mlflow.boosting import train
     from asrl_mlflow.estimators import RobustXGBRegressor
     from asrl_mlflow.rounds import Round
+    from asrl_mlflow.tuning import tune
 
     __version__: str
 
@@ -22,6 +23,7 @@ _HOMES = {
     "RobustXGBRegressor": "asrl_mlflow.estimators",
     "Round": "asrl_mlflow.rounds",
     "train": "asrl_mlflow.boosting",
+    "tune": "asrl_mlflow.tuning",
 }
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "residuals",
     "tracking",
     "train",
+    "tune",
     "tuning",
 ]
 

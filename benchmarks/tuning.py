@@ -31,7 +31,7 @@ from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import ContinuousASRL
 from asrl_mlflow.studies.storages import open_storage
 from asrl_mlflow.studies.study import Study
-from asrl_mlflow.tuning.api import Plan, tune
+from asrl_mlflow.tuning.api import Plan, run_study
 
 ROUNDS, DEPTH = 100, 6
 SECONDS_LOOKED_AT = 30
@@ -175,7 +175,7 @@ def ours(plan: Plan, seconds: float, jobs: int) -> Progress:
         progress.extend([(time.perf_counter() - started, value)] * new)
 
     with open_storage(f"journal:{Path.cwd()}/studies.journal") as storage:
-        tune(
+        run_study(
             plan,
             storage,
             name="benchmark",

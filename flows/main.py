@@ -27,11 +27,12 @@ from asrl_mlflow.tracking import RunLog, booster_params, data_params, loss_param
 from asrl_mlflow.tracking.keys import STUDY_TAG
 from asrl_mlflow.tuning import Plan
 from asrl_mlflow.tuning.choice import Candidate, Choice, candidates_of, choose
+from asrl_mlflow.tuning.plan import EARLY_STOPPING_ROUNDS
 from flows._options import DATA, FIGURES, dataset, option, options, tell
 from flows._running import end, run
 from flows.compare import draw_comparison
 from flows.register import REGISTERED_MODEL, registered, tell_promotion
-from flows.tune import EARLY_STOPPING_ROUNDS, STORAGE, tell_choice, tuned
+from flows.tune import STORAGE, tell_choice, tuned
 
 TUNED = (Huber, ContinuousASRL)
 SPOILED = Contamination("asym", 0.2)

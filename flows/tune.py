@@ -7,22 +7,16 @@ import shlex
 from typing import Any
 
 import click
-import joblib
 import mlflow
-from optuna.exceptions import StorageInternalError
-from sqlalchemy.exc import SQLAlchemyError
-from tqdm import tqdm
 
 from asrl_mlflow import tracking
-from asrl_mlflow.errors import StorageError
 from asrl_mlflow.experiments import report
 from asrl_mlflow.losses import LOSSES, Loss, loss_class
 from asrl_mlflow.metrics import SELECTING
-from asrl_mlflow.studies.storages import default_storage, open_storage
-from asrl_mlflow.studies.study import Study
+from asrl_mlflow.studies.storages import default_storage
 from asrl_mlflow.system.uris import public_address
-from asrl_mlflow.tracking.spool import one_line
-from asrl_mlflow.tuning.api import Outcome, Plan, tune
+from asrl_mlflow.tuning.api import Outcome, Plan, tune_plan
+from asrl_mlflow.tuning.plan import EARLY_STOPPING_ROUNDS
 from flows._options import (
     BOOSTING,
     CONTAMINATION,
@@ -38,8 +32,6 @@ from flows._options import (
     tell,
 )
 from flows._running import end, run
-
-EARLY_STOPPING_ROUNDS = 20
 
 STORAGE = (
     option(
@@ -86,7 +78,6 @@ STUDY = (
         help="Search max_depth, learning_rate, min_child_weight, subsample and lambda too.",
     ),
 )
-# Trials stop early unless told otherwise: a study has many of them.
 TUNED_BOOSTING = (
     *BOOSTING[:-1],
     option(
@@ -134,7 +125,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
 
 
 def tuned(plan: Plan, values: dict[str, Any]) -> Outcome:
-    """Work on a plan's study under a progress bar.
+    """Say where a plan's study is kept, and work on it.
 
     Parameters
     ----------
@@ -151,32 +142,14 @@ def tuned(plan: Plan, values: dict[str, Any]) -> Outcome:
     name = values.get("study") or plan.name()
     where = values["storage"] or default_storage(mlflow.get_tracking_uri())
     click.echo(f"\nstudy {name} in {public_address(where)}")
-    with tqdm(total=values["trials"], unit="trial", desc=name, disable=None) as bar:
-
-        def show(study: Study) -> None:
-            bar.n = min(study.count_judged(), values["trials"])
-            best = study.best()
-            if best is not None:
-                bar.set_postfix_str(f"best {plan.metric} {best.value:.4g}", refresh=False)
-            bar.refresh()
-
-        try:
-            with open_storage(where) as storage:
-                return tune(
-                    plan,
-                    storage,
-                    name=name,
-                    trials=values["trials"],
-                    jobs=values["jobs"] or joblib.cpu_count(),
-                    seconds=values.get("timeout"),
-                    on_change=show,
-                )
-        except (StorageInternalError, SQLAlchemyError) as error:
-            msg = (
-                f"The storage of study {name!r} failed: {one_line(error)}; what it holds is kept, the "
-                "same command goes on with it."
-            )
-            raise StorageError(msg) from error
+    return tune_plan(
+        plan,
+        study=name,
+        storage=where,
+        trials=values["trials"],
+        jobs=values["jobs"],
+        seconds=values.get("timeout"),
+    )
 
 
 def tell_choice(plan: Plan, outcome: Outcome) -> None:

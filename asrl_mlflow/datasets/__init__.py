@@ -11,7 +11,15 @@ from asrl_mlflow.datasets.contamination import (
     ContaminationKind,
     contaminate,
 )
-from asrl_mlflow.datasets.dataset import DATA_DIR_VARIABLE, EMBEDDED, PAPER, Dataset, Roles, load
+from asrl_mlflow.datasets.dataset import (
+    DATA_DIR_VARIABLE,
+    EMBEDDED,
+    PAPER,
+    Dataset,
+    Roles,
+    from_arrays,
+    load,
+)
 from asrl_mlflow.datasets.matrices import ParquetBatches, make_matrix
 from asrl_mlflow.datasets.splits import Blocks, Rows, Split, folds, join, split
 
@@ -30,6 +38,7 @@ __all__ = [
     "Split",
     "contaminate",
     "folds",
+    "from_arrays",
     "join",
     "load",
     "make_matrix",

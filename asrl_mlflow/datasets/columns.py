@@ -34,7 +34,21 @@ def check_features(features: pd.DataFrame, owner: str) -> None:
     if illegal:
         msg = f"{owner}: XGBoost refuses [, ] and < in names; got {listed(illegal)}; rename them."
         raise InputError(msg)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        msg = (
+            f"{owner}: each feature needs a name of its own; got {listed(twice)} twice; rename one."
+        )
+        raise InputError(msg)
     measured = features.select_dtypes(exclude="category")
+    for name in measured:
+        if not pd.api.types.is_numeric_dtype(measured[name]):
+            kind = "text" if pd.api.types.is_string_dtype(measured[name]) else measured[name].dtype
+            msg = (
+                f"{owner}: features must be numbers or categories; got {kind} in column {str(name)!r}; "
+                "convert it: text by .astype('category')."
+            )
+            raise InputError(msg)
     with np.errstate(over="ignore"):
         infinite = [
             str(name) for name in measured if np.isinf(measured[name].astype(np.float32)).any()

@@ -13,7 +13,10 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from asrl_mlflow.datasets.columns import (
@@ -185,9 +188,92 @@ def load(
         frame = read_table(path, drop=roles.drop, group=group, time=time)
         source = str(path.resolve())
         name = data if data in PAPER or data == EMBEDDED else path.stem
-    owner = source if path is None else str(path)
+    return _with_roles(frame, roles, name, source, owner=source if path is None else str(path))
+
+
+def from_arrays(
+    X: Any,  # noqa: ANN401, N803 - a table of any kind, under scikit-learn's name
+    y: npt.ArrayLike,
+    *,
+    sample_weight: npt.ArrayLike | None = None,
+    groups: npt.ArrayLike | None = None,
+    times: npt.ArrayLike | None = None,
+    name: str = "table",
+) -> Dataset:
+    """Make a table from features and targets in memory.
+
+    Parameters
+    ----------
+    X : DataFrame, or array of shape (n, features)
+        Features; of pandas, polars, pyarrow or numpy. Columns without a name are called f0, f1, ...
+    y : array of shape (n,)
+        Targets. A Series lends its name, otherwise it is "target".
+    sample_weight : array of shape (n,), optional
+        Sample weights.
+    groups : array of shape (n,), optional
+        Rows with the same value are never separated by a split.
+    times : array of shape (n,), optional
+        Numbers, dates or times to split by: training on earlier rows, testing on later.
+    name : str
+        A short name.
+
+    Raises
+    ------
+    InputError
+        What `load` refuses, or arrays of another length than X.
+
+    Examples
+    --------
+    >>> table = from_arrays(np.zeros((30, 2)), np.arange(30.0))
+    >>> table.describe()
+    "table: 30 rows, 2 features, target 'target'"
+    """
+    frame = _to_frame(X)
+    roles = Roles(
+        target=str(getattr(y, "name", None) or "target"),
+        weight=None if sample_weight is None else "weight",
+        group=None if groups is None else "group",
+        time=None if times is None else "time",
+    )
+    values = [each for each in (y, sample_weight, groups, times) if each is not None]
+    given = dict(zip(roles.named, values, strict=True))
+    for column, each in given.items():
+        array = np.asarray(each)
+        if array.shape != (len(frame),):
+            msg = (
+                f"{name}: needs one value of {column} for each of {len(frame)} rows; got an array of shape "
+                f"{array.shape}; pass one column."
+            )
+            raise InputError(msg)
+        if column in frame:
+            msg = (
+                f"{name}: features need other names than {listed(list(given))}; got a column {column!r}; "
+                "rename it."
+            )
+            raise InputError(msg)
+    columns = {
+        column: each.to_numpy() if isinstance(each, pd.Series) else np.asarray(each)
+        for column, each in given.items()
+    }
+    frame = pd.concat([frame, pd.DataFrame(columns, index=frame.index)], axis=1)
+    return _with_roles(frame, roles, name, "memory", owner=name)
+
+
+def _to_frame(X: Any) -> pd.DataFrame:  # noqa: ANN401, N803 - a table of any kind
+    """Turn a table of any kind into a frame whose columns have names and whose rows are numbered."""
+    if not isinstance(X, pd.DataFrame):
+        X = X.to_pandas() if hasattr(X, "to_pandas") else pd.DataFrame(np.asarray(X))  # noqa: N806 - see above
+    names = [each if isinstance(each, str) else f"f{each}" for each in X.columns]
+    frame: pd.DataFrame = X.set_axis(names, axis=1).reset_index(drop=True)
+    return frame
+
+
+def _with_roles(
+    frame: pd.DataFrame, roles: Roles, name: str, source: str, *, owner: str
+) -> Dataset:
+    """Check the columns of a frame, and give each its role; `owner` is who an error is about."""
     check_columns_exist(roles.named, list(frame.columns), owner)
-    column = target or _default_target(frame, roles, owner)
+    column = roles.target or _default_target(frame, roles, owner)
     if len(frame) < _LEAST_ROWS:
         msg = f"{owner}: needs at least {_LEAST_ROWS} rows to split; got {len(frame)}."
         raise InputError(msg)
@@ -196,13 +282,13 @@ def load(
         msg = f"{owner}: needs a feature beside the target; got no column but {column!r}."
         raise InputError(msg)
     check_features(features, owner)
-    by = group or time
-    weighed = None if weight is None else to_weights(frame[weight], owner)
+    by = roles.group or roles.time
+    weighed = None if roles.weight is None else to_weights(frame[roles.weight], owner)
     rows = Rows(
         features,
         to_numbers(frame[column], owner, "target"),
         weighed,
-        None if by is None else to_blocks(frame[by], owner, in_time=time is not None),
+        None if by is None else to_blocks(frame[by], owner, in_time=roles.time is not None),
         row_counts(weighed, len(frame)).rule,
     )
     return Dataset(name, rows, column, source, _digest(frame), roles, list_warnings(rows, column))

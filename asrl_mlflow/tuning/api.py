@@ -6,27 +6,33 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import joblib
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+from tqdm import tqdm
 
 from asrl_mlflow import tracking
 from asrl_mlflow.datasets.splits import Split
-from asrl_mlflow.errors import InputError
+from asrl_mlflow.errors import InputError, StorageError
 from asrl_mlflow.experiments.experiment import prepare_split, refit
 from asrl_mlflow.figures.style import png
 from asrl_mlflow.losses import LOSSES, Loss, from_config, import_path, register
 from asrl_mlflow.losses.search_space import Interval, SearchSpace
 from asrl_mlflow.metrics import METRICS
 from asrl_mlflow.studies.sampler import SAMPLER, UNDER_WAY
+from asrl_mlflow.studies.storages import open_storage
 from asrl_mlflow.studies.study import FEWEST_TO_PRUNE_BY, JUDGED, Best, Study
 from asrl_mlflow.tracking.keys import BEST_TAG, booster_params, data_params
 from asrl_mlflow.tracking.run_log import RunLog
+from asrl_mlflow.tracking.spool import one_line
 from asrl_mlflow.tuning import figures
 from asrl_mlflow.tuning.coordinator import Coordinator
 from asrl_mlflow.tuning.plan import Plan
 from asrl_mlflow.tuning.study_runs import parent_run
 
-__all__ = ["Outcome", "Plan", "tune"]
+__all__ = ["Outcome", "Plan", "run_study", "tune_plan"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ class Outcome:
         return self.log.run_id
 
 
-def tune(
+def run_study(
     plan: Plan,
     storage: BaseStorage,
     *,
@@ -133,6 +139,67 @@ def tune(
             )
             raise InputError(msg)
         return _finish(plan, study, best, parts, parent)
+
+
+def tune_plan(
+    plan: Plan,
+    *,
+    study: str,
+    storage: str,
+    trials: int,
+    jobs: int | None = None,
+    seconds: float | None = None,
+) -> Outcome:
+    """Work on a plan's study under a progress bar; start it again to go on with it.
+
+    Parameters
+    ----------
+    plan : Plan
+        What the study is about.
+    study : str
+        Its name, by which it is found again.
+    storage : str
+        Address of the storage that it is kept in.
+    trials : int, >= 1
+        How many complete and pruned trials it should have, earlier ones included.
+    jobs : int, >= 1, optional
+        Worker processes; by default one for each core.
+    seconds : float, optional
+        Begin no trial after so many seconds.
+
+    Raises
+    ------
+    InputError
+        As for `run_study`.
+    StorageError
+        The storage cannot be opened, or failed while it was worked on.
+    """
+    with tqdm(total=trials, unit="trial", desc=study, disable=None) as bar:
+
+        def show(study: Study) -> None:
+            bar.n = min(study.count_judged(), trials)
+            best = study.best()
+            if best is not None:
+                bar.set_postfix_str(f"best {plan.metric} {best.value:.4g}", refresh=False)
+            bar.refresh()
+
+        try:
+            with open_storage(storage) as opened:
+                return run_study(
+                    plan,
+                    opened,
+                    name=study,
+                    trials=trials,
+                    jobs=jobs or joblib.cpu_count(),
+                    seconds=seconds,
+                    on_change=show,
+                )
+        except (StorageInternalError, SQLAlchemyError) as error:
+            msg = (
+                f"The storage of study {study!r} failed: {one_line(error)}; what it holds is kept, the "
+                "same command goes on with it."
+            )
+            raise StorageError(msg) from error
 
 
 def _finish(plan: Plan, study: Study, best: Best, parts: Split, parent: RunLog) -> Outcome:

@@ -22,6 +22,8 @@ from asrl_mlflow.trials.judging import Contest
 # On fewer rows the result of one split is too noisy, and five folds take only seconds a trial.
 ROWS_FOR_ONE_SPLIT = 20_000
 FOLDS = 5
+# Trials stop early unless told otherwise: a study has many of them.
+EARLY_STOPPING_ROUNDS = 20
 
 # Where XGBoost's parameters are searched, if they are.
 BOOSTER_SPACE: SearchSpace = {

@@ -199,7 +199,7 @@ def tuned(plan, trials):
     """The outcome of a plan's study in the journal j."""
     tracking.connect()
     with open_storage("journal:j") as storage:
-        return tuning.tune(
+        return tuning.run_study(
             plan,
             storage,
             name="s",

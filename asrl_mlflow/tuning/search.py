@@ -1,0 +1,199 @@
+"""Tune a loss on a table in memory: what the flow `tune` does, for notebooks and scripts."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import Any
+
+import mlflow
+import numpy.typing as npt
+import optuna
+
+from asrl_mlflow import tracking
+from asrl_mlflow.datasets.contamination import Contamination
+from asrl_mlflow.datasets.dataset import from_arrays
+from asrl_mlflow.estimators import RobustXGBRegressor
+from asrl_mlflow.experiments.settings import Settings
+from asrl_mlflow.losses import Loss, loss_class
+from asrl_mlflow.studies.storages import default_storage, open_storage
+from asrl_mlflow.tuning.api import Outcome, tune_plan
+from asrl_mlflow.tuning.plan import EARLY_STOPPING_ROUNDS, Plan
+
+# Names of scikit-learn's interface for XGBoost's own.
+_ESTIMATOR_NAMES = {"lambda": "reg_lambda", "seed": "random_state"}
+
+
+@dataclass(frozen=True)
+class TunedLoss:
+    """Result of `tune`.
+
+    Parameters
+    ----------
+    outcome : Outcome
+        Of the study: its best trial, how many trials it has, and what the best loss has on test rows.
+    metric : str
+        What it was tuned by.
+    best_estimator_ : RobustXGBRegressor
+        The best loss with its rounds, fitted to all rows.
+    study : optuna.Study
+        A copy of the study in memory, for Optuna's plots.
+    """
+
+    outcome: Outcome
+    metric: str
+    best_estimator_: RobustXGBRegressor
+    study: optuna.Study
+
+    @property
+    def best_loss_(self) -> Loss:
+        """The best loss."""
+        return self.outcome.loss
+
+    @property
+    def run_id(self) -> str:
+        """Id of the study's parent run; its booster was judged on test rows and can be registered."""
+        return self.outcome.run_id
+
+    def _repr_html_(self) -> str:
+        """Show the result as a table in a notebook."""
+        outcome = self.outcome
+        untuned = "" if outcome.untuned is None else f" (with its defaults {outcome.untuned:.4g})"
+        rows = {
+            "loss": str(outcome.loss),
+            "rounds": str(outcome.best.rounds),
+            f"{self.metric} on rows not learned from": f"{outcome.best.value:.4g}{untuned}",
+            "test MAE": f"{outcome.metrics['mae']:.4g}",
+            "trials": f"{outcome.complete} complete, {outcome.pruned} pruned",
+            "study": outcome.study,
+            "run": outcome.run_id,
+            "to see every run": tracking.ui_command(),
+        }
+        cells = "".join(
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>"
+            for name, value in rows.items()
+        )
+        return f"<table>{cells}</table>"
+
+
+def tune(
+    X: Any,  # noqa: ANN401, N803 - a table of any kind, under scikit-learn's name
+    y: npt.ArrayLike,
+    *,
+    loss: str | type[Loss] = "asrl_c",
+    trials: int = 100,
+    study: str | None = None,
+    storage: str | None = None,
+    metric: str = "mae",
+    sample_weight: npt.ArrayLike | None = None,
+    groups: npt.ArrayLike | None = None,
+    times: npt.ArrayLike | None = None,
+    tune_booster: bool = False,
+    rounds: int = Settings.rounds,
+    learning_rate: float = Settings.learning_rate,
+    max_depth: int = Settings.max_depth,
+    early_stopping_rounds: int | None = EARLY_STOPPING_ROUNDS,
+    jobs: int | None = None,
+    timeout: float | None = None,
+    seed: int = 0,
+    figures: bool = True,
+    name: str = "table",
+) -> TunedLoss:
+    """Tune a loss on features and targets in memory; each trial is a nested MLflow run.
+
+    The same call goes on with its study, wherever it was stopped.
+
+    Parameters
+    ----------
+    X, y, sample_weight, groups, times, name
+        As for `datasets.from_arrays`. A fifth of the rows are test rows: no trial sees them.
+    loss : str or type of Loss
+        The loss whose parameters are searched.
+    trials : int, >= 1
+        How many complete and pruned trials the study should have, earlier ones included.
+    study : str, optional
+        Its name; by default made from what it is about, so that the same call finds it.
+    storage : str, optional
+        Address of the storage that it is kept in; by default a journal beside the tracking store.
+    metric : {"mae", "rmse", "mse", "medae", "trimmed_mae", "quantile"}
+        The objective, on rows that were not learned from.
+    tune_booster : bool
+        Whether max_depth, learning_rate, min_child_weight, subsample and lambda are searched too.
+    rounds, learning_rate, max_depth, early_stopping_rounds
+        How to boost.
+    jobs : int, optional
+        Worker processes; by default one for each core.
+    timeout : float, optional
+        Begin no trial after so many seconds.
+    seed : int, >= 0
+        Of split, folds, sampler and trees.
+    figures : bool
+        Whether to draw figures into the runs.
+
+    Returns
+    -------
+    TunedLoss
+        With `best_loss_`, `best_estimator_`, `study` and `run_id`.
+
+    Raises
+    ------
+    InputError
+        An argument is not as described, or another study has the name.
+    StoreError
+        The tracking store does not answer.
+    StorageError
+        The storage cannot be opened, or failed while it was worked on.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.random.default_rng(0).normal(size=(200, 2))
+    >>> y = 5 + 3 * x[:, 0]
+    >>> y[::5] += 100  # one target in five is wrong
+    >>> tuned = tune(x, y, trials=2, rounds=20, jobs=1, figures=False)
+    >>> tuned.best_loss_.name, tuned.best_estimator_.predict(x).shape
+    ('asrl_c', (200,))
+    """
+    table = from_arrays(X, y, sample_weight=sample_weight, groups=groups, times=times, name=name)
+    plan = Plan(
+        loss=loss_class(loss) if isinstance(loss, str) else loss,
+        table=table,
+        metric=metric,
+        seed=seed,
+        settings=Settings(
+            rounds=rounds,
+            learning_rate=learning_rate,
+            max_depth=max_depth,
+            early_stopping_rounds=early_stopping_rounds,
+            figures=figures,
+        ),
+        contamination=Contamination(),
+        tune_booster=tune_booster,
+    )
+    tracking.connect()
+    where = storage or default_storage(mlflow.get_tracking_uri())
+    outcome = tune_plan(
+        plan,
+        study=study or plan.name(),
+        storage=where,
+        trials=trials,
+        jobs=jobs,
+        seconds=timeout,
+    )
+    params = {**plan.settings.booster_params(seed), **plan.candidate(outcome.best.point)[1]}
+    estimator = RobustXGBRegressor(
+        loss=outcome.loss,
+        n_estimators=outcome.best.rounds,
+        **{_ESTIMATOR_NAMES.get(key, key): value for key, value in params.items()},
+    )
+    estimator.fit(X, y, sample_weight=sample_weight)
+    return TunedLoss(outcome, metric, estimator, _copy_study(where, outcome.study))
+
+
+def _copy_study(storage: str, name: str) -> optuna.Study:
+    """Copy a study into memory, where it can be read when its storage is closed."""
+    with open_storage(storage) as opened:
+        found = optuna.load_study(study_name=name, storage=opened)
+        copy = optuna.create_study(study_name=name, direction=found.direction)
+        copy.add_trials(trial for trial in found.trials if trial.state.is_finished())
+        return copy
