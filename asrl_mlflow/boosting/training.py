@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from os import PathLike
 from typing import Any
@@ -177,15 +177,7 @@ def train(
     scaling = Scaling.of(target)
     settings = _settings(asked, loss, None if xgb_model is not None else target.median())
     del target  # and its sorted rows
-    has_unit = asked.boosts_trees and loss.XGBOOST_OBJECTIVE not in _WITHOUT_UNIT
-    factor = _within_float32(scaling.factor, loss, rows) if has_unit else 1.0
-    listeners = list(callbacks or ())
-    if verbose_eval:
-        listeners.append(xgboost.callback.EvaluationMonitor(period=int(verbose_eval)))
-    if early_stopping_rounds:
-        # Of our metrics, smaller is better.
-        maximize = None if asked.selecting is None else False
-        listeners.append(CutAtBest(early_stopping_rounds, evals[-1][1], maximize=maximize))
+    factor = _within_float32(scaling.factor, loss, rows) if _has_unit(asked, loss) else 1.0
     with ExitStack() as stack:
         _lend_evals(stack, [matrix for matrix, _ in evals if matrix is not dtrain], asked)
         model = xgboost.Booster(settings, [dtrain, *(matrix for matrix, _ in evals)], xgb_model)
@@ -204,17 +196,16 @@ def train(
         )
         # Before the first round, so that what callbacks save can be continued.
         _record(model, loss, rows, factor)
-        evaluation = Evaluation(
-            rows=training_rows,
-            evals=judged,
-            asked=asked,
-        )
+        evaluation = Evaluation(rows=training_rows, evals=judged, asked=asked)
         boosting = Boosting(
             builder=builder,
             rows=training_rows,
             evaluation=evaluation,
             regularisation=Regularisation(factor),
-            listeners=listeners,
+            listeners=[
+                *(callbacks or ()),
+                *_own_listeners(asked, evals, verbose_eval, early_stopping_rounds),
+            ],
             on_round=on_round,
         )
         model = boosting.run(model, num_boost_round)
@@ -234,6 +225,26 @@ def recorded_loss(booster: xgboost.Booster) -> Loss | None:
     """
     config = booster.attr(LOSS_ATTRIBUTE)
     return None if config is None else from_config(json.loads(config))
+
+
+def _has_unit(asked: Arguments, loss: Loss) -> bool:
+    """Check whether the gains of splits have the target's unit, squared."""
+    return asked.boosts_trees and loss.XGBOOST_OBJECTIVE not in _WITHOUT_UNIT
+
+
+def _own_listeners(
+    asked: Arguments,
+    evals: Sequence[tuple[xgboost.DMatrix, str]],
+    verbose_eval: bool | int,  # noqa: FBT001 - XGBoost's
+    early_stopping_rounds: int | None,
+) -> Iterator[xgboost.callback.TrainingCallback]:
+    """Give the callbacks that print metrics and stop, as `xgboost.train` adds them."""
+    if verbose_eval:
+        yield xgboost.callback.EvaluationMonitor(period=int(verbose_eval))
+    if early_stopping_rounds:
+        # Of our metrics, smaller is better.
+        maximize = None if asked.selecting is None else False
+        yield CutAtBest(early_stopping_rounds, evals[-1][1], maximize=maximize)
 
 
 def _lend_evals(stack: ExitStack, matrices: Sequence[xgboost.DMatrix], asked: Arguments) -> None:

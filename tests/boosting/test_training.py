@@ -777,3 +777,47 @@ def test_the_last_evals_entry_selects_also_when_it_is_the_training_matrix(table,
     rounds = []
     train(PARAMS, dtrain, 3, loss=losses.Huber(), evals=[(dtrain, "valid")], on_round=rounds.append)
     assert all(round_.valid == round_.train for round_ in rounds)
+
+
+def median_size(prediction, matrix):
+    """A metric of a user's own."""
+    return "median_size", float(np.median(np.abs(prediction - matrix.get_label())))
+
+
+def test_a_custom_metric_is_computed_and_selects_as_by_xgboost(table):
+    x, y = table
+    dtrain = xgboost.QuantileDMatrix(x[:400], label=y[:400])
+    dvalid = xgboost.QuantileDMatrix(x[400:], label=y[400:], ref=dtrain)
+    evals = [(dtrain, "train"), (dvalid, "valid")]
+    ours, theirs = {}, {}
+    given = {"early_stopping_rounds": 5, "custom_metric": median_size}
+    params = {**PARAMS, "base_score": 40.0}
+    booster = train(
+        params, dtrain, 200, loss=losses.SquaredError(), evals=evals, evals_result=ours, **given
+    )
+    other = xgboost.train(
+        params, dtrain, 200, evals=evals, evals_result=theirs, verbose_eval=False, **given
+    )
+    for name in ("train", "valid"):
+        assert ours[name]["median_size"] == theirs[name]["median_size"]
+        assert list(ours[name])[-1] == "median_size"
+    assert booster.best_iteration == other.best_iteration
+    chosen = {"early_stopping_rounds": 5, "custom_metric": median_size, "metric": "mae"}
+    by_mae = train(
+        params, dtrain, 200, loss=losses.SquaredError(), evals=evals, evals_result={}, **chosen
+    )
+    assert float(by_mae.attr("best_score")) == pytest.approx(
+        np.abs(by_mae.inplace_predict(x[400:]) - y[400:]).mean(), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("metric", "why"),
+    [
+        (lambda _, __: ("mae", 1.0), "custom_metric needs a name of its own; got 'mae'"),
+        ("mape", "takes predictions and a matrix"),
+    ],
+)
+def test_a_custom_metric_that_is_none_is_refused(dtrain, metric, why):
+    with pytest.raises(InputError, match=why):
+        train({}, dtrain, 2, loss=losses.ASRL(), evals=[(dtrain, "t")], custom_metric=metric)
