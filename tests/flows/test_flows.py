@@ -719,8 +719,8 @@ MOMENTS = [
 
 @pytest.mark.parametrize(("name", "number", "moment"), MOMENTS)
 def test_a_signal_leaves_killed_runs_and_128_plus_its_number(store, name, number, moment):
-    rounds = [] if name == "main" or moment is drawing else ["--rounds=100000"]
-    process = spawn(f"flows.{name}", *rounds, stderr=subprocess.PIPE)
+    long = "--trials=1" if name == "main" else "--rounds=100000"
+    process = spawn(f"flows.{name}", long, stderr=subprocess.PIPE)
     wait_for(lambda: moment(store))
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
