@@ -20,7 +20,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, ClassVar, NamedTuple, Protocol, Self, overload
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeGuard, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -75,23 +75,26 @@ class Formulas(NamedTuple):
     core, middle, tail : str
         rho(r) for small, larger and large |r|.
     thresholds : str
-        Where the ends of the regions come from.
+        Where the ends of the regions, or scales, come from.
+    everywhere : str
+        rho(r), where one formula serves all r.
     """
 
     core: str = ""
     middle: str = ""
     tail: str = ""
     thresholds: str = ""
+    everywhere: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class Loss(ABC):
     """A loss and its parameters: frozen, comparable, hashable, the same in every round.
 
-    Subclasses are frozen dataclasses whose fields, all numbers, are the parameters, with a `name` of
-    their own: `asrl_mlflow.losses.to_config` refuses others. `XGBOOST_OBJECTIVE` names XGBoost's own
-    objective for the two losses that have one; `asrl_mlflow.train` uses it. `FORMULAS` are for the
-    table of losses in the documentation.
+    Subclasses are frozen dataclasses whose fields, all numbers or "auto", are the parameters, with a
+    `name` of their own: `asrl_mlflow.losses.to_config` refuses others. `XGBOOST_OBJECTIVE` names
+    XGBoost's own objective for the losses that have one; `asrl_mlflow.train` uses it. `FORMULAS` are for
+    the table of losses in the documentation.
     """
 
     name: ClassVar[str]
@@ -218,10 +221,8 @@ def check_one_process(who: str) -> None:
 def check_level(loss: Loss, name: str, remedy: str) -> None:
     """Raise InputError unless the parameter is a quantile level in the open interval (0, 1)."""
     level = getattr(loss, name)
-    if not (_is_real(level) and 0 < level < 1):
-        msg = (
-            f"{type(loss).__name__} needs 0 < {name} < 1; got {name}={_plain(level)}; try {remedy}."
-        )
+    if not (is_real(level) and 0 < level < 1):
+        msg = f"{type(loss).__name__} needs 0 < {name} < 1; got {name}={shorten(level)}; try {remedy}."
         raise InputError(msg)
 
 
@@ -243,9 +244,9 @@ def check_positive(loss: Loss, name: str, remedy: str) -> None:
     The bounds keep products with float32 thresholds inside float64.
     """
     number = getattr(loss, name)
-    if not (_is_real(number) and 1e-100 <= number <= 1e100):  # noqa: PLR2004 - as documented
+    if not is_positive(number):
         msg = (
-            f"{type(loss).__name__} needs 1e-100 <= {name} <= 1e100; got {name}={_plain(number)}; "
+            f"{type(loss).__name__} needs 1e-100 <= {name} <= 1e100; got {name}={shorten(number)}; "
             f"try {remedy}."
         )
         raise InputError(msg)
@@ -254,21 +255,28 @@ def check_positive(loss: Loss, name: str, remedy: str) -> None:
 def check_share(loss: Loss, name: str, remedy: str) -> None:
     """Raise InputError unless the parameter is a number in [0, 1]."""
     share = getattr(loss, name)
-    if not (_is_real(share) and 0 <= share <= 1):
+    if not (is_real(share) and 0 <= share <= 1):
         msg = (
-            f"{type(loss).__name__} needs 0 <= {name} <= 1; got {name}={_plain(share)}; try "
+            f"{type(loss).__name__} needs 0 <= {name} <= 1; got {name}={shorten(share)}; try "
             f"{remedy}."
         )
         raise InputError(msg)
 
 
-def _is_real(number: object) -> bool:
+def is_positive(number: object) -> bool:
+    """Check whether a parameter is a number in [1e-100, 1e100]."""
+    return is_real(number) and 1e-100 <= number <= 1e100  # noqa: PLR2004 - as documented
+
+
+def is_real(number: object) -> TypeGuard[float]:
+    """Check whether a parameter is a real number, of Python or of numpy."""
     return isinstance(number, int | float | np.integer | np.floating) and not isinstance(
         number, bool
     )
 
 
-def _plain(number: object) -> str:
+def shorten(number: object) -> str:
+    """Describe a parameter of any type in at most 40 characters."""
     return repr(number.item() if isinstance(number, np.generic) else number)[:40]
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import math
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from asrl_mlflow import losses
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses.asrl import PointwiseASRL
-from asrl_mlflow.losses.continuous_asrl import PointwiseContinuousASRL
-from asrl_mlflow.losses.huber import PointwiseHuber
-from asrl_mlflow.losses.squared_error import PointwiseSquaredError
+from asrl_mlflow.losses.segmented.asrl import PointwiseASRL
+from asrl_mlflow.losses.segmented.continuous_asrl import PointwiseContinuousASRL
+from asrl_mlflow.losses.segmented.huber import PointwiseHuber
+from asrl_mlflow.losses.segmented.squared_error import PointwiseSquaredError
 from asrl_mlflow.residuals.statistics import Residuals, distances
-from tests.every_loss import EVERY_LOSS
+from tests.every_loss import ADAPTIVE, EVERY_LOSS, is_automatic
 
 VECTORS = json.loads(Path(__file__).with_name("vectors.json").read_text())
 RNG = np.random.default_rng(3)
@@ -41,6 +41,20 @@ def thresholds(point):
     return [limit for limit in point.regions.values() if math.isfinite(limit)]
 
 
+def logged_thresholds(point):
+    return [
+        getattr(point, field.name)
+        for field in dataclasses.fields(point)
+        if field.metadata.get("group") == "threshold" and field.name != "fallback"
+    ]
+
+
+def is_fixed(loss):
+    """Whether a scale of the loss is a number in target units."""
+    scale = getattr(type(loss), "SCALE", "delta")
+    return isinstance(getattr(loss, scale, "none"), float)
+
+
 def grid(point, most=60.0):
     """Residuals from 0 outwards that keep clear of kinks and of AbsoluteError's held-down centre."""
     r = np.linspace(0.05, most, 2000)
@@ -49,11 +63,20 @@ def grid(point, most=60.0):
     return r
 
 
+def adapted(loss):
+    return loss.adapt(Residuals(SAMPLE))
+
+
 def golden_pointwise(name, params):
     number = {key: float(value) for key, value in params.items() if key != "note"}
     return {
         "squared": PointwiseSquaredError,
         "huber": lambda: PointwiseHuber(number["delta"]),
+        "smooth_l1": lambda: adapted(losses.SmoothL1(number["beta"])),
+        "charbonnier": lambda: adapted(losses.Charbonnier(number["eps"])),
+        "pseudo_huber": lambda: adapted(losses.PseudoHuber(number["delta"])),
+        "log_cosh": lambda: adapted(losses.LogCosh(number["c"])),
+        "smae": lambda: adapted(losses.SMAE(number["c"])),
         "asrl_paper": lambda: PointwiseASRL(
             number["delta1"], number["delta2"], number["alpha"], number["beta"], number["gamma"]
         ),
@@ -63,20 +86,22 @@ def golden_pointwise(name, params):
     }[name]()
 
 
-GOLDEN = [
-    entry
-    for entry in VECTORS["regression"]
-    if entry["loss"] in ("squared", "huber", "asrl_paper", "asrl_c")
-]
+GOLDEN = [entry for entry in VECTORS["regression"] if entry["loss"] != "barron"]
 
 
-def test_the_golden_values_cover_the_four_losses_they_are_for():
-    counts = {name: len(list(group)) for name, group in itertools.groupby(GOLDEN, _name)}
-    assert counts == {"squared": 8, "huber": 16, "asrl_paper": 8, "asrl_c": 24}
-
-
-def _name(entry):
-    return entry["loss"]
+def test_the_golden_values_cover_the_losses_they_are_for():
+    assert Counter(entry["loss"] for entry in VECTORS["regression"]) == {
+        "squared": 8,
+        "huber": 16,
+        "smooth_l1": 15,
+        "charbonnier": 16,
+        "pseudo_huber": 8,
+        "log_cosh": 16,
+        "smae": 16,
+        "barron": 78,
+        "asrl_paper": 8,
+        "asrl_c": 24,
+    }
 
 
 @pytest.mark.parametrize(
@@ -109,8 +134,14 @@ def test_asrl_adapts_to_the_golden_thresholds_and_weights(entry):
     assert point.gamma == pytest.approx(entry["gamma"], rel=1e-12)
 
 
-def test_every_loss_of_the_catalogue_is_in_the_list_of_the_laws():
+def test_every_loss_of_the_catalogue_is_in_the_list_of_the_laws_and_can_be_imported():
     assert {type(loss) for loss in EVERY_LOSS} == set(losses.LOSSES.values())
+    for kind in losses.LOSSES.values():
+        assert getattr(losses, kind.__name__) is kind
+        assert kind.__name__ in losses.__all__
+    assert (
+        *("asrl", "asrl_c", "squared_error", "absolute_error", "huber", "adaptive_huber"),
+    ) == losses.BASIC
     assert {name: loss.name for name, loss in losses.LOSSES.items()} == {
         name: name for name in losses.LOSSES
     }
@@ -186,17 +217,49 @@ def test_published_asrl_jumps_up_at_delta_low_and_down_at_delta_high_equation_4(
     assert point.influence(np.nextafter(kinks, np.inf)) == pytest.approx([1.2023, 0.5605], abs=1e-4)
 
 
-@every(losses.Huber)
+@pytest.mark.parametrize("loss", [loss for loss in EVERY_LOSS if not is_fixed(loss)], ids=str)
 @pytest.mark.parametrize("scale", [1e-9, 2.0**-7, 3.0, 1e12])
 def test_scaled_residuals_scale_the_thresholds_that_are_not_fixed(loss, scale):
     here = loss.adapt(Residuals(SAMPLE))
     there = loss.adapt(Residuals(scale * SAMPLE))
-    expected = [scale * threshold for threshold in thresholds(here)]
-    assert thresholds(there) == pytest.approx(expected, rel=1e-12)
-    if isinstance(loss, losses.ContinuousASRL):
+    for own in (thresholds, logged_thresholds):
+        expected = [scale * threshold for threshold in own(here)]
+        assert own(there) == pytest.approx(expected, rel=1e-12)
+    if loss in ADAPTIVE:
         r = grid(here)
-        np.testing.assert_allclose(there.value(scale * r), scale**2 * here.value(r), rtol=1e-11)
-        np.testing.assert_allclose(there.weight(scale * r), here.weight(r), rtol=1e-11)
+        value, weight = (each(scale * r) for each in (there.value, there.weight))
+        # What XGBoost is given, and the value in its unit.
+        np.testing.assert_allclose(
+            value / there.row_weight, scale**2 * here.value(r) / here.row_weight, rtol=1e-11
+        )
+        np.testing.assert_allclose(
+            weight / there.row_weight, here.weight(r) / here.row_weight, rtol=1e-11
+        )
+
+
+@pytest.mark.parametrize("loss", [loss for loss in EVERY_LOSS if is_automatic(loss)], ids=str)
+def test_an_automatic_scale_is_the_robust_scale_of_each_round_and_is_logged(loss):
+    for share in (1.0, 0.3):
+        (scale,) = logged_thresholds(loss.adapt(Residuals(share * SAMPLE)))
+        expected = 1.4826 * np.median(np.abs(share * SAMPLE)) * loss.SHARE
+        assert scale == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("loss", [loss for loss in EVERY_LOSS if is_automatic(loss)], ids=str)
+def test_an_automatic_scale_of_mostly_equal_residuals_is_widened_and_counted(loss):
+    r = np.append(np.zeros(70), np.linspace(1, 30, 30))
+    point = loss.adapt(Residuals(r))
+    expected = 1.4826 * np.quantile(r, 0.95) * loss.SHARE
+    assert logged_thresholds(point) == pytest.approx([expected])
+    assert point.fallback == 1
+
+
+def test_a_fixed_scale_that_is_negligible_beside_the_residuals_is_widened_and_counted():
+    for loss in (losses.LogCosh(1e-9), losses.PseudoHuber(1e-9), losses.SmoothL1(1e-9)):
+        point = loss.adapt(Residuals(SAMPLE))
+        assert logged_thresholds(point) == pytest.approx([np.quantile(np.abs(SAMPLE), 0.95)])
+        assert point.fallback == 1
+    assert losses.LogCosh(0.01).adapt(Residuals(SAMPLE)).fallback == 0
 
 
 def test_continuous_asrl_becomes_adaptive_huber_as_q_high_goes_to_1_and_as_tail_goes_to_infinity():
@@ -365,6 +428,16 @@ def test_a_loss_and_its_pointwise_loss_are_frozen(loss):
             "of the noise.",
         ),
         (
+            lambda: losses.LogCosh(scale="automatic"),
+            "LogCosh needs 1e-100 <= scale <= 1e100, or 'auto'; got scale='automatic'; try 'auto', "
+            "which follows the residuals.",
+        ),
+        (
+            lambda: losses.PseudoHuber(delta=0),
+            "PseudoHuber needs 1e-100 <= delta <= 1e100, or 'auto'; got delta=0; try 'auto', which "
+            "follows the residuals.",
+        ),
+        (
             lambda: losses.from_config("huber"),
             'A loss\'s config has the form {"name": ..., "params": {...}}; got \'huber\'.',
         ),
@@ -384,8 +457,8 @@ def test_a_loss_and_its_pointwise_loss_are_frozen(loss):
         ),
         (
             lambda: losses.from_config({"name": "asrl_d"}),
-            "A loss needs one of the names asrl, asrl_c, squared_error, absolute_error, huber, "
-            "adaptive_huber; got 'asrl_d'; did you mean 'asrl_c'?",
+            f"A loss needs one of the names {', '.join(losses.LOSSES)}; got 'asrl_d'; did you mean "
+            "'asrl_c'?",
         ),
         (
             lambda: losses.from_config({"name": "huber", "params": {"detla": 1.0}}),

@@ -15,8 +15,8 @@ from hypothesis.extra import numpy as hnp
 
 from asrl_mlflow import train
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses.huber import PointwiseHuber
 from asrl_mlflow.losses.pointwise import FLOOR, PointwiseLoss
+from asrl_mlflow.losses.segmented.huber import PointwiseHuber
 from asrl_mlflow.losses.segments import Segments
 from asrl_mlflow.losses.weighing import weigh
 from asrl_mlflow.residuals import kernel
