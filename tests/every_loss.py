@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from asrl_mlflow.losses import (
     ASRL,
     LOSSES,
     AdaptiveHuber,
+    Barron,
+    Bisquare,
+    Cauchy,
     Charbonnier,
     ContinuousASRL,
     Fair,
@@ -32,6 +36,14 @@ EVERY_LOSS = [
     Charbonnier(eps=3.0),
     LogCosh(scale=4.0),
     Fair(scale=2.5),
+    Barron(alpha=1.7),
+    Barron(alpha=0.5, scale=2.0),
+    Barron(alpha=-7.0, scale=40.0),
+    Barron(alpha=-math.inf),
+    Barron(alpha=2.0),
+    Cauchy(scale=3.0),
+    Bisquare(limit=9.0),
+    Bisquare(scale=20.0),
 ]
 
 

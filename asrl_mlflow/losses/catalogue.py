@@ -19,6 +19,8 @@ import numpy as np
 
 from asrl_mlflow.errors import InputError, did_you_mean
 from asrl_mlflow.losses.loss import Formulas, Loss
+from asrl_mlflow.losses.redescending.barron import Barron, Cauchy, GemanMcClure, Welsch
+from asrl_mlflow.losses.redescending.bisquare import Bisquare
 from asrl_mlflow.losses.scale import AUTO
 from asrl_mlflow.losses.segmented.absolute_error import AbsoluteError
 from asrl_mlflow.losses.segmented.asrl import ASRL
@@ -41,14 +43,19 @@ __all__ = [
     "SMAE",
     "AbsoluteError",
     "AdaptiveHuber",
+    "Barron",
+    "Bisquare",
+    "Cauchy",
     "Charbonnier",
     "ContinuousASRL",
     "Fair",
+    "GemanMcClure",
     "Huber",
     "LogCosh",
     "PseudoHuber",
     "SmoothL1",
     "SquaredError",
+    "Welsch",
     "from_config",
     "import_path",
     "loss_class",
@@ -72,6 +79,11 @@ _CLASSES: tuple[type[Loss], ...] = (
     LogCosh,
     SMAE,
     Fair,
+    Barron,
+    Cauchy,
+    GemanMcClure,
+    Welsch,
+    Bisquare,
 )
 
 LOSSES: Mapping[str, type[Loss]] = MappingProxyType({kind.name: kind for kind in _CLASSES})

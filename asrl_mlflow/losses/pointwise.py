@@ -17,6 +17,7 @@ Array = npt.NDArray[np.float64]
 # Groups of a pointwise loss's fields: a field that has one is logged each round as <group>.<name>.
 THRESHOLD: Mapping[str, str] = {"group": "threshold"}
 WEIGHT: Mapping[str, str] = {"group": "weight"}
+SHAPE: Mapping[str, str] = {"group": "shape"}
 
 # The least weight, relative to w(0). float32 ends near 2**-149; this far out the floor lets even a
 # residual of 1e36 core widths pull no harder than one inside the core, and leaves sample weights
