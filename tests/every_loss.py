@@ -14,10 +14,12 @@ from asrl_mlflow.losses import (
     Cauchy,
     Charbonnier,
     ContinuousASRL,
+    Expectile,
     Fair,
     Huber,
     LogCosh,
     PseudoHuber,
+    Quantile,
     SmoothL1,
 )
 from asrl_mlflow.losses.scale import AUTO
@@ -44,6 +46,8 @@ EVERY_LOSS = [
     Cauchy(scale=3.0),
     Bisquare(limit=9.0),
     Bisquare(scale=20.0),
+    Quantile(level=0.85),
+    Expectile(level=0.2),
 ]
 
 

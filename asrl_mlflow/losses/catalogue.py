@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from asrl_mlflow.errors import InputError, did_you_mean
+from asrl_mlflow.losses.asymmetric.expectile import Expectile
+from asrl_mlflow.losses.asymmetric.quantile import Quantile
 from asrl_mlflow.losses.loss import Formulas, Loss
 from asrl_mlflow.losses.redescending.barron import Barron, Cauchy, GemanMcClure, Welsch
 from asrl_mlflow.losses.redescending.bisquare import Bisquare
@@ -48,11 +50,13 @@ __all__ = [
     "Cauchy",
     "Charbonnier",
     "ContinuousASRL",
+    "Expectile",
     "Fair",
     "GemanMcClure",
     "Huber",
     "LogCosh",
     "PseudoHuber",
+    "Quantile",
     "SmoothL1",
     "SquaredError",
     "Welsch",
@@ -84,6 +88,8 @@ _CLASSES: tuple[type[Loss], ...] = (
     GemanMcClure,
     Welsch,
     Bisquare,
+    Quantile,
+    Expectile,
 )
 
 LOSSES: Mapping[str, type[Loss]] = MappingProxyType({kind.name: kind for kind in _CLASSES})

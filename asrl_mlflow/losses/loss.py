@@ -3,10 +3,10 @@
 Conventions, stated once, for every loss of this package:
 
 * r is the residual, target minus prediction, in target units; arrays have shape (n,), float64.
-* value rho(r): even, 0 at 0. influence psi(r) = d rho / d r. weight w(r) = psi(r) / r, at r = 0 its
+* value rho(r): 0 at 0, and but for quantile and expectile even. influence psi(r) = d rho / d r. weight w(r) = psi(r) / r, at r = 0 its
   limit. By the prediction the gradient is -psi(r) = -w(r) r.
 * The hessian handed to XGBoost is w, not rho''. Where w does not increase with |r| it is a
-  majoriser: no tree can raise the loss at fixed thresholds. rho'' is 0 or negative outside the
+  majoriser (of even losses): no tree can raise the loss at fixed thresholds. rho'' is 0 or negative outside the
   core, and a small floor under it explodes.
 * On the way to XGBoost both are divided by the weight of one full row, w(0), so that hessians
   count rows and `lambda` and `min_child_weight` keep their meaning.
@@ -18,7 +18,7 @@ import dataclasses
 import math
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeGuard, overload
 
@@ -109,6 +109,11 @@ class Loss(ABC):
         ]
         if cls.__mro__.index(owners[0]) < cls.__mro__.index(owners[1]):
             cls.XGBOOST_OBJECTIVE = None
+
+    @property
+    def xgboost_parameters(self) -> Mapping[str, float]:
+        """What `XGBOOST_OBJECTIVE` takes, by XGBoost's names."""
+        return {}
 
     @abstractmethod
     def adapt(self, stats: Statistics) -> PointwiseLoss:

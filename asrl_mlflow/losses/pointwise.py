@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +34,17 @@ class PointwiseLoss(ABC):
     what rows weigh by `segments` or, where that form is too narrow, by `weight`; and names its
     `regions`, by any names, for the shares that are logged each round ({} for none).
 
-    XGBoost is given w(r) / w(0), so that a full row counts as one: w(0) must be above 0.
+    XGBoost is given w(r) / w(0), so that a full row counts as one: w(0) must be above 0. Where the two
+    sides of 0 differ (`is_even` is False), w(0) has no limit, and `row_weight` says what a full row
+    weighs. Segments are functions of |r|, so such a loss defines `weight`; regions are those of |r| too.
+
+    Attributes
+    ----------
+    is_even : bool
+        Whether r and -r cost and weigh the same.
     """
+
+    is_even: ClassVar[bool] = True
 
     def __init_subclass__(cls) -> None:
         """Drop inherited segments where a subclass defines its own weight."""

@@ -49,10 +49,11 @@ def trees(booster):
     [
         (losses.SquaredError(), "reg:squarederror"),
         (losses.AbsoluteError(), "reg:absoluteerror"),
+        (losses.Quantile(0.8), "reg:quantileerror"),
     ],
     ids=str,
 )
-def test_squared_and_absolute_error_equal_xgboosts_own_exactly(
+def test_squared_absolute_and_quantile_error_equal_xgboosts_own_exactly(
     table, matrix, weight, loss, objective
 ):
     x, y = table
@@ -60,7 +61,8 @@ def test_squared_and_absolute_error_equal_xgboosts_own_exactly(
     ours = matrix(x, label=y, weight=weight)
     theirs = matrix(x, label=y, weight=weight)
     start = Residuals(ours.get_label(), weight).median()
-    expected = xgboost.train(PARAMS | {"objective": objective, "base_score": start}, theirs, 20)
+    own = {"objective": objective, "base_score": start, **loss.xgboost_parameters}
+    expected = xgboost.train(PARAMS | own, theirs, 20)
     booster = train(PARAMS, ours, 20, loss=loss)
     assert trees(booster) == trees(expected)
     np.testing.assert_array_equal(booster.inplace_predict(x), expected.inplace_predict(x))
@@ -124,6 +126,51 @@ def test_the_scikit_learn_objective_builds_the_same_trees(table, dtrain, loss):
     ).fit(x, y, sample_weight=weight)
     native = train(PARAMS, xgboost.QuantileDMatrix(x, label=y, weight=weight), 10, loss=loss)
     assert trees(model.get_booster()) == trees(native)
+
+
+@pytest.mark.parametrize("level", [0.1, 0.8])
+def test_the_share_of_targets_above_a_quantile_is_what_its_level_leaves(level):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4000, 3))
+    y = 5 * x[:, 0] + rng.standard_t(4, 4000)
+    params = {"max_depth": 3, "eta": 0.1, "nthread": 1}
+    loss = losses.Quantile(level)
+    native = train(params, xgboost.QuantileDMatrix(x[:3000], label=y[:3000]), 300, loss=loss)
+    by_hand = xgboost.train(
+        params | {"base_score": np.median(y[:3000])},
+        xgboost.QuantileDMatrix(x[:3000], label=y[:3000]),
+        300,
+        obj=loss.objective,
+    )
+    for booster in (native, by_hand):
+        above = np.mean(y[3000:] > booster.inplace_predict(x[3000:]))
+        assert above == pytest.approx(1 - level, abs=0.07)
+
+
+def test_an_expectile_balances_what_lies_above_with_what_lies_below(table, dtrain):
+    x, _ = table
+    for level in (0.2, 0.5, 0.9):
+        booster = train(PARAMS, dtrain, 200, loss=losses.Expectile(level))
+        off = dtrain.get_label() - booster.inplace_predict(x)
+        above, below = np.maximum(off, 0).sum(), np.maximum(-off, 0).sum()
+        assert above / (above + below) == pytest.approx(1 - level, abs=0.02)
+
+
+def test_xgboosts_own_quantile_metric_selects_by_the_level_of_the_loss(table, dtrain):
+    x, _ = table
+    measured = {}
+    booster = train(
+        PARAMS | {"eval_metric": "quantile"},
+        dtrain,
+        5,
+        loss=losses.Quantile(0.8),
+        evals=[(dtrain, "valid")],
+        evals_result=measured,
+    )
+    r = dtrain.get_label() - booster.inplace_predict(x)
+    pinball = losses.Quantile(0.8).adapt(Residuals(r)).value(r).mean()
+    assert list(measured["valid"]) == ["mae", "rmse", "quantile"]
+    assert measured["valid"]["quantile"][-1] == pytest.approx(pinball, rel=1e-5)
 
 
 def test_absolute_errors_objective_comes_close_to_the_median(table):
@@ -190,7 +237,7 @@ def test_the_metrics_of_a_round_are_those_with_its_tree(table, dtrain, loss):
 @pytest.mark.parametrize(
     # reg:absoluteerror interpolates weighted leaf medians in its own way.
     "loss",
-    [loss for loss in EVERY_LOSS if not isinstance(loss, losses.AbsoluteError)],
+    [loss for loss in EVERY_LOSS if not isinstance(loss, losses.AbsoluteError | losses.Quantile)],
     ids=str,
 )
 def test_weight_k_trains_as_the_row_k_times(table, loss):
@@ -269,7 +316,15 @@ def test_the_same_seed_gives_the_same_bytes(table, loss):
 
 
 @pytest.mark.parametrize(
-    "loss", [*ADAPTIVE, losses.SquaredError(), losses.AbsoluteError()], ids=str
+    "loss",
+    [
+        *ADAPTIVE,
+        losses.SquaredError(),
+        losses.AbsoluteError(),
+        losses.Quantile(0.7),
+        losses.Expectile(0.7),
+    ],
+    ids=str,
 )
 @pytest.mark.parametrize("unit", [1e-9, 1e-3, 0.02, 1e3, 1e12])
 def test_the_targets_unit_does_not_matter(table, loss, unit):

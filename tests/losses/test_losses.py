@@ -35,6 +35,7 @@ def every(*but):
 
 EVERY = every()
 JUMPING = (losses.ASRL,)
+ASYMMETRIC = (losses.Quantile, losses.Expectile)
 
 
 def thresholds(point):
@@ -209,12 +210,13 @@ def test_weight_times_residual_is_the_derivative_of_the_value(loss):
 
 
 @EVERY
-def test_value_is_even_zero_at_zero_and_does_not_decrease_inside_a_region(loss):
+def test_value_is_zero_at_zero_even_unless_it_says_so_and_does_not_decrease_inside_a_region(loss):
     point = loss.adapt(Residuals(SAMPLE))
     r = np.linspace(0, 80, 4001)
-    np.testing.assert_array_equal(point.value(r), point.value(-r))
+    if point.is_even:
+        np.testing.assert_array_equal(point.value(r), point.value(-r))
     assert point.value([0.0])[0] == 0
-    falls = np.diff(point.value(r)) < 0
+    falls = (np.diff(point.value(r)) < 0) | (np.diff(point.value(-r)) < 0)
     crosses = np.zeros_like(falls)
     if isinstance(loss, JUMPING):
         for kink in thresholds(point):
@@ -229,8 +231,10 @@ def test_weight_is_positive_and_does_not_increase_inside_a_region(loss):
     weight = point.weight(r)
     assert (point.relative_weight(r)[0] > 0).all()
     assert (weight >= 0).all()
-    np.testing.assert_array_equal(weight, point.weight(-r))
-    rises = np.diff(weight) > 1e-15
+    if point.is_even:
+        np.testing.assert_array_equal(weight, point.weight(-r))
+    # Where the sides differ, zero belongs to one of them.
+    rises = (np.diff(weight) > 1e-15) | (np.diff(point.weight(-np.maximum(r, 1e-9))) > 1e-15)
     crosses = np.zeros_like(rises)
     if isinstance(loss, JUMPING):
         for kink in thresholds(point):
@@ -238,7 +242,7 @@ def test_weight_is_positive_and_does_not_increase_inside_a_region(loss):
     assert not (rises & ~crosses).any()
 
 
-@every(*JUMPING)
+@every(*JUMPING, *ASYMMETRIC)
 def test_weight_makes_a_majoriser_of_every_loss_without_jumps(loss):
     point = loss.adapt(Residuals(SAMPLE))
     r, s = np.meshgrid(grid(point, 40.0)[::20], np.linspace(-40, 40, 201))
@@ -247,11 +251,35 @@ def test_weight_makes_a_majoriser_of_every_loss_without_jumps(loss):
     assert (point.value(s) <= bound + 1e-9 * (1 + bound)).all()
 
 
-@every(losses.AbsoluteError)
-def test_weight_of_one_row_is_the_weight_at_zero_where_that_is_finite(loss):
+@every(losses.AbsoluteError, *ASYMMETRIC)
+def test_weight_of_one_row_is_the_weight_at_zero_where_that_is_one_finite_number(loss):
     point = loss.adapt(Residuals(SAMPLE))
     assert point.row_weight == point.weight([0.0])[0]
     assert point.relative_weight([0.0])[0][0] == 1
+
+
+@pytest.mark.parametrize("loss", [losses.Quantile(0.5), losses.Expectile(0.5)], ids=str)
+def test_asymmetric_losses_at_the_level_of_a_half_are_the_symmetric_ones(loss):
+    point, r = adapted(loss), np.linspace(-30, 30, 301)
+    other = adapted(losses.SquaredError() if loss.name == "expectile" else losses.AbsoluteError())
+    half = 1 if loss.name == "expectile" else 0.5
+    np.testing.assert_allclose(point.value(r), half * other.value(r))
+    np.testing.assert_allclose(point.influence(r), half * other.influence(r))
+    np.testing.assert_allclose(point.relative_weight(r)[0], other.relative_weight(r)[0])
+
+
+@pytest.mark.parametrize("level", [0.1, 0.5, 0.8])
+@pytest.mark.parametrize("kind", ASYMMETRIC)
+def test_the_constant_that_minimises_an_asymmetric_loss_is_its_quantile_or_expectile(kind, level):
+    point = adapted(kind(level))
+    constants = np.linspace(-15, 15, 3001)
+    totals = [point.value(SAMPLE - constant).sum() for constant in constants]
+    best = constants[int(np.argmin(totals))]
+    if kind is losses.Quantile:
+        assert best == pytest.approx(np.quantile(SAMPLE, level), abs=0.15)
+    else:
+        above, below = np.maximum(SAMPLE - best, 0).sum(), np.maximum(best - SAMPLE, 0).sum()
+        assert above / (above + below) == pytest.approx(1 - level, abs=2e-3)
 
 
 def test_published_asrl_jumps_up_at_delta_low_and_down_at_delta_high_equation_4():
