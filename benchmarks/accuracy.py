@@ -38,7 +38,7 @@ from asrl_mlflow.datasets.matrices import make_matrix
 from asrl_mlflow.datasets.splits import Rows, Split, join
 from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.experiments.settings import Settings
-from asrl_mlflow.losses import LOSSES, ContinuousASRL, Loss, Statistics
+from asrl_mlflow.losses import BASIC, LOSSES, ContinuousASRL, Loss, Statistics
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace, point_of
 from asrl_mlflow.metrics import mae
 from asrl_mlflow.residuals.statistics import Residuals
@@ -88,7 +88,10 @@ class Following(ContinuousASRL):
         return tuple({**point_of(*pair), "tail": 1.0} for pair in levels)
 
 
-CANDIDATES: Mapping[str, type[Loss]] = {**LOSSES, FOLLOWING: Following}
+CANDIDATES: Mapping[str, type[Loss]] = {
+    **{name: LOSSES[name] for name in BASIC},
+    FOLLOWING: Following,
+}
 
 
 @dataclass(frozen=True)

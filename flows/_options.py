@@ -17,7 +17,8 @@ from asrl_mlflow.datasets.contamination import CONTAMINATIONS, Contamination, Co
 from asrl_mlflow.datasets.dataset import EMBEDDED, Dataset, load
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments.settings import Settings
-from asrl_mlflow.losses import LOSSES, Loss, from_config
+from asrl_mlflow.losses import BASIC, LOSSES, Loss, from_config
+from asrl_mlflow.losses.scale import AUTO
 from asrl_mlflow.system.uris import JOURNAL, SQLITE
 
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -103,14 +104,15 @@ def _broken_rule(text: str, longest: int | None) -> str:
 
 
 def parse_losses(ctx: click.Context, param: click.Parameter, value: str) -> tuple[Loss, ...]:
-    """`all`, or names between commas, to losses with their default parameters."""
-    names = list(LOSSES) if value == "all" else list(filter(None, map(str.strip, value.split(","))))
+    """`basic`, `all`, or names between commas, to losses with their default parameters."""
+    groups = {"basic": list(BASIC), "all": list(LOSSES)}
+    names = groups.get(value) or list(filter(None, map(str.strip, value.split(","))))
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         msg = f"each loss may stand once; got {', '.join(twice)} more than once."
         raise click.BadParameter(msg, ctx, param)
     if not names:
-        msg = f"it takes all, or names of losses; got {value!r}."
+        msg = f"it takes basic, all, or names of losses; got {value!r}."
         raise click.BadParameter(msg, ctx, param)
     try:
         return tuple(from_config({"name": name}) for name in names)
@@ -118,18 +120,18 @@ def parse_losses(ctx: click.Context, param: click.Parameter, value: str) -> tupl
         raise click.BadParameter(str(error), ctx, param) from error
 
 
-def parse_params(ctx: click.Context, param: click.Parameter, value: str) -> dict[str, float]:
-    """`q_low=0.5,q_high=0.9` to a dict."""
-    params: dict[str, float] = {}
+def parse_params(ctx: click.Context, param: click.Parameter, value: str) -> dict[str, float | str]:
+    """`q_low=0.5,q_high=0.9` to a dict; a value is a number or auto."""
+    params: dict[str, float | str] = {}
     for pair in filter(None, map(str.strip, value.split(","))):
         name, sign, number = map(str.strip, pair.partition("="))
         if name in params:
             msg = f"each parameter may stand once; got {name} more than once."
             raise click.BadParameter(msg, ctx, param)
         try:
-            params[name] = float(number if sign else "none")
+            params[name] = AUTO if number == AUTO else float(number if sign else "none")
         except ValueError as error:
-            msg = f"it takes name=number between commas; got {pair!r}."
+            msg = f"it takes name=number or name=auto between commas; got {pair!r}."
             raise click.BadParameter(msg, ctx, param) from error
     return params
 

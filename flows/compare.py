@@ -49,9 +49,9 @@ ALL = "all"
     (
         option(
             "--losses",
-            default="all",
+            default="basic",
             callback=parse_losses,
-            help="all, or names between commas, with their default parameters.",
+            help="basic (six), all, or names between commas, with their default parameters.",
         ),
         option("--repeats", type=click.IntRange(1), default=1, help="Seeds, from --seed upwards."),
         option(

@@ -34,9 +34,13 @@ LOSS_ATTRIBUTE = "asrl_loss"
 WEIGHT_RULE_ATTRIBUTE = "asrl_weight_rule"
 SCALE_ATTRIBUTE = "asrl_objective_scale"
 
-# Objectives whose gains do not depend on the target's unit: before XGBoost 3.4, absolute error had
-# gradients of size 1 and refitted leaves to medians; since, its gains are those of squared error.
-_WITHOUT_UNIT = {"reg:absoluteerror"} if Version(xgboost.__version__) < Version("3.4") else set()
+# Objectives whose gains do not depend on the target's unit: before XGBoost 3.4, absolute and quantile
+# error had gradients of size 1 and refitted leaves to quantiles; since, its gains are those of squared error.
+_WITHOUT_UNIT = (
+    {"reg:absoluteerror", "reg:quantileerror"}
+    if Version(xgboost.__version__) < Version("3.4")
+    else set()
+)
 
 # How much larger gradients may grow in later rounds than they are in the first.
 _ROOM = 64
@@ -122,7 +126,7 @@ def train(
 
     Notes
     -----
-    `SquaredError` and `AbsoluteError` train through XGBoost's own objectives.
+    `SquaredError`, `AbsoluteError` and `Quantile` train through XGBoost's own objectives.
 
     Targets whose robust scale (1.4826 MAD) is below 1/16 are learned badly by XGBoost itself (its
     smallest allowed gain is an absolute number), so for them gradient, hessian, lambda, alpha, gamma
@@ -268,6 +272,7 @@ def _settings(asked: Arguments, loss: Loss, start: float | None) -> dict[str, An
     """Make XGBoost's parameters; `start` is the base_score unless the user gives one."""
     settings: dict[str, Any] = {} if start is None else {"base_score": start}
     settings |= asked.settings
+    settings |= loss.xgboost_parameters
     settings["objective"] = loss.XGBOOST_OBJECTIVE or "reg:squarederror"
     settings["disable_default_eval_metric"] = int(not asked.natives)
     if asked.natives:

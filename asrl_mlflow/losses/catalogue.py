@@ -1,7 +1,7 @@
 """The catalogue of losses: their names, their configs, and losses that users add.
 
-A loss of this package is added by one import and one entry of `LOSSES` here, and one of its names in
-`__all__`. Users add their own by `register`, or by an entry point of the group `asrl_mlflow.losses`.
+A loss of this package is added by one import, one entry of `_CLASSES` here, and its name in `__all__`,
+which type checkers read and which a test holds to `LOSSES`. Users add their own by `register`, or by an entry point of the group `asrl_mlflow.losses`.
 """
 
 from __future__ import annotations
@@ -9,31 +9,57 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import inspect
+import math
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
 
 from asrl_mlflow.errors import InputError, did_you_mean
-from asrl_mlflow.losses.absolute_error import AbsoluteError
-from asrl_mlflow.losses.asrl import ASRL
-from asrl_mlflow.losses.continuous_asrl import ContinuousASRL
-from asrl_mlflow.losses.huber import AdaptiveHuber, Huber
-from asrl_mlflow.losses.loss import Loss
-from asrl_mlflow.losses.squared_error import SquaredError
+from asrl_mlflow.losses.asymmetric.expectile import Expectile
+from asrl_mlflow.losses.asymmetric.quantile import Quantile
+from asrl_mlflow.losses.loss import Formulas, Loss
+from asrl_mlflow.losses.redescending.barron import Barron, Cauchy, GemanMcClure, Welsch
+from asrl_mlflow.losses.redescending.bisquare import Bisquare
+from asrl_mlflow.losses.scale import AUTO
+from asrl_mlflow.losses.segmented.absolute_error import AbsoluteError
+from asrl_mlflow.losses.segmented.asrl import ASRL
+from asrl_mlflow.losses.segmented.continuous_asrl import ContinuousASRL
+from asrl_mlflow.losses.segmented.huber import AdaptiveHuber, Huber
+from asrl_mlflow.losses.segmented.smooth_l1 import SmoothL1
+from asrl_mlflow.losses.segmented.squared_error import SquaredError
+from asrl_mlflow.losses.smooth.charbonnier import Charbonnier
+from asrl_mlflow.losses.smooth.fair import Fair
+from asrl_mlflow.losses.smooth.log_cosh import LogCosh
+from asrl_mlflow.losses.smooth.pseudo_huber import PseudoHuber
+from asrl_mlflow.losses.smooth.smae import SMAE
 
 # The face of this room exports these names.
 __all__ = [
     "ASRL",
+    "BASIC",
     "ENTRY_POINTS",
     "LOSSES",
+    "SMAE",
     "AbsoluteError",
     "AdaptiveHuber",
+    "Barron",
+    "Bisquare",
+    "Cauchy",
+    "Charbonnier",
     "ContinuousASRL",
+    "Expectile",
+    "Fair",
+    "GemanMcClure",
     "Huber",
+    "LogCosh",
+    "PseudoHuber",
+    "Quantile",
+    "SmoothL1",
     "SquaredError",
+    "Welsch",
     "from_config",
     "import_path",
     "loss_class",
@@ -43,17 +69,40 @@ __all__ = [
     "to_config",
 ]
 
-LOSSES: Mapping[str, type[Loss]] = MappingProxyType(
-    {
-        kind.name: kind
-        for kind in (ASRL, ContinuousASRL, SquaredError, AbsoluteError, Huber, AdaptiveHuber)
-    }
+# A loss of this package is one entry here.
+_CLASSES: tuple[type[Loss], ...] = (
+    ASRL,
+    ContinuousASRL,
+    SquaredError,
+    AbsoluteError,
+    Huber,
+    AdaptiveHuber,
+    SmoothL1,
+    PseudoHuber,
+    Charbonnier,
+    LogCosh,
+    SMAE,
+    Fair,
+    Barron,
+    Cauchy,
+    GemanMcClure,
+    Welsch,
+    Bisquare,
+    Quantile,
+    Expectile,
 )
+
+LOSSES: Mapping[str, type[Loss]] = MappingProxyType({kind.name: kind for kind in _CLASSES})
+
+# The names of those that flows train side by side where nobody names others.
+BASIC = tuple(kind.name for kind in _CLASSES[:6])
 
 # The group of entry points by which an installed distribution offers losses.
 ENTRY_POINTS = "asrl_mlflow.losses"
 
 Kind = TypeVar("Kind", bound=type[Loss])
+
+_INFINITE = (math.inf, -math.inf)
 
 _registered: dict[str, type[Loss]] = {}
 
@@ -68,7 +117,7 @@ def register(kind: Kind) -> Kind:
     Parameters
     ----------
     kind : subclass of Loss
-        A frozen dataclass with a `name` of its own, whose fields are numbers. The same class, and one
+        A frozen dataclass with a `name` of its own, whose fields are numbers or "auto". The same class, and one
         that was defined anew in the same module, may be registered again.
 
     Returns
@@ -152,7 +201,8 @@ def to_config(loss: Loss) -> dict[str, Any]:
     Returns
     -------
     dict
-        {"name": str, "params": {str: float}}.
+        {"name": str, "params": {str: float or str}}. Strings are "auto", and "inf" and "-inf", for which
+        JSON has no number.
 
     Raises
     ------
@@ -168,7 +218,7 @@ def to_config(loss: Loss) -> dict[str, Any]:
     _check_class(type(loss))
     values = {field.name: getattr(loss, field.name) for field in dataclasses.fields(loss)}
     _check_numbers(type(loss), values)
-    return {"name": loss.name, "params": {key: float(value) for key, value in values.items()}}
+    return {"name": loss.name, "params": {key: _to_json(value) for key, value in values.items()}}
 
 
 def from_config(config: Mapping[str, Any]) -> Loss:
@@ -215,7 +265,7 @@ def from_config(config: Mapping[str, Any]) -> Loss:
     if missing:
         msg = f"{kind.__name__} takes {takes}; got no {missing[0]}, which has no default; give it one."
         raise InputError(msg)
-    return kind(**params)
+    return kind(**{key: _from_json(value) for key, value in params.items()})
 
 
 def import_path(kind: type[Loss]) -> str:
@@ -230,7 +280,7 @@ def import_path(kind: type[Loss]) -> str:
     Examples
     --------
     >>> import_path(Huber)
-    'asrl_mlflow.losses.huber:Huber'
+    'asrl_mlflow.losses.segmented.huber:Huber'
     """
     if kind.__module__ == "__main__" or "<locals>" in kind.__qualname__:
         place = "a function" if "<locals>" in kind.__qualname__ else "the script or notebook itself"
@@ -253,7 +303,7 @@ def register_from(path: str) -> None:
 
     Examples
     --------
-    >>> register_from("asrl_mlflow.losses.huber:Huber")
+    >>> register_from("asrl_mlflow.losses.segmented.huber:Huber")
     """
     try:
         kind = pkgutil.resolve_name(path)
@@ -267,8 +317,13 @@ def register_from(path: str) -> None:
         register(kind)
 
 
-def markdown_table() -> str:
-    """Describe the built-in losses in the rows of a Markdown table, a loss a row.
+def markdown_table(names: Sequence[str] = tuple(LOSSES)) -> str:
+    """Describe built-in losses in the rows of a Markdown table, a loss a row.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the losses; all by default.
 
     Returns
     -------
@@ -283,10 +338,17 @@ def markdown_table() -> str:
     """
     head = ("name", "class", "core", "middle", "tail", "thresholds")
     rows = [
-        (f"`{name}`", f"`{_call(kind)}`", *(each.replace("|", r"\|") for each in kind.FORMULAS))
-        for name, kind in LOSSES.items()
+        (f"`{name}`", f"`{_call(LOSSES[name])}`", *_formulas(LOSSES[name].FORMULAS))
+        for name in names
     ]
     return "\n".join((_row(head), "|---" * len(head) + "|", *map(_row, rows)))
+
+
+def _formulas(formulas: Formulas) -> Iterator[str]:
+    """The cells of core, middle, tail and thresholds."""
+    everywhere = formulas.everywhere and f"everywhere {formulas.everywhere}"
+    for cell in (formulas.core or everywhere, *formulas[1:4]):
+        yield cell.replace("|", r"\|")
 
 
 def _row(cells: Sequence[str]) -> str:
@@ -346,9 +408,22 @@ def _has_own_init(kind: type[Loss]) -> bool:
     return params is None or not params.frozen
 
 
+def _to_json(value: float | str) -> float | str:
+    """A parameter as strict JSON knows it."""
+    number = value if isinstance(value, str) else float(value)
+    return str(number) if number in _INFINITE else number
+
+
+def _from_json(value: Any) -> Any:  # noqa: ANN401 - the loss judges what is no number
+    """A parameter from what `_to_json` made of it."""
+    return float(value) if isinstance(value, str) and value in map(str, _INFINITE) else value
+
+
 def _check_numbers(kind: type[Loss], values: Mapping[str, object]) -> None:
-    """Refuse parameters that are not numbers."""
+    """Refuse parameters that are not numbers or "auto"."""
     for key, value in values.items():
+        if isinstance(value, str) and value == AUTO:
+            continue
         if isinstance(value, bool) or not isinstance(value, int | float | np.number):
             msg = (
                 f"{kind.__name__} takes numbers, which configs and tuning can hold; got "

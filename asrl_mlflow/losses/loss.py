@@ -3,10 +3,10 @@
 Conventions, stated once, for every loss of this package:
 
 * r is the residual, target minus prediction, in target units; arrays have shape (n,), float64.
-* value rho(r): even, 0 at 0. influence psi(r) = d rho / d r. weight w(r) = psi(r) / r, at r = 0 its
+* value rho(r): 0 at 0, and but for quantile and expectile even. influence psi(r) = d rho / d r. weight w(r) = psi(r) / r, at r = 0 its
   limit. By the prediction the gradient is -psi(r) = -w(r) r.
 * The hessian handed to XGBoost is w, not rho''. Where w does not increase with |r| it is a
-  majoriser: no tree can raise the loss at fixed thresholds. rho'' is 0 or negative outside the
+  majoriser (of even losses): no tree can raise the loss at fixed thresholds. rho'' is 0 or negative outside the
   core, and a small floor under it explodes.
 * On the way to XGBoost both are divided by the weight of one full row, w(0), so that hessians
   count rows and `lambda` and `min_child_weight` keep their meaning.
@@ -18,9 +18,9 @@ import dataclasses
 import math
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar, NamedTuple, Protocol, Self, overload
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeGuard, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -75,23 +75,26 @@ class Formulas(NamedTuple):
     core, middle, tail : str
         rho(r) for small, larger and large |r|.
     thresholds : str
-        Where the ends of the regions come from.
+        Where the ends of the regions, or scales, come from.
+    everywhere : str
+        rho(r), where one formula serves all r.
     """
 
     core: str = ""
     middle: str = ""
     tail: str = ""
     thresholds: str = ""
+    everywhere: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class Loss(ABC):
     """A loss and its parameters: frozen, comparable, hashable, the same in every round.
 
-    Subclasses are frozen dataclasses whose fields, all numbers, are the parameters, with a `name` of
-    their own: `asrl_mlflow.losses.to_config` refuses others. `XGBOOST_OBJECTIVE` names XGBoost's own
-    objective for the two losses that have one; `asrl_mlflow.train` uses it. `FORMULAS` are for the
-    table of losses in the documentation.
+    Subclasses are frozen dataclasses whose fields, all numbers or "auto", are the parameters, with a
+    `name` of their own: `asrl_mlflow.losses.to_config` refuses others. `XGBOOST_OBJECTIVE` names
+    XGBoost's own objective for the losses that have one; `asrl_mlflow.train` uses it. `FORMULAS` are for
+    the table of losses in the documentation.
     """
 
     name: ClassVar[str]
@@ -106,6 +109,11 @@ class Loss(ABC):
         ]
         if cls.__mro__.index(owners[0]) < cls.__mro__.index(owners[1]):
             cls.XGBOOST_OBJECTIVE = None
+
+    @property
+    def xgboost_parameters(self) -> Mapping[str, float]:
+        """What `XGBOOST_OBJECTIVE` takes, by XGBoost's names."""
+        return {}
 
     @abstractmethod
     def adapt(self, stats: Statistics) -> PointwiseLoss:
@@ -218,10 +226,8 @@ def check_one_process(who: str) -> None:
 def check_level(loss: Loss, name: str, remedy: str) -> None:
     """Raise InputError unless the parameter is a quantile level in the open interval (0, 1)."""
     level = getattr(loss, name)
-    if not (_is_real(level) and 0 < level < 1):
-        msg = (
-            f"{type(loss).__name__} needs 0 < {name} < 1; got {name}={_plain(level)}; try {remedy}."
-        )
+    if not (is_real(level) and 0 < level < 1):
+        msg = f"{type(loss).__name__} needs 0 < {name} < 1; got {name}={shorten(level)}; try {remedy}."
         raise InputError(msg)
 
 
@@ -243,9 +249,9 @@ def check_positive(loss: Loss, name: str, remedy: str) -> None:
     The bounds keep products with float32 thresholds inside float64.
     """
     number = getattr(loss, name)
-    if not (_is_real(number) and 1e-100 <= number <= 1e100):  # noqa: PLR2004 - as documented
+    if not is_positive(number):
         msg = (
-            f"{type(loss).__name__} needs 1e-100 <= {name} <= 1e100; got {name}={_plain(number)}; "
+            f"{type(loss).__name__} needs 1e-100 <= {name} <= 1e100; got {name}={shorten(number)}; "
             f"try {remedy}."
         )
         raise InputError(msg)
@@ -254,21 +260,28 @@ def check_positive(loss: Loss, name: str, remedy: str) -> None:
 def check_share(loss: Loss, name: str, remedy: str) -> None:
     """Raise InputError unless the parameter is a number in [0, 1]."""
     share = getattr(loss, name)
-    if not (_is_real(share) and 0 <= share <= 1):
+    if not (is_real(share) and 0 <= share <= 1):
         msg = (
-            f"{type(loss).__name__} needs 0 <= {name} <= 1; got {name}={_plain(share)}; try "
+            f"{type(loss).__name__} needs 0 <= {name} <= 1; got {name}={shorten(share)}; try "
             f"{remedy}."
         )
         raise InputError(msg)
 
 
-def _is_real(number: object) -> bool:
+def is_positive(number: object) -> bool:
+    """Check whether a parameter is a number in [1e-100, 1e100]."""
+    return is_real(number) and 1e-100 <= number <= 1e100  # noqa: PLR2004 - as documented
+
+
+def is_real(number: object) -> TypeGuard[float]:
+    """Check whether a parameter is a real number, of Python or of numpy."""
     return isinstance(number, int | float | np.integer | np.floating) and not isinstance(
         number, bool
     )
 
 
-def _plain(number: object) -> str:
+def shorten(number: object) -> str:
+    """Describe a parameter of any type in at most 40 characters."""
     return repr(number.item() if isinstance(number, np.generic) else number)[:40]
 
 

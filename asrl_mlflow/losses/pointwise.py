@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ Array = npt.NDArray[np.float64]
 # Groups of a pointwise loss's fields: a field that has one is logged each round as <group>.<name>.
 THRESHOLD: Mapping[str, str] = {"group": "threshold"}
 WEIGHT: Mapping[str, str] = {"group": "weight"}
+SHAPE: Mapping[str, str] = {"group": "shape"}
 
 # The least weight, relative to w(0). float32 ends near 2**-149; this far out the floor lets even a
 # residual of 1e36 core widths pull no harder than one inside the core, and leaves sample weights
@@ -32,8 +34,17 @@ class PointwiseLoss(ABC):
     what rows weigh by `segments` or, where that form is too narrow, by `weight`; and names its
     `regions`, by any names, for the shares that are logged each round ({} for none).
 
-    XGBoost is given w(r) / w(0), so that a full row counts as one: w(0) must be above 0.
+    XGBoost is given w(r) / w(0), so that a full row counts as one: w(0) must be above 0. Where the two
+    sides of 0 differ (`is_even` is False), w(0) has no limit, and `row_weight` says what a full row
+    weighs. Segments are functions of |r|, so such a loss defines `weight`; regions are those of |r| too.
+
+    Attributes
+    ----------
+    is_even : bool
+        Whether r and -r cost and weigh the same.
     """
+
+    is_even: ClassVar[bool] = True
 
     def __init_subclass__(cls) -> None:
         """Drop inherited segments where a subclass defines its own weight."""

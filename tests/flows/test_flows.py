@@ -29,7 +29,7 @@ from tests.conftest import FLOWS
 from tests.processes import ROOT, spawn
 from tests.stores import artifacts, runs
 
-NAMES = list(losses.LOSSES)
+NAMES = list(losses.BASIC)
 
 
 def download(run_id, path, folder):
@@ -312,7 +312,7 @@ REFUSED = {
     ),
     "malformed loss parameters": (
         ["train", "--loss-params=q_low"],
-        "train: Invalid value for '--loss-params': it takes name=number between commas; got 'q_low'.",
+        "train: Invalid value for '--loss-params': it takes name=number or name=auto between commas; got 'q_low'.",
     ),
     "bad loss parameters": (
         ["train", "--loss-params=q_low=0.9,q_high=0.5"],
@@ -334,7 +334,7 @@ REFUSED = {
     ),
     "no loss at all": (
         ["compare", "--losses=,"],
-        "compare: Invalid value for '--losses': it takes all, or names of losses; got ','.",
+        "compare: Invalid value for '--losses': it takes basic, all, or names of losses; got ','.",
     ),
     "share that is no number": (
         ["train", "--contaminate-share=nan"],

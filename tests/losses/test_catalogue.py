@@ -25,7 +25,7 @@ from tests.stores import runs
 
 ROOT = Path(__file__).parents[2]
 
-CAUCHY = """
+HILL = """
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +35,7 @@ from asrl_mlflow.losses.search_space import Interval
 
 
 @dataclass(frozen=True)
-class CauchyAt(losses.PointwiseLoss):
+class HillAt(losses.PointwiseLoss):
     c: float
 
     def value(self, r):
@@ -50,8 +50,8 @@ class CauchyAt(losses.PointwiseLoss):
 
 
 @dataclass(frozen=True)
-class Cauchy(losses.Loss):
-    name = "cauchy"
+class Hill(losses.Loss):
+    name = "hill"
     q: float = 0.8
 
     @classmethod
@@ -59,7 +59,7 @@ class Cauchy(losses.Loss):
         return {"q": Interval(0.5, 0.95)}
 
     def adapt(self, stats):
-        return CauchyAt(stats.quantile_abs(self.q))
+        return HillAt(stats.quantile_abs(self.q))
 """
 
 
@@ -67,16 +67,16 @@ class Cauchy(losses.Loss):
 def installed(tmp_path, monkeypatch, forgetful):
     """Install a distribution in a folder on Python's path: its module, and its entry points."""
     folder = tmp_path / "site"
-    (folder / "cauchy_loss-1.0.dist-info").mkdir(parents=True)
-    (folder / "cauchy_loss-1.0.dist-info/METADATA").write_text(
-        "Metadata-Version: 2.1\nName: cauchy-loss\nVersion: 1.0\n"
+    (folder / "hill_loss-1.0.dist-info").mkdir(parents=True)
+    (folder / "hill_loss-1.0.dist-info/METADATA").write_text(
+        "Metadata-Version: 2.1\nName: hill-loss\nVersion: 1.0\n"
     )
-    (folder / "cauchy_loss.py").write_text(CAUCHY)
+    (folder / "hill_loss.py").write_text(HILL)
     monkeypatch.syspath_prepend(folder)
-    monkeypatch.delitem(sys.modules, "cauchy_loss", raising=False)
+    monkeypatch.delitem(sys.modules, "hill_loss", raising=False)
 
     def install(line):
-        entries = folder / "cauchy_loss-1.0.dist-info/entry_points.txt"
+        entries = folder / "hill_loss-1.0.dist-info/entry_points.txt"
         entries.write_text(f"[{losses.ENTRY_POINTS}]\n{line}\n")
         importlib.invalidate_caches()
         return folder
@@ -171,9 +171,8 @@ class Demanding(losses.Huber):
         ),
         (
             lambda: losses.from_config({"name": "zzz"}),
-            "A loss needs one of the names asrl, asrl_c, squared_error, absolute_error, huber, "
-            "adaptive_huber; got 'zzz'; register a loss of your own by losses.register, or by an "
-            "entry point of the group asrl_mlflow.losses.",
+            f"A loss needs one of the names {', '.join(losses.LOSSES)}; got 'zzz'; register a loss of "
+            "your own by losses.register, or by an entry point of the group asrl_mlflow.losses.",
         ),
     ],
 )
@@ -184,24 +183,24 @@ def test_what_cannot_be_registered_or_found_is_refused_in_one_line(forgetful, ma
 
 
 def test_a_loss_of_an_entry_point_is_found_by_its_name(installed):
-    installed("cauchy = cauchy_loss:Cauchy")
-    assert losses.from_config({"name": "cauchy"}).q == 0.8
-    with pytest.raises(InputError, match=r"got 'cauchi'; did you mean 'cauchy'\?$"):
-        losses.from_config({"name": "cauchi"})
+    installed("hill = hill_loss:Hill")
+    assert losses.from_config({"name": "hill"}).q == 0.8
+    with pytest.raises(InputError, match=r"got 'hilt'; did you mean 'hill'\?$"):
+        losses.from_config({"name": "hilt"})
 
 
 @pytest.mark.parametrize(
     ("entry", "line"),
     [
         (
-            "cauchy = cauchy_loss:Cauchi",
-            "The loss class cauchy_loss:Cauchi must be importable; got AttributeError: module "
-            "'cauchy_loss' has no attribute 'Cauchi'; mend its module, or uninstall the distribution "
+            "hill = hill_loss:Hilt",
+            "The loss class hill_loss:Hilt must be importable; got AttributeError: module "
+            "'hill_loss' has no attribute 'Hilt'; mend its module, or uninstall the distribution "
             "that offers it.",
         ),
         (
-            "hill = cauchy_loss:Cauchy",
-            "The entry point hill = cauchy_loss:Cauchy needs the name of its loss; got a class of "
+            "slope = hill_loss:Hill",
+            "The entry point slope = hill_loss:Hill needs the name of its loss; got a class of "
             "another name; let both be the same.",
         ),
     ],
@@ -214,20 +213,20 @@ def test_an_entry_point_that_is_wrong_is_refused_in_one_line(installed, entry, l
 
 
 def test_a_model_trained_with_a_registered_loss_tells_it_and_goes_on_with_it(installed):
-    installed("cauchy = cauchy_loss:Cauchy")
-    loss = losses.from_config({"name": "cauchy", "params": {"q": 0.7}})
+    installed("hill = hill_loss:Hill")
+    loss = losses.from_config({"name": "hill", "params": {"q": 0.7}})
     rng = np.random.default_rng(0)
     dtrain = xgboost.QuantileDMatrix(rng.normal(size=(60, 2)), label=rng.normal(size=60))
     booster = train(PARAMS, dtrain, 3, loss=loss)
     assert recorded_loss(booster) == loss
     assert train(PARAMS, dtrain, 2, loss=loss, xgb_model=booster).num_boosted_rounds() == 5
-    with pytest.raises(InputError, match=r"it records Cauchy\(q=0.7\), got Cauchy\(q=0.8\)"):
+    with pytest.raises(InputError, match=r"it records Hill\(q=0.7\), got Hill\(q=0.8\)"):
         train(PARAMS, dtrain, 2, loss=type(loss)(), xgb_model=booster)
 
 
 def test_a_worker_process_judges_a_loss_that_only_its_parent_has_registered(installed, table):
     installed("")
-    loss = losses.register(importlib.import_module("cauchy_loss").Cauchy)()
+    loss = losses.register(importlib.import_module("hill_loss").Hill)()
     x, y = table
     part = Rows(pd.DataFrame(x), y)
     worker = Worker()
@@ -260,21 +259,21 @@ def test_a_loss_that_no_worker_process_could_import_is_refused_in_one_line(forge
 
 @pytest.mark.parametrize("flow", ["train", "tune"])
 def test_a_flow_takes_a_loss_of_an_installed_distribution(installed, store, flow):
-    folder = installed("cauchy = cauchy_loss:Cauchy")
+    folder = installed("hill = hill_loss:Hill")
     more = {
         "train": ["--rounds=5"],
         "tune": ["--trials=2", "--jobs=1"],
     }
     done = subprocess.run(
-        [sys.executable, "-m", f"flows.{flow}", "--loss=cauchy", "--figures=false", *more[flow]],
+        [sys.executable, "-m", f"flows.{flow}", "--loss=hill", "--figures=false", *more[flow]],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])},
         capture_output=True,
         text=True,
         check=False,
     )
     assert (done.returncode, done.stderr.count("Traceback")) == (0, 0), done.stderr
-    assert "Cauchy(q=" in done.stdout
+    assert "Hill(q=" in done.stdout
     (run,), _ = runs(store)
-    assert run.data.params["loss.name"] == "cauchy"
+    assert run.data.params["loss.name"] == "hill"
     if flow == "train":
         assert {"share.valid.hill", "share.valid.slope of it"} <= set(run.data.metrics)

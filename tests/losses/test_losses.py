@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import math
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from asrl_mlflow import losses
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses.asrl import PointwiseASRL
-from asrl_mlflow.losses.continuous_asrl import PointwiseContinuousASRL
-from asrl_mlflow.losses.huber import PointwiseHuber
-from asrl_mlflow.losses.squared_error import PointwiseSquaredError
+from asrl_mlflow.losses.segmented.asrl import PointwiseASRL
+from asrl_mlflow.losses.segmented.continuous_asrl import PointwiseContinuousASRL
+from asrl_mlflow.losses.segmented.huber import PointwiseHuber
+from asrl_mlflow.losses.segmented.squared_error import PointwiseSquaredError
 from asrl_mlflow.residuals.statistics import Residuals, distances
-from tests.every_loss import EVERY_LOSS
+from tests.every_loss import ADAPTIVE, EVERY_LOSS, is_automatic
 
 VECTORS = json.loads(Path(__file__).with_name("vectors.json").read_text())
 RNG = np.random.default_rng(3)
@@ -35,10 +35,25 @@ def every(*but):
 
 EVERY = every()
 JUMPING = (losses.ASRL,)
+ASYMMETRIC = (losses.Quantile, losses.Expectile)
 
 
 def thresholds(point):
     return [limit for limit in point.regions.values() if math.isfinite(limit)]
+
+
+def logged_thresholds(point):
+    return [
+        getattr(point, field.name)
+        for field in dataclasses.fields(point)
+        if field.metadata.get("group") == "threshold" and field.name != "fallback"
+    ]
+
+
+def is_fixed(loss):
+    """Whether a scale of the loss is a number in target units."""
+    scale = getattr(type(loss), "SCALE", "delta")
+    return isinstance(getattr(loss, scale, "none"), float)
 
 
 def grid(point, most=60.0):
@@ -49,11 +64,20 @@ def grid(point, most=60.0):
     return r
 
 
+def adapted(loss):
+    return loss.adapt(Residuals(SAMPLE))
+
+
 def golden_pointwise(name, params):
     number = {key: float(value) for key, value in params.items() if key != "note"}
     return {
         "squared": PointwiseSquaredError,
         "huber": lambda: PointwiseHuber(number["delta"]),
+        "smooth_l1": lambda: adapted(losses.SmoothL1(number["beta"])),
+        "charbonnier": lambda: adapted(losses.Charbonnier(number["eps"])),
+        "pseudo_huber": lambda: adapted(losses.PseudoHuber(number["delta"])),
+        "log_cosh": lambda: adapted(losses.LogCosh(number["c"])),
+        "smae": lambda: adapted(losses.SMAE(number["c"])),
         "asrl_paper": lambda: PointwiseASRL(
             number["delta1"], number["delta2"], number["alpha"], number["beta"], number["gamma"]
         ),
@@ -63,20 +87,22 @@ def golden_pointwise(name, params):
     }[name]()
 
 
-GOLDEN = [
-    entry
-    for entry in VECTORS["regression"]
-    if entry["loss"] in ("squared", "huber", "asrl_paper", "asrl_c")
-]
+GOLDEN = [entry for entry in VECTORS["regression"] if entry["loss"] != "barron"]
 
 
-def test_the_golden_values_cover_the_four_losses_they_are_for():
-    counts = {name: len(list(group)) for name, group in itertools.groupby(GOLDEN, _name)}
-    assert counts == {"squared": 8, "huber": 16, "asrl_paper": 8, "asrl_c": 24}
-
-
-def _name(entry):
-    return entry["loss"]
+def test_the_golden_values_cover_the_losses_they_are_for():
+    assert Counter(entry["loss"] for entry in VECTORS["regression"]) == {
+        "squared": 8,
+        "huber": 16,
+        "smooth_l1": 15,
+        "charbonnier": 16,
+        "pseudo_huber": 8,
+        "log_cosh": 16,
+        "smae": 16,
+        "barron": 78,
+        "asrl_paper": 8,
+        "asrl_c": 24,
+    }
 
 
 @pytest.mark.parametrize(
@@ -88,6 +114,56 @@ def test_value_influence_and_weight_equal_the_golden_values(entry):
     assert point.value(r)[0] == pytest.approx(entry["value"], rel=1e-12, abs=0)
     assert point.influence(r)[0] == pytest.approx(entry["psi"], rel=1e-12, abs=0)
     assert point.weight(r)[0] == pytest.approx(entry["w"], rel=1e-12, abs=0)
+
+
+BARRON = [entry for entry in VECTORS["regression"] if entry["loss"] == "barron"]
+
+
+@pytest.mark.parametrize("entry", BARRON, ids=lambda entry: f"{entry['params']} {entry['r']}")
+def test_barrons_loss_equals_the_golden_values_times_its_scale_squared(entry):
+    alpha, scale = (float(entry["params"][key]) for key in ("alpha", "c"))
+    if alpha > 2:
+        with pytest.raises(InputError, match=r"Barron needs alpha <= 2; got alpha="):
+            losses.Barron(alpha, scale)
+        return
+    point, r = adapted(losses.Barron(alpha, scale)), np.array([float(entry["r"])])
+    assert point.value(r)[0] == pytest.approx(scale**2 * entry["value"], rel=1e-12, abs=0)
+    assert point.influence(r)[0] == pytest.approx(scale**2 * entry["psi"], rel=1e-12, abs=0)
+    assert point.weight(r)[0] == pytest.approx(scale**2 * entry["w"], rel=1e-12, abs=0)
+
+
+@pytest.mark.parametrize(
+    ("case", "general"),
+    [
+        (losses.PseudoHuber(2.0), losses.Barron(1.0, 2.0)),
+        (losses.Cauchy(2.0), losses.Barron(0.0, 2.0)),
+        (losses.GemanMcClure(2.0), losses.Barron(-2.0, 2.0)),
+        (losses.Welsch(2.0), losses.Barron(-math.inf, 2.0)),
+        (losses.SquaredError(), losses.Barron(2.0, 2.0)),
+    ],
+    ids=str,
+)
+def test_the_named_cases_of_barrons_loss_are_cases_of_it_and_its_limits(case, general):
+    r = np.linspace(-50, 50, 501)
+    here, there = adapted(case), adapted(general)
+    np.testing.assert_allclose(here.value(r), there.value(r), rtol=1e-14)
+    np.testing.assert_allclose(here.weight(r), there.weight(r), rtol=1e-14)
+    alpha = -1e13 if general.alpha == -math.inf else general.alpha - 1e-13
+    near = adapted(losses.Barron(alpha, 2.0))
+    # The power of a number that is 1 but for little loses what that little has lost.
+    small = r[np.abs(r) < 10]
+    np.testing.assert_allclose(near.value(small), there.value(small), rtol=1e-10)
+    np.testing.assert_allclose(near.weight(small), there.weight(small), rtol=1e-10)
+
+
+def test_bisquare_rejects_rows_beyond_its_limit_and_counts_them():
+    point = adapted(losses.Bisquare(scale=1.0))
+    relative, floored = point.relative_weight([0.0, 4.6, 4.7, -100.0])
+    assert floored == 2
+    assert list(relative[2:]) == [2.0**-120] * 2
+    assert relative[1] > 1e-4
+    end = 4.685**2 / 6
+    np.testing.assert_allclose(point.value([4.685, 9.0, 1e30]), end)
 
 
 @pytest.mark.parametrize("entry", VECTORS["asrl_parameters"], ids=lambda entry: entry["q_low"])
@@ -109,8 +185,14 @@ def test_asrl_adapts_to_the_golden_thresholds_and_weights(entry):
     assert point.gamma == pytest.approx(entry["gamma"], rel=1e-12)
 
 
-def test_every_loss_of_the_catalogue_is_in_the_list_of_the_laws():
+def test_every_loss_of_the_catalogue_is_in_the_list_of_the_laws_and_can_be_imported():
     assert {type(loss) for loss in EVERY_LOSS} == set(losses.LOSSES.values())
+    for kind in losses.LOSSES.values():
+        assert getattr(losses, kind.__name__) is kind
+        assert kind.__name__ in losses.__all__
+    assert (
+        *("asrl", "asrl_c", "squared_error", "absolute_error", "huber", "adaptive_huber"),
+    ) == losses.BASIC
     assert {name: loss.name for name, loss in losses.LOSSES.items()} == {
         name: name for name in losses.LOSSES
     }
@@ -123,17 +205,18 @@ def test_weight_times_residual_is_the_derivative_of_the_value(loss):
     r = np.concatenate([-r[::-1], r])
     step = 1e-5
     slope = (point.value(r + step) - point.value(r - step)) / (2 * step)
-    np.testing.assert_allclose(point.weight(r) * r, slope, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(point.weight(r) * r, slope, rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(point.influence(r), point.weight(r) * r, rtol=1e-12)
 
 
 @EVERY
-def test_value_is_even_zero_at_zero_and_does_not_decrease_inside_a_region(loss):
+def test_value_is_zero_at_zero_even_unless_it_says_so_and_does_not_decrease_inside_a_region(loss):
     point = loss.adapt(Residuals(SAMPLE))
     r = np.linspace(0, 80, 4001)
-    np.testing.assert_array_equal(point.value(r), point.value(-r))
+    if point.is_even:
+        np.testing.assert_array_equal(point.value(r), point.value(-r))
     assert point.value([0.0])[0] == 0
-    falls = np.diff(point.value(r)) < 0
+    falls = (np.diff(point.value(r)) < 0) | (np.diff(point.value(-r)) < 0)
     crosses = np.zeros_like(falls)
     if isinstance(loss, JUMPING):
         for kink in thresholds(point):
@@ -146,9 +229,12 @@ def test_weight_is_positive_and_does_not_increase_inside_a_region(loss):
     point = loss.adapt(Residuals(SAMPLE))
     r = np.linspace(0, 80, 4001)
     weight = point.weight(r)
-    assert (weight > 0).all()
-    np.testing.assert_array_equal(weight, point.weight(-r))
-    rises = np.diff(weight) > 1e-15
+    assert (point.relative_weight(r)[0] > 0).all()
+    assert (weight >= 0).all()
+    if point.is_even:
+        np.testing.assert_array_equal(weight, point.weight(-r))
+    # Where the sides differ, zero belongs to one of them.
+    rises = (np.diff(weight) > 1e-15) | (np.diff(point.weight(-np.maximum(r, 1e-9))) > 1e-15)
     crosses = np.zeros_like(rises)
     if isinstance(loss, JUMPING):
         for kink in thresholds(point):
@@ -156,7 +242,7 @@ def test_weight_is_positive_and_does_not_increase_inside_a_region(loss):
     assert not (rises & ~crosses).any()
 
 
-@every(*JUMPING)
+@every(*JUMPING, *ASYMMETRIC)
 def test_weight_makes_a_majoriser_of_every_loss_without_jumps(loss):
     point = loss.adapt(Residuals(SAMPLE))
     r, s = np.meshgrid(grid(point, 40.0)[::20], np.linspace(-40, 40, 201))
@@ -165,11 +251,35 @@ def test_weight_makes_a_majoriser_of_every_loss_without_jumps(loss):
     assert (point.value(s) <= bound + 1e-9 * (1 + bound)).all()
 
 
-@every(losses.AbsoluteError)
-def test_weight_of_one_row_is_the_weight_at_zero_where_that_is_finite(loss):
+@every(losses.AbsoluteError, *ASYMMETRIC)
+def test_weight_of_one_row_is_the_weight_at_zero_where_that_is_one_finite_number(loss):
     point = loss.adapt(Residuals(SAMPLE))
     assert point.row_weight == point.weight([0.0])[0]
     assert point.relative_weight([0.0])[0][0] == 1
+
+
+@pytest.mark.parametrize("loss", [losses.Quantile(0.5), losses.Expectile(0.5)], ids=str)
+def test_asymmetric_losses_at_the_level_of_a_half_are_the_symmetric_ones(loss):
+    point, r = adapted(loss), np.linspace(-30, 30, 301)
+    other = adapted(losses.SquaredError() if loss.name == "expectile" else losses.AbsoluteError())
+    half = 1 if loss.name == "expectile" else 0.5
+    np.testing.assert_allclose(point.value(r), half * other.value(r))
+    np.testing.assert_allclose(point.influence(r), half * other.influence(r))
+    np.testing.assert_allclose(point.relative_weight(r)[0], other.relative_weight(r)[0])
+
+
+@pytest.mark.parametrize("level", [0.1, 0.5, 0.8])
+@pytest.mark.parametrize("kind", ASYMMETRIC)
+def test_the_constant_that_minimises_an_asymmetric_loss_is_its_quantile_or_expectile(kind, level):
+    point = adapted(kind(level))
+    constants = np.linspace(-15, 15, 3001)
+    totals = [point.value(SAMPLE - constant).sum() for constant in constants]
+    best = constants[int(np.argmin(totals))]
+    if kind is losses.Quantile:
+        assert best == pytest.approx(np.quantile(SAMPLE, level), abs=0.15)
+    else:
+        above, below = np.maximum(SAMPLE - best, 0).sum(), np.maximum(best - SAMPLE, 0).sum()
+        assert above / (above + below) == pytest.approx(1 - level, abs=2e-3)
 
 
 def test_published_asrl_jumps_up_at_delta_low_and_down_at_delta_high_equation_4():
@@ -186,17 +296,49 @@ def test_published_asrl_jumps_up_at_delta_low_and_down_at_delta_high_equation_4(
     assert point.influence(np.nextafter(kinks, np.inf)) == pytest.approx([1.2023, 0.5605], abs=1e-4)
 
 
-@every(losses.Huber)
+@pytest.mark.parametrize("loss", [loss for loss in EVERY_LOSS if not is_fixed(loss)], ids=str)
 @pytest.mark.parametrize("scale", [1e-9, 2.0**-7, 3.0, 1e12])
 def test_scaled_residuals_scale_the_thresholds_that_are_not_fixed(loss, scale):
     here = loss.adapt(Residuals(SAMPLE))
     there = loss.adapt(Residuals(scale * SAMPLE))
-    expected = [scale * threshold for threshold in thresholds(here)]
-    assert thresholds(there) == pytest.approx(expected, rel=1e-12)
-    if isinstance(loss, losses.ContinuousASRL):
+    for own in (thresholds, logged_thresholds):
+        expected = [scale * threshold for threshold in own(here)]
+        assert own(there) == pytest.approx(expected, rel=1e-12)
+    if loss in ADAPTIVE:
         r = grid(here)
-        np.testing.assert_allclose(there.value(scale * r), scale**2 * here.value(r), rtol=1e-11)
-        np.testing.assert_allclose(there.weight(scale * r), here.weight(r), rtol=1e-11)
+        value, weight = (each(scale * r) for each in (there.value, there.weight))
+        # What XGBoost is given, and the value in its unit.
+        np.testing.assert_allclose(
+            value / there.row_weight, scale**2 * here.value(r) / here.row_weight, rtol=1e-11
+        )
+        np.testing.assert_allclose(
+            weight / there.row_weight, here.weight(r) / here.row_weight, rtol=1e-11
+        )
+
+
+@pytest.mark.parametrize("loss", [loss for loss in EVERY_LOSS if is_automatic(loss)], ids=str)
+def test_an_automatic_scale_is_the_robust_scale_of_each_round_and_is_logged(loss):
+    for share in (1.0, 0.3):
+        (scale,) = logged_thresholds(loss.adapt(Residuals(share * SAMPLE)))
+        expected = 1.4826 * np.median(np.abs(share * SAMPLE)) * loss.SHARE
+        assert scale == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("loss", [loss for loss in EVERY_LOSS if is_automatic(loss)], ids=str)
+def test_an_automatic_scale_of_mostly_equal_residuals_is_widened_and_counted(loss):
+    r = np.append(np.zeros(70), np.linspace(1, 30, 30))
+    point = loss.adapt(Residuals(r))
+    expected = 1.4826 * np.quantile(r, 0.95) * loss.SHARE
+    assert logged_thresholds(point) == pytest.approx([expected])
+    assert point.fallback == 1
+
+
+def test_a_fixed_scale_that_is_negligible_beside_the_residuals_is_widened_and_counted():
+    for loss in (losses.LogCosh(1e-9), losses.PseudoHuber(1e-9), losses.SmoothL1(1e-9)):
+        point = loss.adapt(Residuals(SAMPLE))
+        assert logged_thresholds(point) == pytest.approx([np.quantile(np.abs(SAMPLE), 0.95)])
+        assert point.fallback == 1
+    assert losses.LogCosh(0.01).adapt(Residuals(SAMPLE)).fallback == 0
 
 
 def test_continuous_asrl_becomes_adaptive_huber_as_q_high_goes_to_1_and_as_tail_goes_to_infinity():
@@ -318,7 +460,8 @@ def test_continuous_asrl_joins_its_regions_with_equal_value_and_slope():
 
 @EVERY
 def test_a_loss_survives_its_config_as_json(loss):
-    config = json.loads(json.dumps(losses.to_config(loss)))
+    # Strict JSON has no infinity.
+    config = json.loads(json.dumps(losses.to_config(loss), allow_nan=False))
     assert set(config) == {"name", "params"}
     assert losses.from_config(config) == loss
 
@@ -365,6 +508,26 @@ def test_a_loss_and_its_pointwise_loss_are_frozen(loss):
             "of the noise.",
         ),
         (
+            lambda: losses.LogCosh(scale="automatic"),
+            "LogCosh needs 1e-100 <= scale <= 1e100, or 'auto'; got scale='automatic'; try 'auto', "
+            "which follows the residuals.",
+        ),
+        (
+            lambda: losses.PseudoHuber(delta=0),
+            "PseudoHuber needs 1e-100 <= delta <= 1e100, or 'auto'; got delta=0; try 'auto', which "
+            "follows the residuals.",
+        ),
+        (
+            lambda: losses.Barron(alpha=2.5),
+            "Barron needs alpha <= 2; got alpha=2.5; above 2 far rows pull more than in squared error, "
+            "which is alpha=2.",
+        ),
+        (
+            lambda: losses.Barron(alpha=math.nan),
+            "Barron needs alpha <= 2; got alpha=nan; above 2 far rows pull more than in squared error, "
+            "which is alpha=2.",
+        ),
+        (
             lambda: losses.from_config("huber"),
             'A loss\'s config has the form {"name": ..., "params": {...}}; got \'huber\'.',
         ),
@@ -384,8 +547,8 @@ def test_a_loss_and_its_pointwise_loss_are_frozen(loss):
         ),
         (
             lambda: losses.from_config({"name": "asrl_d"}),
-            "A loss needs one of the names asrl, asrl_c, squared_error, absolute_error, huber, "
-            "adaptive_huber; got 'asrl_d'; did you mean 'asrl_c'?",
+            f"A loss needs one of the names {', '.join(losses.LOSSES)}; got 'asrl_d'; did you mean "
+            "'asrl_c'?",
         ),
         (
             lambda: losses.from_config({"name": "huber", "params": {"detla": 1.0}}),

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from asrl_mlflow.losses.loss import Formulas, Loss, Statistics, check_level, check_positive, widened
 from asrl_mlflow.losses.pointwise import THRESHOLD, Array, PointwiseLoss
+from asrl_mlflow.losses.scale import robust_scale
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace
 from asrl_mlflow.losses.segments import Segments
 
@@ -82,12 +83,12 @@ class Huber(Loss):
 
     @classmethod
     def search_space(cls, target: Statistics) -> SearchSpace:  # noqa: D102 - Loss says it
-        scale = _scale(target)
+        scale, _ = robust_scale(target)
         return {"delta": Interval(0.01 * scale, 10 * scale, log=True)}
 
     @classmethod
     def starts(cls, target: Statistics) -> Sequence[Point]:  # noqa: D102 - Loss says it
-        scale, space = _scale(target), cls.search_space(target)
+        (scale, _), space = robust_scale(target), cls.search_space(target)
         # As usual beside Gaussian noise, were the model to leave a half, or a tenth, of the scale.
         deltas = (cls.delta, 0.5 * 1.345 * scale, 0.1 * 1.345 * scale)
         return tuple({"delta": delta} for delta in deltas if delta in space["delta"])
@@ -143,9 +144,3 @@ class AdaptiveHuber(Loss):
     def adapt(self, stats: Statistics) -> PointwiseHuber:
         """The threshold at the quantile of |r|."""
         return PointwiseHuber(*widened(stats.quantile_abs(self.quantile), stats))
-
-
-def _scale(target: Statistics) -> float:
-    """The robust deviation of a target; where most values are equal, another that is not zero."""
-    scale, _ = widened(target.quantile_abs(0.5), target)
-    return 1.4826 * scale
