@@ -13,29 +13,41 @@ from asrl_mlflow import tracking
 from asrl_mlflow.figures.style import png
 from asrl_mlflow.literature import DEMONSTRATIONS, Demonstration, Line, fit_line
 from asrl_mlflow.literature.figures import draw_lines
-from asrl_mlflow.losses import Loss, from_config
+from asrl_mlflow.losses import (
+    ASRL,
+    SMAE,
+    AbsoluteError,
+    Barron,
+    ContinuousASRL,
+    Huber,
+    LogCosh,
+    Loss,
+    SquaredError,
+)
 from asrl_mlflow.tracking import RunLog, loss_params
 from flows._options import FIGURES, option, options
 from flows._running import end, run
 
-# Scales as the sources have them: 1 in the first; the second fits alpha and scale.
-_FITTED: Mapping[str, Mapping[str, Mapping[str, object]]] = {
+# By label in the table; scales are those of the sources, which is the noise's standard deviation.
+_FITTED: Mapping[str, Mapping[str, Loss]] = {
     "outliers": {
-        "squared_error": {},
-        "log_cosh": {"scale": 1.0},
-        "smae": {"scale": 1.0},
-        "huber": {"delta": 1.0},
-        "absolute_error": {},
-        "asrl": {},
-        "asrl_c": {},
+        "squared_error": SquaredError(),
+        "log_cosh": LogCosh(scale=1.0),
+        "smae": SMAE(scale=1.0),
+        "huber": Huber(delta=1.0),
+        "absolute_error": AbsoluteError(),
+        "asrl": ASRL(),
+        "asrl_c": ContinuousASRL(),
+        # By somebody who knows that a third of the points are outliers.
+        "asrl_c (0.3, 0.6)": ContinuousASRL(q_low=0.3, q_high=0.6),
     },
     "flipped": {
-        "squared_error": {},
-        "absolute_error": {},
-        "adaptive_barron": {},
-        "huber": {"delta": 0.025},
-        "asrl": {},
-        "asrl_c": {},
+        "squared_error": SquaredError(),
+        "absolute_error": AbsoluteError(),
+        "adaptive_barron": Barron(),
+        "huber": Huber(delta=0.025),
+        "asrl": ASRL(),
+        "asrl_c": ContinuousASRL(),
     },
 }
 
@@ -80,32 +92,26 @@ def _repeat(
     demonstration = DEMONSTRATIONS[name]
     drawn = [demonstration.draw(seed) for seed in seeds]
     errors: dict[str, Errors] = {}
-    lines: dict[str, Line] = {}
-    for loss in _losses(name):
-        bar.set_description(f"{name}: {loss.name}")
-        with tracking.run(f"{name}: {loss.name}", flow="literature") as log:
+    lines: dict[str, list[Line]] = {}
+    for label, loss in _FITTED[name].items():
+        bar.set_description(f"{name}: {label}")
+        with tracking.run(f"{name}: {label}", flow="literature") as log:
             log.params({**loss_params(loss), "demonstration": name, "seed": seeds[0]})
-            fitted = [fit_line(loss, points.x, points.y) for points in drawn]
+            fitted = [fit_line(loss, *points.xy) for points in drawn]
             each = [_errors(line, demonstration.truth) for line in fitted]
-            errors[loss.name] = (median(one for one, _ in each), median(two for _, two in each))
-            log.metrics({"error.slope": errors[loss.name][0]})
-            log.metrics({"error.intercept": errors[loss.name][1]})
-        lines[loss.name] = fitted[0]
+            errors[label] = (median(one for one, _ in each), median(two for _, two in each))
+            log.metrics({"error.slope": errors[label][0]})
+            log.metrics({"error.intercept": errors[label][1]})
+        lines[label] = fitted
         bar.update()
     parent.table(f"{name}/errors.json", _columns(demonstration, errors))
     if figures:
-        context = f"{demonstration.source}; seed {seeds[0]}; outliers in grey"
+        context = f"{demonstration.source}; seeds {seeds[0]} to {seeds[-1]}, a line each; outliers in grey"
         parent.artifact(
             f"{name}/figures/lines.png",
             png(draw_lines(demonstration, drawn[0], lines, context)),
         )
     return _describe(demonstration, errors, len(seeds))
-
-
-def _losses(name: str) -> list[Loss]:
-    return [
-        from_config({"name": loss, "params": params}) for loss, params in _FITTED[name].items()
-    ]
 
 
 def _errors(line: Line, truth: Line) -> Errors:
@@ -135,13 +141,13 @@ def _describe(demonstration: Demonstration, errors: Mapping[str, Errors], repeat
         demonstration.note,
         f"Errors in percent of the true value, {seeds}:",
         "",
-        f"{'loss':16}{'slope':>8}{'intercept':>11}{'published':>18}",
+        f"{'loss':18}{'slope':>8}{'intercept':>11}{'published':>18}",
     ]
     for name in sorted(errors, key=lambda name: errors[name][0]):
         slope, intercept = errors[name]
         theirs = demonstration.published.get(name)
         shown = "" if theirs is None else f"{theirs[0]:.1f} and {theirs[1]:.1f}"
-        lines.append(f"{name:16}{slope:8.2f}{intercept:11.1f}{shown:>18}".rstrip())
+        lines.append(f"{name:18}{slope:8.2f}{intercept:11.1f}{shown:>18}".rstrip())
     return "\n".join(lines)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
+import numpy.typing as npt
 
 from asrl_mlflow.literature.line import FloatArray, Line
 
@@ -25,7 +26,12 @@ class Points:
 
     x: FloatArray
     y: FloatArray
-    is_outlier: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    is_outlier: npt.NDArray[np.bool_]
+
+    @property
+    def xy(self) -> tuple[FloatArray, FloatArray]:
+        """The coordinates."""
+        return self.x, self.y
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -34,6 +35,8 @@ from asrl_mlflow.residuals.statistics import FloatArray, Residuals, distances
 
 # A threshold or spread this small beside the quantile of |r| it is measured with counts as zero.
 NEGLIGIBLE = 1e-6
+# By which the median of |r| is the standard deviation of normal residuals: 1 / 0.6745.
+NORMAL = 1.4826
 
 
 class Statistics(Protocol):
@@ -158,8 +161,29 @@ class Loss(ABC):
         r = y - prediction
         counts = row_counts(sample_weight, r.size)
         stats = Residuals(r, counts, start=partial(distances, y, counts))
+        if r.size > 1 and prediction.min() == prediction.max():
+            _warn_of_far_start(type(self).__name__, float(prediction.flat[0]), stats)
         weighed = weigh(self.adapt(stats), r, counts.values)
         return weighed.gradient, weighed.hessian
+
+    @staticmethod
+    def base_score(target: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
+        """Where boosting with `objective` or `sklearn_objective` should start: the median of the target.
+
+        Parameters
+        ----------
+        target : array of shape (n,)
+            Training targets.
+        sample_weight : array of shape (n,), optional
+            Their weights, read as `asrl_mlflow.residuals.row_counts` says.
+
+        Examples
+        --------
+        >>> Loss.base_score([1.0, 2.0, 60.0])
+        2.0
+        """
+        y = np.asarray(target)
+        return float(Residuals(y, row_counts(sample_weight, y.size)).median())
 
     def objective(
         self,
@@ -177,8 +201,9 @@ class Loss(ABC):
 
         Notes
         -----
-        XGBoost leaves `base_score` at 0.5 for custom objectives: set it, to the median of the
-        target, or the first rounds walk there. `asrl_mlflow.train` does that and more.
+        XGBoost leaves `base_score` at 0.5 for custom objectives, and the first rounds walk from there:
+        set it, `{"base_score": loss.base_score(y)}`. Where the start is far from the target a warning
+        says so. `asrl_mlflow.train` does that and more.
         """
         if not hasattr(dtrain, "get_label"):
             msg = (
@@ -205,9 +230,24 @@ class Loss(ABC):
 
         Notes
         -----
-        `base_score` stays 0.5 unless it is passed: `XGBRegressor(base_score=np.median(y), ...)`.
+        `base_score` stays 0.5 unless it is passed: `XGBRegressor(base_score=loss.base_score(y), ...)`;
+        `asrl_mlflow.RobustXGBRegressor` needs no reminder. Where the start is far from the target a
+        warning says so.
         """
         return self._gradient_pair(y_true, y_pred, sample_weight)
+
+
+def _warn_of_far_start(who: str, start: float, stats: Residuals) -> None:
+    """Warn where boosting starts further from the median of the target than its robust deviation."""
+    off, spread = stats.median(), NORMAL * stats.mad()
+    if abs(off) > spread:
+        warnings.warn(
+            f"{who} starts at {start:.4g}, where most targets are far from it (median {start + off:.4g}, "
+            f"robust deviation {spread:.2g}), and the first rounds walk there; pass "
+            f"base_score={start + off:.4g}, which loss.base_score(target) gives.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def check_one_process(who: str) -> None:

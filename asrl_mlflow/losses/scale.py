@@ -8,16 +8,13 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses.loss import Loss, Statistics, is_positive, shorten, widened
+from asrl_mlflow.losses.loss import NORMAL, Loss, Statistics, is_positive, shorten, widened
 from asrl_mlflow.losses.pointwise import PointwiseLoss
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace
 
 # A parameter that is a number, or that each round's residuals tell.
 Automatic = float | Literal["auto"]
 AUTO: Literal["auto"] = "auto"
-
-# By which the median of |r| is the standard deviation of normal residuals: 1 / 0.6745.
-NORMAL = 1.4826
 
 
 def robust_scale(stats: Statistics) -> tuple[float, int]:

@@ -882,3 +882,19 @@ def test_a_custom_metric_is_computed_and_selects_as_by_xgboost(table):
 def test_a_custom_metric_that_is_none_is_refused(dtrain, metric, why):
     with pytest.raises(InputError, match=why):
         train({}, dtrain, 2, loss=losses.ASRL(), evals=[(dtrain, "t")], custom_metric=metric)
+
+
+@pytest.mark.parametrize("loss", [losses.ContinuousASRL(), losses.SquaredError()], ids=repr)
+def test_xgboosts_own_doors_warn_of_a_start_far_from_the_target(table, loss):
+    x, y = table
+    dtrain = xgboost.DMatrix(x, label=y)
+    start = loss.base_score(y)
+    assert start == float(np.median(y))
+    with pytest.warns(UserWarning, match=f"starts at 0.5, .* pass base_score={start:.4g}"):
+        xgboost.train(PARAMS | {"base_score": 0.5}, dtrain, 2, obj=loss.objective)
+    model = xgboost.XGBRegressor(objective=loss.sklearn_objective, n_estimators=2)
+    with pytest.warns(UserWarning, match="the first rounds walk there"):
+        model.fit(x, y)
+    # Warnings are errors here: none where it starts at the target.
+    xgboost.train(PARAMS | {"base_score": start}, dtrain, 2, obj=loss.objective)
+    model.set_params(base_score=start).fit(x, y)

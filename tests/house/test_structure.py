@@ -31,7 +31,7 @@ FLOORS = (
     ("flows",),
     ("tuning",),
     ("experiments", "registry"),
-    ("paper", "records"),
+    ("literature", "paper", "records"),
     ("estimators", "trials"),
     ("figures", "tracking", "boosting"),
     ("rounds", "studies"),
