@@ -58,5 +58,7 @@ def is_automatic(loss):
 
 # Those that no unit and no shift of the target changes.
 ADAPTIVE = [
-    loss for loss in EVERY_LOSS if loss.name in ("asrl_c", "adaptive_huber") or is_automatic(loss)
+    loss
+    for loss in EVERY_LOSS
+    if loss.name in ("asrl_c", "adaptive_huber", "adaptive_barron") or is_automatic(loss)
 ]

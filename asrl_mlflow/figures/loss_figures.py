@@ -246,8 +246,8 @@ def draw_residual_histogram(
 def draw_thresholds_and_weights(rounds: Sequence[Round], loss: str, context: str) -> Figure | None:
     """Draw how the loss moved while it trained.
 
-    Thresholds are above, region weights below; for losses without region weights the mean weight of a
-    row is below.
+    Thresholds are above, then shapes, and region weights below; for losses without region weights the
+    mean weight of a row is below.
 
     Parameters
     ----------
@@ -266,14 +266,19 @@ def draw_thresholds_and_weights(rounds: Sequence[Round], loss: str, context: str
     fields = _moving_fields(rounds)
     if not any(fields.values()):
         return None
-    count = 1 + bool(fields["threshold"])
+    panels = [
+        (group, label)
+        for group, label in (("threshold", "threshold (target units)"), ("shape", "shape"))
+        if fields[group]
+    ]
+    count = 1 + len(panels)
     figure, body = open_figure(
         (8, 1.4 + 2.5 * count), "Thresholds and weights of the loss, round by round", context
     )
     grid = body.subplots(count, sharex=True, squeeze=False)[:, 0]
-    if fields["threshold"]:
-        _draw_fields(grid[0], rounds, fields["threshold"], loss)
-        grid[0].set(ylabel="threshold (target units)")
+    for axes, (group, label) in zip(grid, panels, strict=False):
+        _draw_fields(axes, rounds, fields[group], loss)
+        axes.set(ylabel=label)
     below = grid[-1]
     if fields["weight"]:
         _draw_fields(below, rounds, fields["weight"], loss)
@@ -291,7 +296,7 @@ def draw_thresholds_and_weights(rounds: Sequence[Round], loss: str, context: str
 
 def _moving_fields(rounds: Sequence[Round]) -> dict[str, list[str]]:
     """List the fields that are logged each round, by group."""
-    names: dict[str, list[str]] = {"threshold": [], "weight": []}
+    names: dict[str, list[str]] = {"threshold": [], "shape": [], "weight": []}
     for field in dataclasses.fields(rounds[0].pointwise) if rounds else ():
         if field.metadata.get("group") in names and field.name != "fallback":
             names[field.metadata["group"]].append(field.name)

@@ -21,6 +21,7 @@ from asrl_mlflow.errors import InputError, did_you_mean
 from asrl_mlflow.losses.asymmetric.expectile import Expectile
 from asrl_mlflow.losses.asymmetric.quantile import Quantile
 from asrl_mlflow.losses.loss import Formulas, Loss
+from asrl_mlflow.losses.redescending.adaptive_barron import AdaptiveBarron
 from asrl_mlflow.losses.redescending.barron import Barron, Cauchy, GemanMcClure, Welsch
 from asrl_mlflow.losses.redescending.bisquare import Bisquare
 from asrl_mlflow.losses.scale import AUTO
@@ -44,6 +45,7 @@ __all__ = [
     "LOSSES",
     "SMAE",
     "AbsoluteError",
+    "AdaptiveBarron",
     "AdaptiveHuber",
     "Barron",
     "Bisquare",
@@ -87,6 +89,7 @@ _CLASSES: tuple[type[Loss], ...] = (
     Cauchy,
     GemanMcClure,
     Welsch,
+    AdaptiveBarron,
     Bisquare,
     Quantile,
     Expectile,

