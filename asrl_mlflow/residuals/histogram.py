@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 # A bin is read off the bits of a float32: its exponent and so many bits behind it.
 _BITS, _ALL_BITS = 4, 23
+# The least number that float32 has with all its digits.
+_TINY = 2.0**-126
 _FIRST, _LAST = 2.0**-10, 2.0**30
 
 
@@ -65,16 +67,16 @@ def count_sizes(
     >>> sizes, counts = count_sizes([(np.array([0.0, 2.0, -2.0, 4.0]), None)], 2.0)
     >>> filled = counts > 0
     >>> sizes[filled], counts[filled]
-    (array([0.    , 1.0625, 2.125 ]), array([1., 2., 1.]))
+    (array([0.     , 1.03125, 2.0625 ]), array([1., 2., 1.]))
     """
     counts = np.zeros(BINS.size)
     last = 0
-    # A unit that float32 would take for 0.
-    is_tiny = unit < np.finfo(np.float32).tiny
+    # A unit that float32 would take for 0 or infinite.
+    is_extreme = not _TINY < unit < 1 / _TINY
     # Whoever is farther than float32 reaches lies in the last bin.
     with np.errstate(over="ignore"):
         for r, weights in parts:
-            divisor = np.float64(unit) if is_tiny else r.dtype.type(unit)
+            divisor = np.float64(unit) if is_extreme else r.dtype.type(unit)
             sizes = np.abs(r / divisor).astype(np.float32, copy=False)
             places = np.clip(_bin_of(sizes), _START, _END)
             places -= _START

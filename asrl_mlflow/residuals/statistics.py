@@ -362,7 +362,7 @@ class Residuals:
         --------
         >>> sizes, counts = Residuals([2.0, -2.0, 4.0], [1, 2, 0]).histogram_abs(2.0)
         >>> float(sizes[-1]), float(counts[-1])
-        (1.0625, 3.0)
+        (1.03125, 3.0)
         """
         parts = (
             (self._values[rows], None if self._counts is None else self._counts[rows])

@@ -27,8 +27,8 @@ def log_partition(alpha: float) -> float:
 
     Examples
     --------
-    >>> round(log_partition(2.0), 12) == round(np.log(2 * np.pi) / 2, 12)
-    True
+    >>> round(log_partition(2.0), 6)  # log(2 pi) / 2, of the normal density
+    0.918939
     """
     logs = np.arange(-_END, _END, _STEP)
     x = np.exp(logs)
