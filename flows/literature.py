@@ -17,7 +17,7 @@ from asrl_mlflow.losses import (
     ASRL,
     SMAE,
     AbsoluteError,
-    Barron,
+    AdaptiveBarron,
     ContinuousASRL,
     Huber,
     LogCosh,
@@ -44,7 +44,7 @@ _FITTED: Mapping[str, Mapping[str, Loss]] = {
     "flipped": {
         "squared_error": SquaredError(),
         "absolute_error": AbsoluteError(),
-        "adaptive_barron": Barron(),
+        "adaptive_barron": AdaptiveBarron(),
         "huber": Huber(delta=0.025),
         "asrl": ASRL(),
         "asrl_c": ContinuousASRL(),
