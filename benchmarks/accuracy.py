@@ -38,7 +38,7 @@ from asrl_mlflow.datasets.matrices import make_matrix
 from asrl_mlflow.datasets.splits import Rows, Split, join
 from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.experiments.settings import Settings
-from asrl_mlflow.losses import BASIC, LOSSES, ContinuousASRL, Loss, Statistics
+from asrl_mlflow.losses import LOSSES, ContinuousASRL, Loss, Statistics
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace, point_of
 from asrl_mlflow.metrics import mae
 from asrl_mlflow.residuals.statistics import Residuals
@@ -89,7 +89,7 @@ class Following(ContinuousASRL):
 
 
 CANDIDATES: Mapping[str, type[Loss]] = {
-    **{name: LOSSES[name] for name in BASIC},
+    **LOSSES,
     FOLLOWING: Following,
 }
 
@@ -384,7 +384,9 @@ def _task(task: tuple[str, str, int, str, int, int]) -> dict[str, Any]:
     return measured(*task)
 
 
-def _names(option: str, known: Sequence[str]) -> Callable[[Any], Any]:
+def _names(
+    option: str, known: Sequence[str], default: Sequence[str] | None = None
+) -> Callable[[Any], Any]:
     def split(_: click.Context, __: click.Parameter, value: str) -> list[str]:
         names = value.split(",")
         if not set(names) <= set(known):
@@ -392,7 +394,9 @@ def _names(option: str, known: Sequence[str]) -> Callable[[Any], Any]:
             raise click.BadParameter(msg)
         return names
 
-    return click.option(option, default=",".join(known), callback=split, help="Between commas.")
+    return click.option(
+        option, default=",".join(default or known), callback=split, help="Between commas."
+    )
 
 
 @click.command()
@@ -405,7 +409,7 @@ def _names(option: str, known: Sequence[str]) -> Callable[[Any], Any]:
 @click.option("--most-rows", default=12_000, show_default=True, help="Of a table, drawn at random.")
 @_names("--tables", TABLES)
 @_names("--kinds", tuple(KINDS))
-@_names("--methods", METHODS)
+@_names("--methods", tuple(dict.fromkeys([*METHODS, *CANDIDATES])), METHODS)
 def main(
     *,
     seeds: int,
