@@ -15,6 +15,8 @@ from asrl_mlflow.metrics import SELECTING
 
 # What has trees left out while others are built; since XGBoost 3.4 without booster=dart too.
 _DROPOUT = ("rate_drop", "one_drop")
+# XGBoost's own, where none is given.
+_LEARNING_RATE = 0.3
 # Measured each round whatever is asked.
 REPORTED = ("mae", "rmse")
 
@@ -47,6 +49,11 @@ class Arguments:
     def metrics(self) -> Sequence[str]:
         """The metrics that are computed by us."""
         return tuple(dict.fromkeys([*REPORTED, *filter(None, [self.selecting])]))
+
+    @property
+    def learning_rate(self) -> float:
+        """What is left of a tree's leaves, by either of XGBoost's names."""
+        return float(self.settings.get("learning_rate", self.settings.get("eta", _LEARNING_RATE)))
 
     @property
     def is_plain(self) -> bool:
