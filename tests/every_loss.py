@@ -21,8 +21,9 @@ from asrl_mlflow.losses import (
     PseudoHuber,
     Quantile,
     SmoothL1,
+    auto,
 )
-from asrl_mlflow.losses.scale import AUTO
+from asrl_mlflow.losses.scale import AUTO, ScaledLoss
 
 # Every loss of the catalogue as it is by default, and some with other parameters.
 EVERY_LOSS = [
@@ -48,17 +49,23 @@ EVERY_LOSS = [
     Bisquare(scale=20.0),
     Quantile(level=0.85),
     Expectile(level=0.2),
+    auto(),
 ]
 
 
 def is_automatic(loss):
     """Whether the residuals tell a scale of the loss."""
-    return AUTO in dataclasses.astuple(loss)
+    return isinstance(loss, ScaledLoss) and AUTO in dataclasses.astuple(loss)
+
+
+def is_told(loss):
+    """Whether the loss must be told how far a training has come, which only `train` does."""
+    return loss.name == "mm" or getattr(loss, "q_low", None) == AUTO
 
 
 # Those that no unit and no shift of the target changes.
 ADAPTIVE = [
     loss
     for loss in EVERY_LOSS
-    if loss.name in ("asrl_c", "adaptive_huber", "adaptive_barron") or is_automatic(loss)
+    if loss.name in ("asrl_c", "adaptive_huber", "adaptive_barron", "mm") or is_automatic(loss)
 ]

@@ -15,6 +15,7 @@ from asrl_mlflow.boosting.margins import residuals
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import PointwiseLoss
 from asrl_mlflow.residuals.forecast import Forecast
+from asrl_mlflow.residuals.progress import Progress
 from asrl_mlflow.residuals.sample_weights import RowCounts, WeightRule, row_counts
 from asrl_mlflow.residuals.statistics import Residuals, distances
 
@@ -76,6 +77,8 @@ class TrainingRows:
         Of the training matrix.
     centre : float
         What its margins lack while it is lent to the training, in target units.
+    learning_rate : float, in [0, 1]
+        As the training was given it.
 
     Attributes
     ----------
@@ -86,8 +89,10 @@ class TrainingRows:
         gradients and hessians of the round.
     """
 
-    def __init__(self, rows: MatrixRows, centre: float) -> None:
+    def __init__(self, rows: MatrixRows, centre: float, learning_rate: float = 0.0) -> None:
         self.rows, self.centre = rows, centre
+        self._learning_rate = learning_rate
+        self._kept: dict[str, float] = {}
         # From float64: far from zero a float32 difference would lose digits.
         self.target = (rows.target - np.float64(centre)).astype(np.float32, copy=False)
         self.r = np.empty_like(rows.target)
@@ -109,8 +114,14 @@ class TrainingRows:
                 brackets=self._forecast.brackets(),
                 dropout=dropout,
             )
+            left = max(0.0, 1 - self._learning_rate) ** model.num_boosted_rounds()
             self._stats = Residuals(
-                self.r, self.rows.counts, scratch=self.scratch, subtracted=seen, start=self._start
+                self.r,
+                self.rows.counts,
+                scratch=self.scratch,
+                subtracted=seen,
+                start=self._start,
+                progress=Progress(left, self._kept),
             )
         return self._stats
 

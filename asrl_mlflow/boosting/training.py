@@ -187,7 +187,9 @@ def train(
         model = xgboost.Booster(settings, [dtrain, *(matrix for matrix, _ in evals)], xgb_model)
         # XGBoost would measure the rows that it trains on by what we have changed about them.
         measures_itself = asked.measures_natively and any(each is rows for _, each in judged)
-        training_rows = TrainingRows(rows, 0.0 if measures_itself else scaling.centre)
+        training_rows = TrainingRows(
+            rows, 0.0 if measures_itself else scaling.centre, asked.learning_rate
+        )
         builder = _lend(
             stack,
             loss,

@@ -295,20 +295,23 @@ def draw_thresholds_and_weights(rounds: Sequence[Round], loss: str, context: str
 
 
 def _moving_fields(rounds: Sequence[Round]) -> dict[str, list[str]]:
-    """List the fields that are logged each round, by group."""
+    """List the fields that are logged, by group; a loss of two stages has others later on."""
     names: dict[str, list[str]] = {"threshold": [], "shape": [], "weight": []}
-    for field in dataclasses.fields(rounds[0].pointwise) if rounds else ():
-        if field.metadata.get("group") in names and field.name != "fallback":
-            names[field.metadata["group"]].append(field.name)
+    kinds = dict.fromkeys(type(each.pointwise) for each in rounds)
+    for field in itertools.chain.from_iterable(map(dataclasses.fields, kinds)):
+        group = names.get(field.metadata.get("group", ""))
+        if group is not None and field.name not in [*group, "fallback"]:
+            group.append(field.name)
     return names
 
 
 def _draw_fields(axes: Axes, rounds: Sequence[Round], fields: Sequence[str], loss: str) -> None:
     """Draw fields of the loss against rounds, on a logarithmic axis where all are above zero."""
-    numbers = [round_.number for round_ in rounds]
     lowest = np.inf
     for name, style in zip(fields, itertools.cycle(("-", "--", ":", "-.")), strict=False):
-        values = [getattr(round_.pointwise, name) for round_ in rounds]
+        having = [round_ for round_ in rounds if hasattr(round_.pointwise, name)]
+        numbers = [round_.number for round_ in having]
+        values = [getattr(round_.pointwise, name) for round_ in having]
         axes.plot(numbers, values, linestyle=style, color=colour_of(loss), linewidth=2, label=name)
         lowest = min(lowest, *values)
     if lowest > 0:

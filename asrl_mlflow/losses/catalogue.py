@@ -24,10 +24,11 @@ from asrl_mlflow.losses.loss import Formulas, Loss
 from asrl_mlflow.losses.redescending.adaptive_barron import AdaptiveBarron
 from asrl_mlflow.losses.redescending.barron import Barron, Cauchy, GemanMcClure, Welsch
 from asrl_mlflow.losses.redescending.bisquare import Bisquare
+from asrl_mlflow.losses.redescending.mm import MM
 from asrl_mlflow.losses.scale import AUTO
 from asrl_mlflow.losses.segmented.absolute_error import AbsoluteError
 from asrl_mlflow.losses.segmented.asrl import ASRL
-from asrl_mlflow.losses.segmented.continuous_asrl import ContinuousASRL
+from asrl_mlflow.losses.segmented.continuous_asrl import ContinuousASRL, auto
 from asrl_mlflow.losses.segmented.huber import AdaptiveHuber, Huber
 from asrl_mlflow.losses.segmented.smooth_l1 import SmoothL1
 from asrl_mlflow.losses.segmented.squared_error import SquaredError
@@ -43,6 +44,7 @@ __all__ = [
     "BASIC",
     "ENTRY_POINTS",
     "LOSSES",
+    "MM",
     "SMAE",
     "AbsoluteError",
     "AdaptiveBarron",
@@ -62,6 +64,7 @@ __all__ = [
     "SmoothL1",
     "SquaredError",
     "Welsch",
+    "auto",
     "from_config",
     "import_path",
     "loss_class",
@@ -91,6 +94,7 @@ _CLASSES: tuple[type[Loss], ...] = (
     Welsch,
     AdaptiveBarron,
     Bisquare,
+    MM,
     Quantile,
     Expectile,
 )

@@ -31,6 +31,7 @@ from asrl_mlflow.losses.pointwise import Array, PointwiseLoss
 from asrl_mlflow.losses.search_space import Point, SearchSpace
 from asrl_mlflow.losses.weighing import weigh
 from asrl_mlflow.residuals.histogram import Histogram
+from asrl_mlflow.residuals.progress import Progress
 from asrl_mlflow.residuals.sample_weights import row_counts
 from asrl_mlflow.residuals.statistics import FloatArray, Residuals, distances
 
@@ -68,6 +69,10 @@ class Statistics(Protocol):
 
     def mad(self) -> float:
         """Unscaled median absolute deviation of r from its median."""
+
+    @property
+    def progress(self) -> Progress:
+        """How far the training has come, and what is decided once in it."""
 
     @property
     def start(self) -> Statistics:
@@ -275,10 +280,11 @@ def check_level(loss: Loss, name: str, remedy: str) -> None:
         raise InputError(msg)
 
 
-def check_levels(loss: Loss, q_low: float, q_high: float) -> None:
-    """Raise InputError unless 0 < q_low < q_high < 1."""
+def check_levels(loss: Loss) -> None:
+    """Raise InputError unless the parameters are levels, 0 < q_low < q_high < 1."""
     check_level(loss, "q_low", "0.5")
     check_level(loss, "q_high", "0.9")
+    q_low, q_high = (getattr(loss, name) for name in ("q_low", "q_high"))
     if not q_low < q_high:
         msg = (
             f"{type(loss).__name__} needs 0 < q_low < q_high < 1; got q_low={q_low}, "

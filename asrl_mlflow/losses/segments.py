@@ -9,6 +9,33 @@ import numpy as np
 import numpy.typing as npt
 
 
+def continuous_value(
+    size: npt.NDArray[np.float64], low: float, high: float, tail: float
+) -> npt.NDArray[np.float64]:
+    """Rho of quadratic core, linear middle and logarithmic tail, joined with equal value and slope.
+
+    Parameters
+    ----------
+    size : array of any shape
+        |r|.
+    low, high : float, 0 < low <= high
+        Where segments end, in the unit of size.
+    tail : float, in (0, inf)
+        Scale of the tail in units of `high`.
+
+    Examples
+    --------
+    >>> continuous_value(np.array([1.0, 3.0]), 2.0, 4.0, 1.0)
+    array([0.5, 4. ])
+    """
+    core = np.minimum(size, low)
+    middle = np.minimum(size, high) - core
+    tau = tail * high
+    beyond = tau * np.log1p(np.maximum(size - high, 0) / tau)
+    value: npt.NDArray[np.float64] = core**2 / 2 + low * (middle + beyond)
+    return value
+
+
 class Segments(NamedTuple):
     """A weight w(r) = psi(r) / r in up to three segments of |r|.
 

@@ -28,6 +28,7 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.residuals import kernel
 from asrl_mlflow.residuals.forecast import Bracket
 from asrl_mlflow.residuals.histogram import Histogram, count_sizes
+from asrl_mlflow.residuals.progress import Progress
 from asrl_mlflow.residuals.sample_weights import RowCounts, row_counts
 from asrl_mlflow.residuals.selection import Selection
 
@@ -127,6 +128,8 @@ class Residuals:
         What `subtract` has seen of them; without, they are looked at here.
     start : callable that returns Residuals, optional
         What `start` answers with; called when that is first asked for.
+    progress : Progress, optional
+        How far the training has come; without, it begins.
 
     Attributes
     ----------
@@ -166,6 +169,7 @@ class Residuals:
         scratch: FloatArray | None = None,
         subtracted: Subtracted | None = None,
         start: Callable[[], Residuals] | None = None,
+        progress: Progress | None = None,
     ) -> None:
         values = np.asarray(r)
         if values.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
@@ -194,6 +198,7 @@ class Residuals:
         self._largest = subtracted.largest
         self._asked: dict[float, float] = {}
         self._start = start
+        self.progress = progress or Progress()
         self._slack = _FRACTIONAL_SLACK if self.weight_rule == "mean 1" else _WHOLE_SLACK
         # The total is a float on purpose: positions are computed in float64 whatever r is.
         self._total = float(values.size if counts is None else np.round(counts.sum()))

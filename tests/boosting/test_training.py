@@ -23,11 +23,17 @@ from asrl_mlflow.losses.segments import Segments
 from asrl_mlflow.metrics import mae, rmse
 from asrl_mlflow.residuals.statistics import Residuals, distances
 from tests.conftest import PARAMS
-from tests.every_loss import ADAPTIVE, EVERY_LOSS
+from tests.every_loss import ADAPTIVE, EVERY_LOSS, is_told
 
 EVERY = pytest.mark.parametrize("loss", EVERY_LOSS, ids=str)
 OBJECTIVE = pytest.mark.parametrize(
     "loss", [loss for loss in EVERY_LOSS if loss.XGBOOST_OBJECTIVE is None], ids=str
+)
+# Those that need not be told how far the training has come.
+UNTOLD = pytest.mark.parametrize(
+    "loss",
+    [loss for loss in EVERY_LOSS if loss.XGBOOST_OBJECTIVE is None and not is_told(loss)],
+    ids=str,
 )
 
 
@@ -69,7 +75,7 @@ def test_squared_absolute_and_quantile_error_equal_xgboosts_own_exactly(
     assert recorded_loss(booster) == loss
 
 
-@OBJECTIVE
+@UNTOLD
 def test_the_weighted_path_and_the_custom_objective_build_identical_trees(table, dtrain, loss):
     x, y = table
     by_weights = train(PARAMS, dtrain, 40, loss=loss)
@@ -83,7 +89,7 @@ def test_the_weighted_path_and_the_custom_objective_build_identical_trees(table,
     np.testing.assert_array_equal(by_weights.inplace_predict(x), by_objective.inplace_predict(x))
 
 
-@OBJECTIVE
+@UNTOLD
 def test_paths_are_identical_with_sample_weights_too(table, loss):
     x, y = table
     weight = (np.arange(len(y)) % 4).astype(float)
@@ -113,7 +119,7 @@ def test_paths_are_identical_with_sample_weights_too(table, loss):
     assert measured["train"]["mphe"][-1] == pytest.approx(huber, rel=1e-4)
 
 
-@OBJECTIVE
+@UNTOLD
 def test_the_scikit_learn_objective_builds_the_same_trees(table, dtrain, loss):
     x, y = table
     weight = np.arange(len(y)) % 3
@@ -171,6 +177,39 @@ def test_xgboosts_own_quantile_metric_selects_by_the_level_of_the_loss(table, dt
     pinball = losses.Quantile(0.8).adapt(Residuals(r)).value(r).mean()
     assert list(measured["valid"]) == ["mae", "rmse", "quantile"]
     assert measured["valid"]["quantile"][-1] == pytest.approx(pinball, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", [losses.MM(), losses.auto()], ids=str)
+def test_a_loss_of_two_stages_fixes_its_thresholds_once_in_a_training(dtrain, loss):
+    rounds = []
+    for rate in (0.3, 0.5):
+        rounds.clear()
+        train(PARAMS | {"learning_rate": rate}, dtrain, 14, loss=loss, on_round=rounds.append)
+        stage = [(1 - rate) ** round_.number <= 0.05 for round_ in rounds]
+        second = {
+            round_.pointwise for round_, is_second in zip(rounds, stage, strict=True) if is_second
+        }
+        first = {round_.pointwise for round_ in rounds} - second
+        assert len(second) == 1
+        assert len(first) == stage.count(False)
+
+
+@pytest.mark.parametrize(
+    ("loss", "direction"), [(losses.auto(), "up"), (losses.auto(), "both"), (losses.MM(), "both")]
+)
+def test_forty_wrong_labels_in_a_hundred_do_not_spoil_a_model(loss, direction):
+    rng = np.random.default_rng(3)
+    x = rng.uniform(-2, 2, size=(4000, 3))
+    clean = 4 * x[:, 0] + 3 * np.sin(3 * x[:, 1])
+    y = clean + rng.normal(scale=0.3, size=4000)
+    wrong = rng.random(4000) < 0.4
+    size = rng.uniform(15, 50, wrong.sum())
+    y[wrong] += size if direction == "up" else size * rng.choice([-1, 1], wrong.sum())
+    dtrain = xgboost.QuantileDMatrix(x[:3000], label=y[:3000])
+    params = {"max_depth": 4, "learning_rate": 0.1, "nthread": 1}
+    booster = train(params, dtrain, 100, loss=loss)
+    off = clean[3000:] - booster.inplace_predict(x[3000:])
+    assert 1 - np.square(off).sum() / np.square(clean[3000:] - clean[3000:].mean()).sum() > 0.95
 
 
 def test_absolute_errors_objective_comes_close_to_the_median(table):

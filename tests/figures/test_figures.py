@@ -70,6 +70,15 @@ def test_thresholds_and_weights_are_drawn_as_they_were_in_every_round(dtrain, lo
     assert figure.axes[-1].get_ylabel()
 
 
+def test_a_loss_of_two_stages_is_drawn_with_the_thresholds_of_both(dtrain):
+    rounds = []
+    train(PARAMS, dtrain, 12, loss=losses.MM(), on_round=rounds.append)
+    figure = loss_figures.draw_thresholds_and_weights(rounds, "mm", "title")
+    drawn = {line.get_label(): len(line.get_xdata()) for line in figure.axes[0].get_lines()}
+    assert drawn == {"eps": 9, "scale": 3}
+    assert png(figure)
+
+
 def test_predicted_against_actual_shows_every_row_and_the_diagonal():
     figure = model_figures.draw_predicted_against_actual(
         [1.0, 2.0, 4.0], [1.5, 2.0, 3.0], "asrl", "title"

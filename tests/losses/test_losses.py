@@ -17,10 +17,12 @@ from asrl_mlflow import losses
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses.redescending.barron import barron_value
 from asrl_mlflow.losses.redescending.log_partition import log_partition
+from asrl_mlflow.losses.segmented import likelihood
 from asrl_mlflow.losses.segmented.asrl import PointwiseASRL
 from asrl_mlflow.losses.segmented.continuous_asrl import PointwiseContinuousASRL
 from asrl_mlflow.losses.segmented.huber import PointwiseHuber
 from asrl_mlflow.losses.segmented.squared_error import PointwiseSquaredError
+from asrl_mlflow.residuals.progress import Progress
 from asrl_mlflow.residuals.statistics import Residuals, distances
 from tests.every_loss import ADAPTIVE, EVERY_LOSS, is_automatic
 
@@ -185,6 +187,33 @@ def test_adaptive_barron_recovers_the_shape_and_scale_of_generated_residuals(alp
     point = losses.AdaptiveBarron().adapt(Residuals(draw_barron(alpha, scale, 20_000, seed)))
     assert point.alpha == pytest.approx(alpha, abs=0.07)
     assert point.scale == pytest.approx(scale, rel=0.04)
+
+
+@pytest.mark.parametrize(
+    "entry", VECTORS["asrl_c_log_partition"], ids=lambda entry: f"{entry['k1']} {entry['k2']}"
+)
+def test_the_log_partition_of_continuous_asrl_equals_the_golden_values(entry):
+    numbers = (float(entry[key]) for key in ("k1", "k2", "tail"))
+    assert likelihood.log_partition(*numbers) == pytest.approx(entry["logZ"], rel=1e-12)
+
+
+def test_the_likeliest_thresholds_are_far_out_for_normal_residuals_and_inside_wrong_labels():
+    normal = RNG.normal(size=20_000)
+    spoiled = np.where(RNG.random(20_000) < 0.2, 30 + normal, normal)
+    for unit in (1.0, 2.0):
+        assert likelihood.fit(Residuals(normal).histogram_abs(unit)).delta_low > 2.5 / unit
+        low, high = likelihood.fit(Residuals(spoiled).histogram_abs(unit))
+        assert 0.5 / unit < low <= high < 2 / unit
+
+
+@pytest.mark.parametrize("loss", [losses.MM(), losses.auto()], ids=str)
+def test_a_loss_of_two_stages_changes_when_little_is_left_and_keeps_what_it_has_chosen(loss):
+    kept = {}
+    first = loss.adapt(Residuals(SAMPLE, progress=Progress(0.06, kept)))
+    assert not kept
+    assert first == loss.adapt(Residuals(SAMPLE))
+    second = loss.adapt(Residuals(SAMPLE, progress=Progress(0.05, kept)))
+    assert loss.adapt(Residuals(SAMPLE / 9, progress=Progress(0.01, kept))) == second != first
 
 
 def mean_likelihood(r, alpha, scale):
@@ -586,6 +615,16 @@ def test_a_loss_and_its_pointwise_loss_are_frozen(loss):
             lambda: losses.PseudoHuber(delta=0),
             "PseudoHuber needs 1e-100 <= delta <= 1e100, or 'auto'; got delta=0; try 'auto', which "
             "follows the residuals.",
+        ),
+        (
+            lambda: losses.ContinuousASRL(q_low="auto"),
+            "ContinuousASRL chooses both levels or none; got q_low='auto', q_high=0.9; pass 'auto' for "
+            "both.",
+        ),
+        (
+            lambda: losses.ContinuousASRL("auto", "auto", floor=0.5),
+            "ContinuousASRL with levels 'auto' keeps its thresholds by itself; got floor=0.5; leave "
+            "floor out.",
         ),
         (
             lambda: losses.Barron(alpha=2.5),

@@ -118,7 +118,7 @@ class ASRL(Loss):
     eps: float = 1e-6
 
     def __post_init__(self) -> None:
-        check_levels(self, self.q_low, self.q_high)
+        check_levels(self)
         check_positive(self, "eps", "1e-6")
 
     @classmethod

@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses.loss import (
     NEGLIGIBLE,
     Formulas,
@@ -18,9 +19,11 @@ from asrl_mlflow.losses.loss import (
     check_levels,
     check_positive,
     check_share,
+    shorten,
     widened,
 )
 from asrl_mlflow.losses.pointwise import THRESHOLD, Array, PointwiseLoss
+from asrl_mlflow.losses.scale import AUTO, Automatic, robust_scale
 from asrl_mlflow.losses.search_space import (
     LEVELS,
     Interval,
@@ -29,7 +32,8 @@ from asrl_mlflow.losses.search_space import (
     levels_at,
     point_of,
 )
-from asrl_mlflow.losses.segments import Segments
+from asrl_mlflow.losses.segmented import likelihood
+from asrl_mlflow.losses.segments import Segments, continuous_value
 
 
 @dataclass(frozen=True)
@@ -53,11 +57,7 @@ class PointwiseContinuousASRL(PointwiseLoss):
 
     def value(self, r: npt.ArrayLike) -> Array:  # noqa: D102 - PointwiseLoss says it
         size = np.abs(np.asarray(r, dtype=np.float64))
-        core = np.minimum(size, self.delta_low)
-        middle = np.minimum(size, self.delta_high) - core
-        tau = self.tail * self.delta_high
-        beyond = tau * np.log1p(np.maximum(size - self.delta_high, 0) / tau)
-        return core**2 / 2 + self.delta_low * (middle + beyond)
+        return continuous_value(size, self.delta_low, self.delta_high, self.tail)
 
     @property
     def segments(self) -> Segments:  # noqa: D102 - PointwiseLoss says it
@@ -94,6 +94,11 @@ _STARTS = (
 )
 
 
+# Of automatic levels: how much of the start a training leaves, at most, when it chooses thresholds; the
+# levels until then; how many times delta_high is delta_low from then on.
+_LEFT, _FIRST_LEVELS, _WIDTH = 0.05, (0.2, 0.4), 2.0
+
+
 @dataclass(frozen=True)
 class ContinuousASRL(Loss):
     """Segmented robust loss that is continuous, slope included, and free of the target's unit.
@@ -109,8 +114,9 @@ class ContinuousASRL(Loss):
 
     Parameters
     ----------
-    q_low, q_high : float, 0 < q_low < q_high < 1
-        Levels of the quantiles that give delta_low and delta_high.
+    q_low, q_high : float, 0 < q_low < q_high < 1, or both "auto"
+        Levels of the quantiles that give delta_low and delta_high. "auto" needs no choice: see Notes, and
+        `losses.auto`.
     tail : float, in [1e-100, 1e100]
         Scale of the logarithmic tail in units of delta_high. Small rejects outliers harder; with
         1 the influence beyond delta_high is delta_low delta_high / |r|.
@@ -122,7 +128,7 @@ class ContinuousASRL(Loss):
     Raises
     ------
     InputError
-        A parameter outside its interval.
+        A parameter outside its interval; one level "auto" and the other not; "auto" with a floor.
 
     Notes
     -----
@@ -132,6 +138,14 @@ class ContinuousASRL(Loss):
     loss with threshold delta_low, adaptive with floor 0 and fixed with floor 1; q_low to 1 is
     squared error. Where training goes on from a model, the start is that of the target it goes on
     with.
+
+    With "auto" there are two stages. At first, while (1 - learning rate)^rounds is above 0.05, the levels
+    are 0.2 and 0.4 and tail is 1: at most a fifth of the rows is trusted, which finds the bulk also where
+    40% of the labels are wrong in one direction. Then, once and for all, delta_low is the delta_high of
+    the density exp(-rho) that makes the residuals of that round most likely (`fit` of
+    `losses.segmented.likelihood`; closed-form normaliser, tail 1), and delta_high is twice that; they do
+    not follow the training residuals, which shrink below the noise of new rows. Where no training tells
+    the rounds (`objective`, `sklearn_objective`) it remains in the first stage.
 
     A delta_low of zero (more than q_low of the residuals are 0, as with zero-inflated targets) is
     replaced by delta_high, and a delta_high of zero by the 0.95 quantile, or where that is zero too
@@ -159,15 +173,37 @@ class ContinuousASRL(Loss):
         tail="logarithmic, joined with equal value and slope",
         thresholds="adaptive; with `floor=1` as at the start",
     )
-    q_low: float = 0.5
-    q_high: float = 0.9
+    q_low: Automatic = 0.5
+    q_high: Automatic = 0.9
     tail: float = 1.0
     floor: float = 0.0
 
     def __post_init__(self) -> None:
-        check_levels(self, self.q_low, self.q_high)
+        if self.is_automatic:
+            self._check_automatic()
+        else:
+            check_levels(self)
         check_positive(self, "tail", "1.0")
         check_share(self, "floor", "0.0")
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether the thresholds are the most likely ones."""
+        return AUTO in (self.q_low, self.q_high)
+
+    def _check_automatic(self) -> None:
+        if self.q_low != self.q_high:
+            msg = (
+                f"{type(self).__name__} chooses both levels or none; got q_low={shorten(self.q_low)}, "
+                f"q_high={shorten(self.q_high)}; pass 'auto' for both."
+            )
+            raise InputError(msg)
+        if self.floor:
+            msg = (
+                f"{type(self).__name__} with levels 'auto' keeps its thresholds by itself; got "
+                f"floor={shorten(self.floor)}; leave floor out."
+            )
+            raise InputError(msg)
 
     @classmethod
     def search_space(cls, target: Statistics) -> SearchSpace:  # noqa: ARG003, D102 - Loss says it
@@ -187,6 +223,8 @@ class ContinuousASRL(Loss):
 
     def adapt(self, stats: Statistics) -> PointwiseContinuousASRL:
         """Thresholds from the quantiles of this round's |r| and, with a floor, of the start's."""
+        if self.is_automatic:
+            return self._most_likely(stats)
         low, high, fallback = self._thresholds(stats)
         if self.floor:
             start_low, start_high, _ = self._thresholds(stats.start)
@@ -194,9 +232,53 @@ class ContinuousASRL(Loss):
             high = (1 - self.floor) * high + self.floor * start_high
         return PointwiseContinuousASRL(low, high, self.tail, fallback)
 
+    def _most_likely(self, stats: Statistics) -> PointwiseContinuousASRL:
+        """Thresholds without a choice of levels."""
+        if stats.progress.left > _LEFT:
+            return ContinuousASRL(*_FIRST_LEVELS).adapt(stats)
+
+        def likely() -> float:
+            unit, _ = robust_scale(stats)
+            return unit * likelihood.fit(stats.histogram_abs(unit)).delta_high
+
+        once = stats.progress.once
+        threshold = once("asrl_c.delta_low", likely)
+        fallback = int(once("asrl_c.fallback", lambda: robust_scale(stats)[1]))
+        return PointwiseContinuousASRL(threshold, _WIDTH * threshold, self.tail, fallback)
+
     def _thresholds(self, stats: Statistics) -> tuple[float, float, int]:
         """delta_low, delta_high, and how many of them came from a fallback."""
-        low, high = (float(q) for q in stats.quantile_abs([self.q_low, self.q_high]))
+        low, high = (float(q) for q in stats.quantile_abs([float(self.q_low), float(self.q_high)]))
         high, replaced = widened(high, stats)
         core_is_empty = low <= NEGLIGIBLE * high
         return high if core_is_empty else low, high, replaced + int(core_is_empty)
+
+
+def auto() -> ContinuousASRL:
+    """The loss to begin with: robust to wrong labels, with nothing to choose or tune.
+
+    Returns
+    -------
+    ContinuousASRL
+        With both levels "auto" and tail 0.2.
+
+    Notes
+    -----
+    Measured with XGBoost 3.4.1 (100 rounds, learning rate 0.1, depth 6; concrete, airfoil, power plant,
+    California; two seeds; labels clean, 10% and 40% wrong on both sides, 20% and 40% on one, Cauchy
+    noise), the test MAE is 0.95 times (geometric mean) that of the best of twelve choices by the MAE
+    of validation rows with the same kind of labels (without 40% on one side: 1.00); more than 1.05 times
+    in 5 cases of 48, at most 1.14 (Cauchy noise on airfoil). On clean labels R2 is at most 1% below that of
+    squared error. On California R2 is 1.00 times that of squared error
+    where all labels are right; of that, 0.98 times with 40% of the labels wrong on both sides, and 0.95 (learning rate 0.3)
+    to 0.98 (0.1) with 40% on one; squared error on the clean 60% alone has 0.97 to 0.98.
+
+    It relies on two things: that more than half of the labels are right, and that a training is long
+    enough to fit most of the signal: 29 rounds with learning rate 0.1, 9 with 0.3, and as many again.
+
+    Examples
+    --------
+    >>> auto()
+    ContinuousASRL(q_low='auto', q_high='auto', tail=0.2, floor=0.0)
+    """
+    return ContinuousASRL(AUTO, AUTO, tail=0.2)

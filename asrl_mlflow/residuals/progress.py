@@ -1,0 +1,35 @@
+"""How far a training has come, and what is decided once in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training has come, and what was decided once in it.
+
+    Parameters
+    ----------
+    left : float, in [0, 1]
+        The share of the start's residuals that its rounds so far would have left, had each tree fitted
+        them perfectly: (1 - learning rate) ** rounds. 1 where nobody tells.
+    kept : dict of str to float
+        What `once` has computed.
+
+    Examples
+    --------
+    >>> progress = Progress(left=0.5)
+    >>> progress.once("scale", lambda: 2.0), progress.once("scale", lambda: 3.0)
+    (2.0, 2.0)
+    """
+
+    left: float = 1.0
+    kept: dict[str, float] = field(default_factory=dict, compare=False)
+
+    def once(self, name: str, compute: Callable[[], float]) -> float:
+        """Compute a number where it is first asked for; answer the same later on in the training."""
+        if name not in self.kept:
+            self.kept[name] = compute()
+        return self.kept[name]
