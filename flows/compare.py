@@ -51,7 +51,7 @@ ALL = "all"
             "--losses",
             default="basic",
             callback=parse_losses,
-            help="basic (six), all, or names between commas, with their default parameters.",
+            help="basic (seven), all, or names between commas, with their default parameters; auto is one.",
         ),
         option("--repeats", type=click.IntRange(1), default=1, help="Seeds, from --seed upwards."),
         option(
@@ -85,7 +85,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
                 err=True,
             )
     with _parent(tables, spoiling) as parent:
-        names = ",".join(loss.name for loss in losses)
+        names = ",".join(loss.label for loss in losses)
         parent.params({"losses": names, "repeats": len(seeds), "seed": seeds[0]})
         series = run_series(
             _cases(tables, losses, seeds, settings, spoiling),
@@ -94,7 +94,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
             flow="compare",
         )
         # Without the cases, whose rows need not be held any longer.
-        results = [(case.table.name, case.loss.name, result) for case, result in series]
+        results = [(case.table.name, case.loss.label, result) for case, result in series]
         _show(results, seeds, spoiling, parent, figures=settings.figures)
     return end(parent)
 
@@ -112,7 +112,7 @@ def _cases(
         where = f" {table.name}" if len(tables) > 1 else ""
         which = f", seed {seed}" if len(seeds) > 1 else ""
         for loss in losses:
-            yield Case(f"{loss.name}{where}{which}", loss, table, parts, seed, settings)
+            yield Case(f"{loss.label}{where}{which}", loss, table, parts, seed, settings)
 
 
 def _show(

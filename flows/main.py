@@ -20,7 +20,7 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments import report
 from asrl_mlflow.experiments.experiment import prepare_split, refit
 from asrl_mlflow.experiments.settings import Settings
-from asrl_mlflow.losses import BASIC, LOSSES, ContinuousASRL, Huber, Loss
+from asrl_mlflow.losses import BASIC, LOSSES, ContinuousASRL, Huber, Loss, auto
 from asrl_mlflow.registry import CHAMPION, check_name, promote
 from asrl_mlflow.studies import open_storage
 from asrl_mlflow.tracking import RunLog, booster_params, data_params, loss_params
@@ -34,6 +34,7 @@ from flows.compare import draw_comparison
 from flows.register import REGISTERED_MODEL, registered, tell_promotion
 from flows.tune import STORAGE, tell_choice, tuned
 
+UNTUNED = (*(LOSSES[name]() for name in BASIC), auto())
 TUNED = (Huber, ContinuousASRL)
 SPOILED = Contamination("asym", 0.2)
 
@@ -91,7 +92,12 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     tell(table)
     with tracking.run(f"main {table.name}", flow="main") as parent:
         parent.params({**data_params(table, Contamination()), "seed": values["seed"]})
-        parent.params({"losses": ",".join(BASIC), "tuned": ",".join(each.name for each in TUNED)})
+        parent.params(
+            {
+                "losses": ",".join(each.label for each in UNTUNED),
+                "tuned": ",".join(each.name for each in TUNED),
+            }
+        )
         parent.dataset(table)
         clean = _play(table, Contamination(), values, parent)
         spoiled = _play(table, SPOILED, values, parent)
@@ -113,7 +119,7 @@ def _play(
     plans = {loss: _plan(loss, table, contamination, values) for loss in TUNED}
     plan = plans[ContinuousASRL]
     parts = prepare_split(table, plan.seed, contamination)
-    losses: dict[str, tuple[Loss, int | None]] = {name: (LOSSES[name](), None) for name in BASIC}
+    losses: dict[str, tuple[Loss, int | None]] = {each.label: (each, None) for each in UNTUNED}
     scores, run_ids = {}, {}
     for loss in TUNED:
         name = f"{loss.name} tuned"

@@ -13,7 +13,8 @@ from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.errors import InputError, listed
 from asrl_mlflow.experiments import report
 from asrl_mlflow.experiments.experiment import prepare_split, run_experiment
-from asrl_mlflow.losses import LOSSES, ContinuousASRL, Loss, from_config
+from asrl_mlflow.losses import LOSSES, ContinuousASRL, Loss, auto, from_config, to_config
+from asrl_mlflow.losses.scale import AUTO
 from asrl_mlflow.records.features import describe_columns
 from asrl_mlflow.tracking.keys import CONTINUED_TAG
 from flows._options import (
@@ -38,7 +39,7 @@ from flows._running import end, run
     (
         option(
             "--loss",
-            help=f"One of {', '.join(LOSSES)}.  [default: {ContinuousASRL.name}, or what --model-uri recorded]",
+            help=f"One of {', '.join(LOSSES)}, or auto: asrl_c that needs no tuning.  [default: {ContinuousASRL.name}, or what --model-uri recorded]",
         ),
         option(
             "--loss-params",
@@ -76,8 +77,8 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
         loss, continued, origin = _continued(values, table)
     tell(table)
     with (
-        tracking.run(f"{loss.name} {table.name}", flow="train") as log,
-        tqdm(total=settings.rounds, unit="round", desc=loss.name, disable=None) as bar,
+        tracking.run(f"{loss.label} {table.name}", flow="train") as log,
+        tqdm(total=settings.rounds, unit="round", desc=loss.label, disable=None) as bar,
     ):
         result = run_experiment(
             loss,
@@ -94,7 +95,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
         if continued is not None:
             log.tags({CONTINUED_TAG: origin})
     scores = {name: [value] for name, value in result.metrics.items()}
-    summary = report.summary_table({loss.name: {**scores, "seconds": [result.seconds]}})
+    summary = report.summary_table({loss.label: {**scores, "seconds": [result.seconds]}})
     click.echo(
         f"\n{loss}, seed {values['seed']}{spoiling.describe()}\n\n{report.NOTE}\n\n{summary}"
     )
@@ -103,9 +104,9 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
 
 
 def _asked(values: dict[str, Any]) -> Loss:
-    return from_config(
-        {"name": values["loss"] or ContinuousASRL.name, "params": values["loss_params"]}
-    )
+    name = values["loss"] or ContinuousASRL.name
+    config = to_config(auto()) if name == AUTO else {"name": name, "params": {}}
+    return from_config(config | {"params": config["params"] | values["loss_params"]})
 
 
 def _continued(values: dict[str, Any], table: Dataset) -> tuple[Loss, xgboost.Booster, str]:

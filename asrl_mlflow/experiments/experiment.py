@@ -138,7 +138,7 @@ def run_experiment(
     started = time.perf_counter()
     booster = fit(loss, parts, settings, seed, listen, continued=continued, change_loss=change_loss)
     seconds = time.perf_counter() - started
-    title = f"{loss.name} on {dataset.name}, seed {seed}{contamination.describe()}"
+    title = f"{loss.label} on {dataset.name}, seed {seed}{contamination.describe()}"
     # It is unknown what a continued booster learned from; and early stopping uses the validation rows.
     is_fresh = continued is None
     untouched = is_fresh and settings.early_stopping_rounds is None

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from asrl_mlflow.experiments.experiment import Result
-from asrl_mlflow.figures.style import TUNED, colour_of, open_figure, style_axes
+from asrl_mlflow.figures.style import AUTO, TUNED, colour_of, open_figure, style_axes
 
 # Columns of the summary, as (metric, heading).
 SUMMARY = (
@@ -124,7 +124,8 @@ def draw_metric_bars(scores: Mapping[str, Scores], context: str) -> Figure:
     panels = [entry for entry in SUMMARY if entry[0] != "seconds"]
     several = max(len(scores[name]["mae"]) for name in names) > 1
     keys = ["bars: mean over seeds; dots: seeds; lines: standard error of the mean"] * several
-    keys += ["dark: tuned"] * any(name.endswith(f" {TUNED}") for name in names)
+    for kind, shade in ((TUNED, "dark"), (AUTO, "light")):
+        keys += [f"{shade}: {kind}"] * any(name.endswith(f" {kind}") for name in names)
     figure, body = open_figure(
         (12, 2.0 + 0.4 * len(names)),
         "Losses compared on test rows",

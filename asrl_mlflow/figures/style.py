@@ -21,7 +21,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-TUNED = "tuned"
+TUNED, AUTO = "tuned", "auto"
 CONTEXT_GREY, TEXT_GREY = "#8C8C8C", "#595959"
 
 _LOSS_COLOURS: Mapping[str, str] = {
@@ -34,8 +34,8 @@ _LOSS_COLOURS: Mapping[str, str] = {
 }
 _REGION_COLOURS: Mapping[str, str] = {"core": "#CFE3F5", "middle": "#FBEBC0", "tail": "#F6D0CB"}
 _OTHER_REGION_COLOURS = ("#DCEBD3", "#E6DAEF", "#D3ECEA", "#F3DCE8", "#E4E4E4")
-# How much of the colour of a loss is left in that of the same loss after tuning; the rest is black.
-_TUNED_SHARE = 0.5
+# What the colour of a loss is mixed with where the same loss is tuned, or automatic.
+_MIXED_WITH = {TUNED: 0.0, AUTO: 1.0}
 
 _DOTS_PER_INCH = 150
 # As many as fit on average, in the two sizes of titles.
@@ -49,7 +49,8 @@ def colour_of(label: str) -> str:
     Parameters
     ----------
     label : str
-        The name of a loss, one of the package or of a user; "<name> tuned" is a darker shade.
+        The name of a loss, one of the package or of a user; "<name> tuned" is a darker shade,
+        "<name> auto" a lighter one.
 
     Returns
     -------
@@ -58,15 +59,15 @@ def colour_of(label: str) -> str:
 
     Examples
     --------
-    >>> colour_of("asrl_c"), colour_of("asrl_c tuned")
-    ('#0072B2', '#003959')
+    >>> colour_of("asrl_c"), colour_of("asrl_c tuned"), colour_of("asrl_c auto")
+    ('#0072B2', '#003959', '#80B8D8')
     >>> colour_of("my_loss") == colour_of("my_loss") != colour_of("another_loss")
     True
     """
     name, _, rest = label.partition(" ")
     colour = _LOSS_COLOURS.get(name) or _colour_from_digest(name)
-    if rest == TUNED:
-        red, green, blue = (_TUNED_SHARE * channel for channel in to_rgb(colour))
+    if rest in _MIXED_WITH:
+        red, green, blue = ((channel + _MIXED_WITH[rest]) / 2 for channel in to_rgb(colour))
         colour = to_hex((red, green, blue))
     return colour.upper()
 

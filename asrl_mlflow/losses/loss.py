@@ -123,6 +123,11 @@ class Loss(ABC):
             cls.XGBOOST_OBJECTIVE = None
 
     @property
+    def label(self) -> str:
+        """The name that tables and figures show."""
+        return self.name
+
+    @property
     def xgboost_parameters(self) -> Mapping[str, float]:
         """What `XGBOOST_OBJECTIVE` takes, by XGBoost's names."""
         return {}

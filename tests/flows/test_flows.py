@@ -29,7 +29,7 @@ from tests.conftest import FLOWS
 from tests.processes import ROOT, spawn
 from tests.stores import artifacts, runs
 
-NAMES = list(losses.BASIC)
+NAMES = [*losses.BASIC, "asrl_c auto"]
 
 
 def download(run_id, path, folder):

@@ -187,6 +187,10 @@ class ContinuousASRL(Loss):
         check_share(self, "floor", "0.0")
 
     @property
+    def label(self) -> str:  # noqa: D102 - Loss says it
+        return f"{self.name} {AUTO}" if self.is_automatic else self.name
+
+    @property
     def is_automatic(self) -> bool:
         """Whether the thresholds are the most likely ones."""
         return AUTO in (self.q_low, self.q_high)
