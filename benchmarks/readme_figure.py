@@ -1,10 +1,10 @@
-"""Draw the pictures of the README and of the page on losses.
+"""Draw the picture of the README.
 
     ASRL_DATA_DIR=... OMP_WAIT_POLICY=PASSIVE python benchmarks/readme_figure.py
 
 `wrong_labels.png` shows the error on clean test rows against the share of wrong labels among the rows
 to learn from. What was measured for it is kept beside it as `wrong_labels.json`; delete that file to
-measure again. `loss_<name>.png` shows the value, the weight and the influence of each loss.
+measure again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from asrl_mlflow.datasets.matrices import make_matrix
 from asrl_mlflow.datasets.splits import Rows, Split
 from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.experiments.settings import Settings
-from asrl_mlflow.figures.loss_figures import INFLUENCE, VALUE, WEIGHT, draw_loss_shape
 from asrl_mlflow.figures.style import (
     TUNED,
     colour_of,
@@ -38,7 +37,7 @@ from asrl_mlflow.figures.style import (
     png,
     style_axes,
 )
-from asrl_mlflow.losses import LOSSES, ContinuousASRL, Huber, Loss, SquaredError
+from asrl_mlflow.losses import ContinuousASRL, Huber, Loss, SquaredError
 from asrl_mlflow.metrics import mae
 from asrl_mlflow.residuals.statistics import Residuals
 
@@ -171,21 +170,6 @@ def draw_wrong_labels(numbers: dict[str, Any]) -> Figure:
     return figure
 
 
-def draw_loss(loss: Loss) -> Figure:
-    """Draw value, weight and influence of a loss at the thresholds that normal residuals give.
-
-    Parameters
-    ----------
-    loss : Loss
-        With the parameters to show.
-    """
-    residuals = np.random.default_rng(0).standard_normal(20_000)
-    values = ", ".join(f"{key} = {value:g}" for key, value in vars(loss).items())
-    context = "; ".join(filter(None, [values, "residuals are standard normal"]))
-    panels = (VALUE, WEIGHT, INFLUENCE)
-    return draw_loss_shape(loss.adapt(Residuals(residuals)), 4.0, loss.name, context, panels)
-
-
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as a small PNG file: of 64 colours, which is enough for lines."""
     with Image.open(io.BytesIO(png(figure))) as image:
@@ -204,8 +188,6 @@ def main(out: str, seeds: int) -> None:
     if not kept.exists():
         kept.write_text(json.dumps(measure(load("california"), seeds), indent=1) + "\n")
     save(draw_wrong_labels(json.loads(kept.read_text())), folder / "wrong_labels.png")
-    for name, make in LOSSES.items():
-        save(draw_loss(make()), folder / f"loss_{name}.png")
 
 
 if __name__ == "__main__":

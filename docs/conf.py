@@ -7,7 +7,9 @@ import sys
 from importlib.metadata import version as installed
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
+
+import loss_page  # noqa: E402 - found by the line above
 
 project = "asrl-mlflow"
 author = "the authors of asrl-mlflow"
@@ -37,8 +39,9 @@ def show_bars(app, what, name, value, options, lines):
 
 
 def setup(app):
-    """Hear of each docstring before Sphinx parses it."""
+    """Hear of each docstring before Sphinx parses it; draw the losses."""
     app.connect("autodoc-process-docstring", show_bars)
+    loss_page.write(Path(__file__).parent / "reference" / "_losses")
 
 
 html_theme = "furo"  # fonts of the reader's system, nothing from elsewhere

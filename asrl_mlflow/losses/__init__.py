@@ -1,4 +1,4 @@
-"""Robust losses: what one row costs, what it weighs, and how that follows the residuals.
+"""Losses, robust ones above all: what one row costs, what it weighs, and how that follows the residuals.
 
 Also the catalogue of losses: their names, their configs, and losses that users register. Imports
 `residuals` and `errors`, and of other libraries numpy only.

@@ -29,6 +29,7 @@ import numpy.typing as npt
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses.pointwise import Array, PointwiseLoss
 from asrl_mlflow.losses.search_space import Point, SearchSpace
+from asrl_mlflow.losses.torch_form import value_of
 from asrl_mlflow.losses.weighing import weigh
 from asrl_mlflow.residuals.histogram import Histogram
 from asrl_mlflow.residuals.progress import Progress
@@ -249,6 +250,58 @@ class Loss(ABC):
         warning says so.
         """
         return self._gradient_pair(y_true, y_pred, sample_weight)
+
+    def lightgbm_objective(
+        self,
+        preds: npt.NDArray[Any],
+        train_data: Any,  # noqa: ANN401 - a Dataset; this floor knows numpy only
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Gradient and hessian for `lightgbm.train({"objective": loss.lightgbm_objective}, ...)`.
+
+        Parameters
+        ----------
+        preds : array of shape (n,)
+            Predictions so far, in target units.
+        train_data : lightgbm.Dataset
+            Its labels and weights are used; LightGBM itself would drop the weights. Labels are float32.
+
+        Notes
+        -----
+        With an objective of one's own LightGBM starts from 0: give the Dataset
+        `init_score=np.full(n, np.median(y))`, and add the median to what the booster predicts.
+        `LGBMRegressor(objective=...)` takes `sklearn_objective`.
+        """
+        return self._gradient_pair(train_data.get_label(), preds, train_data.get_weight())
+
+    def torch(self, residual: Any, sample_weight: npt.ArrayLike | None = None) -> Any:  # noqa: ANN401 - tensors
+        """The loss of rows for PyTorch, which has to be installed.
+
+        Parameters
+        ----------
+        residual : torch.Tensor of shape (n,)
+            Target minus prediction, in target units. The loss adapts to them as they are; its thresholds
+            are numbers, through which nothing is differentiated.
+        sample_weight : array of shape (n,), optional
+            What rows count when it adapts. The values are not multiplied by it.
+
+        Returns
+        -------
+        torch.Tensor of shape (n,)
+            rho of each row, in the type and on the device of `residual`. Its derivative is the influence:
+            `loss.torch(y - model(x)).mean().backward()`.
+
+        Raises
+        ------
+        InputError
+            PyTorch is not installed; residuals that are not finite.
+
+        Notes
+        -----
+        Computed by numpy, hence on the processor: simple, and exactly the values of `value`. It cannot be
+        differentiated twice. Losses of two stages remain in the first one.
+        """
+        stats = Residuals(residual.detach().cpu().numpy(), sample_weight)
+        return value_of(self.adapt(stats), residual)
 
 
 def _warn_of_far_start(who: str, start: float, stats: Residuals) -> None:

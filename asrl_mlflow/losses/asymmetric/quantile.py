@@ -113,7 +113,7 @@ class Quantile(Loss):
 
     @property
     def xgboost_parameters(self) -> Mapping[str, float]:
-        """The level, which `reg:quantileerror` and the metric "quantile" call quantile_alpha."""
+        """The level, as XGBoost's objective and metric for quantiles take it."""
         return {"quantile_alpha": self.level}
 
     def adapt(self, stats: Statistics) -> PointwiseQuantile:
