@@ -37,7 +37,7 @@ from asrl_mlflow.figures.style import (
     png,
     style_axes,
 )
-from asrl_mlflow.losses import ContinuousASRL, Huber, Loss, SquaredError
+from asrl_mlflow.losses import ContinuousASRL, Huber, Loss, SquaredError, auto
 from asrl_mlflow.metrics import mae
 from asrl_mlflow.residuals.statistics import Residuals
 
@@ -50,6 +50,7 @@ LABELS = {
     NATIVE: "XGBoost absolute error",
     "huber": "Huber (delta 1)",
     "huber tuned": "Huber tuned",
+    "asrl_c auto": "losses.auto()",
 }
 
 
@@ -110,6 +111,7 @@ def judge_methods(parts: Split, seed: int) -> Iterator[tuple[str, float]]:
         fitted = [fit(setting) for setting in settings]
         best = min(fitted, key=lambda booster: error(booster, parts.valid))
         yield f"{default.name} {TUNED}", error(best, parts.test)
+    yield auto().label, error(fit(auto()), parts.test)
 
 
 def choose_settings(parts: Split) -> dict[Loss, list[Loss]]:
@@ -150,7 +152,7 @@ def draw_wrong_labels(numbers: dict[str, Any]) -> Figure:
     for method, values in numbers["mae"].items():
         errors = np.array(values)
         colour = colour_of("absolute_error" if method == NATIVE else method)
-        width = 3.0 if method == f"{ContinuousASRL.name} {TUNED}" else 1.8
+        width = 3.0 if method == auto().label else 1.8
         middle = errors.mean(axis=1)
         spread = errors.std(axis=1, ddof=1) / np.sqrt(errors.shape[1])
         axes.errorbar(

@@ -17,7 +17,7 @@ from asrl_mlflow.datasets.contamination import CONTAMINATIONS, Contamination, Co
 from asrl_mlflow.datasets.dataset import EMBEDDED, Dataset, load
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments.settings import Settings
-from asrl_mlflow.losses import BASIC, LOSSES, Loss, auto, from_config
+from asrl_mlflow.losses import BASIC, LOSSES, Loss, from_name
 from asrl_mlflow.losses.scale import AUTO
 from asrl_mlflow.system.uris import JOURNAL, SQLITE
 
@@ -115,20 +115,9 @@ def parse_losses(ctx: click.Context, param: click.Parameter, value: str) -> tupl
         msg = f"it takes basic, all, or names of losses; got {value!r}."
         raise click.BadParameter(msg, ctx, param)
     try:
-        return tuple(map(named_loss, names))
+        return tuple(map(from_name, names))
     except InputError as error:
         raise click.BadParameter(str(error), ctx, param) from error
-
-
-def named_loss(name: str) -> Loss:
-    """The loss of a name with its default parameters; `auto` is `losses.auto()`.
-
-    Raises
-    ------
-    InputError
-        No loss has this name.
-    """
-    return auto() if name == AUTO else from_config({"name": name})
 
 
 def parse_params(ctx: click.Context, param: click.Parameter, value: str) -> dict[str, float | str]:

@@ -17,7 +17,7 @@ from sklearn.utils import column_or_1d
 
 from asrl_mlflow.boosting import recorded_loss, train
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses import Loss, from_config
+from asrl_mlflow.losses import Loss, from_config, from_name
 from asrl_mlflow.residuals.conformal import half_width, sample_rows
 
 # XGBoost's default, which the loss stands in for.
@@ -37,7 +37,8 @@ class RobustXGBRegressor(xgboost.XGBRegressor):
     Parameters
     ----------
     loss : str or Loss
-        What to minimise: a loss, or the name of one, with its default parameters. In searches its
+        What to minimise: a loss, or the name of one, with its default parameters; "auto" is
+        `losses.auto()`, which needs no tuning. In searches its
         parameters are `loss__q_low`, `loss__q_high` and so on.
     interval_folds : int, 0 or at least 2
         By how many folds `fit` measures residuals on rows that a model did not learn from, for
@@ -249,7 +250,7 @@ class RobustXGBRegressor(xgboost.XGBRegressor):
         if isinstance(self.loss, Loss):
             return self.loss
         if isinstance(self.loss, str):
-            return from_config({"name": self.loss})
+            return from_name(self.loss)
         msg = (
             "RobustXGBRegressor needs a loss or the name of one, such as 'asrl_c'; got "
             f"{self.loss!r}."

@@ -66,6 +66,7 @@ __all__ = [
     "Welsch",
     "auto",
     "from_config",
+    "from_name",
     "import_path",
     "loss_class",
     "markdown_table",
@@ -200,6 +201,27 @@ def loss_class(name: str) -> type[Loss]:
         msg = f"A loss needs one of the names {', '.join(names)}; got {name!r}; {remedy}"
         raise InputError(msg)
     return known[name]
+
+
+def from_name(name: str) -> Loss:
+    """Make the loss of a name, with its default parameters.
+
+    Parameters
+    ----------
+    name : str
+        That of a loss, or "auto" for `auto()`.
+
+    Raises
+    ------
+    InputError
+        No loss has this name, or it has a parameter without a default.
+
+    Examples
+    --------
+    >>> from_name("huber"), from_name("auto") == auto()
+    (Huber(delta=1.0), True)
+    """
+    return auto() if name == AUTO else from_config({"name": name})
 
 
 def to_config(loss: Loss) -> dict[str, Any]:
