@@ -1,6 +1,6 @@
 """Show on one table what robust losses are for, and register the loss that suits its labels.
 
-Every loss is trained twice: on the labels as they are, and with a fifth of the training labels spoiled.
+Each of six losses is trained twice: on the labels as they are, and with a fifth of the training labels spoiled.
 Test labels stay clean. Huber's loss and ContinuousASRL are tuned too. The model that is registered learned
 from the labels as they are.
 """
@@ -80,7 +80,7 @@ class Scene:
     FIGURES,
 )
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
-    """Compare every loss on clean and on spoiled labels, tune two, register the one that suits."""
+    """Compare six losses on clean and on spoiled labels, tune two, register the one that suits."""
     if values["registered_model"]:
         check_name(values["registered_model"])
     if values["storage"]:
