@@ -126,10 +126,10 @@ def _play(
         outcome = tuned(plans[loss], values)
         tell_choice(plans[loss], outcome)
         where = "spoiled." if is_spoiled else ""
-        parent.tags({f"{STUDY_TAG}.{where}{loss.name}": outcome.run_id})
+        parent.tags({f"{STUDY_TAG}.{where}{loss.name}": outcome.log.run_id})
         losses[name] = (outcome.loss, outcome.best.rounds)
         scores[name] = {**outcome.metrics, "seconds": outcome.seconds}
-        run_ids[name] = outcome.run_id
+        run_ids[name] = outcome.log.run_id
     candidates = candidates_of(plan, parts, losses)
     with tqdm(candidates, unit="loss", disable=None) as bar:
         for each in bar:

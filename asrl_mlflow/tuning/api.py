@@ -69,11 +69,6 @@ class Outcome:
     metrics: Mapping[str, float]
     seconds: float
 
-    @property
-    def run_id(self) -> str:
-        """Id of the study's parent run."""
-        return self.log.run_id
-
 
 def run_study(
     plan: Plan,

@@ -53,7 +53,7 @@ class TunedLoss:
     @property
     def run_id(self) -> str:
         """Id of the study's parent run; its booster was judged on test rows and can be registered."""
-        return self.outcome.run_id
+        return self.outcome.log.run_id
 
     def _repr_html_(self) -> str:
         """Show the result as a table in a notebook."""
@@ -66,7 +66,7 @@ class TunedLoss:
             "test MAE": f"{outcome.metrics['mae']:.4g}",
             "trials": f"{outcome.complete} complete, {outcome.pruned} pruned",
             "study": outcome.study,
-            "run": outcome.run_id,
+            "run": outcome.log.run_id,
             "to see every run": tracking.ui_command(),
         }
         cells = "".join(
@@ -133,7 +133,7 @@ def tune(
     Returns
     -------
     TunedLoss
-        With `best_loss_`, `best_estimator_`, `study` and `run_id`.
+        With the best loss, an estimator that it was fitted with, the study, and the id of the run.
 
     Raises
     ------
