@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from os import PathLike
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +17,13 @@ import xgboost
 from sklearn.model_selection import KFold
 from sklearn.utils import column_or_1d
 
-from asrl_mlflow.boosting import recorded_loss, train
+from asrl_mlflow.boosting import WEIGHT_RULE_ATTRIBUTE, recorded_loss, train
+from asrl_mlflow.boosting.arguments import CustomMetric
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses import Loss, from_config, from_name
+from asrl_mlflow.losses import Loss, check_names, from_config, from_name
+from asrl_mlflow.metrics import BY_RESIDUALS
 from asrl_mlflow.residuals.conformal import half_width, sample_rows
+from asrl_mlflow.residuals.sample_weights import WeightRule
 
 # XGBoost's default, which the loss stands in for.
 _OBJECTIVE = "reg:squarederror"
@@ -36,29 +41,30 @@ class RobustXGBRegressor(xgboost.XGBRegressor):
 
     Parameters
     ----------
-    loss : str or Loss
+    loss : str, Loss, or mapping
         What to minimise: a loss, or the name of one, with its default parameters; "auto" is
-        `losses.auto()`, which needs no tuning. In searches its
-        parameters are `loss__q_low`, `loss__q_high` and so on.
+        `losses.auto()`, which needs no tuning. In searches its parameters are `loss__q_low`,
+        `loss__q_high` and so on. A mapping is a config as `losses.to_config` gives.
     interval_folds : int, 0 or at least 2
         By how many folds `fit` measures residuals on rows that a model did not learn from, for
-        `predict(X, interval=...)`; each costs one more training. With 0 they are those of the last
-        entry of `eval_set`, unless early stopping has used it.
+        `predict(X, interval=...)`; each costs one more training, without callbacks. With 0 they are those
+        of the last entry of `eval_set`, unless it has the training rows or early stopping has used it.
     **kwargs
         Those of `xgboost.XGBRegressor`, but not `objective`.
 
     Raises
     ------
     InputError
-        From `fit`: an `objective`, an unknown loss, a parameter outside its interval, or what `train`
-        refuses.
+        A parameter of the loss that is given to the constructor by itself. From `fit`: an `objective`, an
+        unknown loss, a parameter outside its interval, bad targets or weights, or what `train` refuses.
 
     Notes
     -----
     Trained by `asrl_mlflow.train`: `base_score` is the median of the target, sample weights count (whole
     numbers as repeated rows, others rescaled to mean 1), and metrics are MAE and RMSE beside
     `eval_metric`. With `loss="squared_error"` and the same `base_score` predictions are those of
-    XGBRegressor to the bit. With early stopping only the rounds up to the best one are kept.
+    XGBRegressor to the bit. With early stopping only the rounds up to the best one are kept. Sample
+    weights enter the fit; for intervals each row counts once, but rows of weight 0 do not.
 
     Examples
     --------
@@ -76,10 +82,17 @@ class RobustXGBRegressor(xgboost.XGBRegressor):
     def __init__(
         self,
         *,
-        loss: str | Loss = "asrl_c",
+        loss: str | Loss | Mapping[str, Any] = "asrl_c",
         interval_folds: int = 0,
         **kwargs: Any,  # noqa: ANN401 - XGBoost's parameters
     ) -> None:
+        nested = [name for name in kwargs if name.startswith(_NESTED)]
+        if nested:
+            msg = (
+                f"RobustXGBRegressor takes {nested[0]} by set_params; got it in the constructor; pass "
+                "loss=losses.ContinuousASRL(...), say."
+            )
+            raise InputError(msg)
         super().__init__(**kwargs)
         self.loss = loss
         self.interval_folds = interval_folds
@@ -88,28 +101,37 @@ class RobustXGBRegressor(xgboost.XGBRegressor):
         """Give all parameters; with `deep` those of the loss too, as `loss__<name>`."""
         params: dict[str, Any] = super().get_params(deep)
         if deep:
-            own = dataclasses.asdict(self._resolved_loss())
-            params |= {f"{_NESTED}{name}": value for name, value in own.items()}
+            # A loss that is none is for `fit` to refuse.
+            with suppress(InputError):
+                own = self._config()["params"]
+                params |= {f"{_NESTED}{name}": value for name, value in own.items()}
         return params
 
     def set_params(self, **params: Any) -> Self:  # noqa: ANN401 - scikit-learn's signature
-        """Set parameters; several of the loss are set at once, so that each pair is checked together.
+        """Set parameters, all of them or none.
+
+        Those of the loss may be set one by one: whether they go together is for `fit` to say, as a search
+        may try pairs that do not.
 
         Raises
         ------
         InputError
-            The loss has no such parameter, or it is outside its interval.
+            The loss has no such parameter.
         """
         nested = {
             name.removeprefix(_NESTED): params.pop(name)
             for name in list(params)
             if name.startswith(_NESTED)
         }
-        super().set_params(**params)
         if nested:
-            loss = self._resolved_loss()
-            config = {"name": loss.name, "params": dataclasses.asdict(loss) | nested}
-            self.loss = from_config(config)
+            config = _config_of(params.get("loss", self.loss))
+            check_names(config["name"], nested)
+            config = {"name": config["name"], "params": config["params"] | nested}
+            try:
+                params["loss"] = from_config(config)
+            except InputError:
+                params["loss"] = config  # refused by fit
+        super().set_params(**params)
         return self
 
     def get_xgb_params(self) -> dict[str, Any]:
@@ -131,9 +153,10 @@ class RobustXGBRegressor(xgboost.XGBRegressor):
         base_margin: Vector | None = None,
         eval_set: Sequence[tuple[Any, Vector]] | None = None,
         verbose: bool | int | None = True,
-        xgb_model: xgboost.Booster | str | xgboost.XGBModel | None = None,
+        xgb_model: xgboost.Booster | str | PathLike[str] | xgboost.XGBModel | None = None,
         sample_weight_eval_set: Sequence[Vector] | None = None,
         base_margin_eval_set: Sequence[Vector] | None = None,
+        feature_weights: Vector | None = None,
     ) -> Self:
         """Fit the model; arguments are those of `xgboost.XGBRegressor.fit`.
 
@@ -151,22 +174,24 @@ class RobustXGBRegressor(xgboost.XGBRegressor):
         InputError
             As described for the class.
         """
-        loss, params, rounds = self._resolved_loss(), self._boosting_params(), self._rounds()
-        model = _booster_of(xgb_model)
-        matrix = self._matrix(X, y, sample_weight, base_margin, categories=_categories(X, model))
+        config = self._config()
+        loss, params, model = from_config(config), self._boosting_params(), _booster_of(xgb_model)
+        metric, params["eval_metric"] = self._metrics()
+        rows = _Rows(X, y, sample_weight, base_margin)
+        if feature_weights is None:
+            feature_weights = self.feature_weights
+        self._check_fit(loss, model, rows, eval_set)
+        matrix = self._matrix(
+            rows, feature_weights=feature_weights, feature_types=_categories(X, model)
+        )
         evals = self._evals(
-            (X, y, sample_weight, base_margin),
-            matrix,
-            eval_set or (),
-            sample_weight_eval_set,
-            base_margin_eval_set,
+            rows, matrix, eval_set or (), sample_weight_eval_set, base_margin_eval_set
         )
         history: dict[str, dict[str, list[float]]] = {}
-        metric, params["eval_metric"] = self._metrics()
         booster = train(
             params,
             matrix,
-            rounds,
+            self.get_num_boosting_rounds(),
             loss=loss,
             evals=evals,
             early_stopping_rounds=self.early_stopping_rounds,
@@ -176,8 +201,12 @@ class RobustXGBRegressor(xgboost.XGBRegressor):
             callbacks=self.callbacks,
             custom_metric=metric,
         )
-        calibration = self._calibrate(booster, evals, (X, y, sample_weight, base_margin))
-        booster.set_attr(**{_CALIBRATION: calibration})
+        residuals: npt.NDArray[np.float64] | None
+        if self.interval_folds:
+            residuals = self._out_of_fold_residuals(booster, loss, rows, feature_weights)
+        else:
+            residuals = _held_out_residuals(booster, matrix, evals)
+        booster.set_attr(**{_CALIBRATION: _encode(residuals)})
         self._Booster = booster
         if history:
             self.evals_result_ = history
@@ -200,25 +229,34 @@ class RobustXGBRegressor(xgboost.XGBRegressor):
             Share of new targets that should lie between `lower` and `upper`, on average over rows like
             those of `fit`: split-conformal intervals, as those of a registered model.
         **kwargs
-            Those of `xgboost.XGBRegressor.predict`.
+            Those of `xgboost.XGBRegressor.predict`; with an interval not `iteration_range`.
 
         Returns
         -------
         float32 array of shape (n,), or DataFrame
-            With an interval a frame with columns prediction, lower, upper.
+            With an interval a frame with columns prediction, lower, upper, and the index of X if that is
+            a pandas frame.
 
         Raises
         ------
         InputError
-            The level is outside (0, 1), or `fit` had no rows to calibrate by.
+            The level is outside (0, 1), `fit` had no rows to calibrate by, or an interval is asked of
+            some of the rounds.
         """
+        if interval is not None and kwargs.get("iteration_range") is not None:
+            msg = (
+                "Intervals are calibrated for all rounds; got an iteration_range; leave it out, or the "
+                "interval."
+            )
+            raise InputError(msg)
         found = super().predict(X, **kwargs)
         if interval is None:
             return found
         half = half_width(self._calibration(), interval)
         prediction = np.asarray(found, dtype=np.float64)
         return pd.DataFrame(
-            {"prediction": prediction, "lower": prediction - half, "upper": prediction + half}
+            {"prediction": prediction, "lower": prediction - half, "upper": prediction + half},
+            index=X.index if isinstance(X, pd.DataFrame) else None,
         )
 
     def load_model(self, fname: str | PathLike[str] | bytearray) -> None:
@@ -229,33 +267,25 @@ class RobustXGBRegressor(xgboost.XGBRegressor):
         InputError
             The model records no loss: it was not trained by this package.
         """
-        super().load_model(fname)
-        loss = recorded_loss(self.get_booster())
+        loss = recorded_loss(xgboost.Booster(model_file=fname))
         if loss is None:
             msg = (
                 f"RobustXGBRegressor loads models that record their loss; got {str(fname)[:100]!r} without "
                 "one; load it with xgboost.XGBRegressor."
             )
             raise InputError(msg)
+        super().load_model(fname)
         # XGBoost names the objective that built the trees, which is the loss's affair.
         self.loss, self.objective = loss, _OBJECTIVE
 
-    def __sklearn_tags__(self) -> Any:  # noqa: ANN401 - scikit-learn's type and name
+    def __sklearn_tags__(self) -> Any:  # noqa: ANN401 - scikit-learn's type
         """Describe the regressor to scikit-learn: as XGBoost's, but for one target."""
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = False
         return tags
 
-    def _resolved_loss(self) -> Loss:
-        if isinstance(self.loss, Loss):
-            return self.loss
-        if isinstance(self.loss, str):
-            return from_name(self.loss)
-        msg = (
-            "RobustXGBRegressor needs a loss or the name of one, such as 'asrl_c'; got "
-            f"{self.loss!r}."
-        )
-        raise InputError(msg)
+    def _config(self) -> dict[str, Any]:
+        return _config_of(self.loss)
 
     def _boosting_params(self) -> dict[str, Any]:
         if self.objective not in (None, _OBJECTIVE):
@@ -268,10 +298,43 @@ class RobustXGBRegressor(xgboost.XGBRegressor):
         del params["objective"]
         return params
 
-    def _rounds(self) -> int:
-        return int(self.get_num_boosting_rounds())
+    def _check_fit(
+        self,
+        loss: Loss,
+        model: xgboost.Booster | None,
+        rows: _Rows,
+        eval_set: Sequence[Any] | None,
+    ) -> None:
+        """Refuse, before any training, what would fail in the middle of it or after."""
+        recorded = None if model is None else recorded_loss(model)
+        if model is not None and recorded != loss:
+            msg = (
+                f"RobustXGBRegressor goes on with the loss that xgb_model records, {recorded}; got {loss}; "
+                "set loss to that, or use train(..., change_loss=True)."
+            )
+            raise InputError(msg)
+        if self.early_stopping_rounds and not eval_set:
+            msg = (
+                f"Early stopping needs rows to judge by; got early_stopping_rounds="
+                f"{self.early_stopping_rounds} and no eval_set; pass eval_set=[(X_valid, y_valid)]."
+            )
+            raise InputError(msg)
+        for entry in eval_set or ():
+            if not (isinstance(entry, tuple | list) and len(entry) == 2):  # noqa: PLR2004 - a pair
+                msg = (
+                    "eval_set needs the form [(X, y), ...]; got an entry that is no pair; weights go into "
+                    "sample_weight_eval_set."
+                )
+                raise InputError(msg)
+        folds = self.interval_folds
+        if folds and not (isinstance(folds, int) and 2 <= folds <= rows.count):  # noqa: PLR2004 - as documented
+            msg = (
+                f"interval_folds needs 0, or 2 to as many as there are rows ({rows.count}); got {folds!r}; "
+                "pass 5."
+            )
+            raise InputError(msg)
 
-    def _metrics(self) -> tuple[Any, list[str] | None]:
+    def _metrics(self) -> tuple[CustomMetric | None, list[str] | None]:
         """Split `eval_metric` into the user's own function and the names of XGBoost's metrics."""
         named = self.eval_metric
         each = [named] if named is None or isinstance(named, str) or callable(named) else [*named]
@@ -284,35 +347,43 @@ class RobustXGBRegressor(xgboost.XGBRegressor):
 
     def _matrix(
         self,
-        X: Any,  # noqa: ANN401, N803 - whatever XGBoost takes
-        y: Vector,
-        weight: Vector | None,
-        margin: Vector | None,
+        rows: _Rows,
         *,
+        feature_weights: Vector | None,
+        feature_types: Any = None,  # noqa: ANN401 - XGBoost's types, or the categories of a model
         ref: xgboost.DMatrix | None = None,
-        categories: Any = None,  # noqa: ANN401 - XGBoost's type
+        is_plain: bool = False,
     ) -> xgboost.DMatrix:
-        """Make the matrix that XGBRegressor would make."""
+        """Make the matrix that XGBRegressor would make; a plain one can be sliced."""
         settings: dict[str, Any] = {
-            "label": column_or_1d(y, warn=True),
-            "weight": weight,
-            "base_margin": margin,
+            "label": rows.target,
+            "weight": rows.weight,
+            "base_margin": rows.margin,
             "missing": self.missing,
             "nthread": self.n_jobs,
-            "feature_types": self.feature_types if categories is None else categories,
-            "feature_weights": self.feature_weights,
+            "feature_types": self.feature_types if feature_types is None else feature_types,
+            "feature_weights": feature_weights,
             "enable_categorical": self.enable_categorical,
         }
-        if self.tree_method not in _EXACT_METHODS and self.booster != "gblinear":
-            try:
-                return xgboost.QuantileDMatrix(X, **settings, max_bin=self.max_bin, ref=ref)
-            except TypeError:
-                pass  # it takes fewer kinds of data than DMatrix
-        return xgboost.DMatrix(X, **settings)
+        is_plain = is_plain or self.tree_method in _EXACT_METHODS or self.booster == "gblinear"
+        try:
+            if not is_plain:
+                try:
+                    return xgboost.QuantileDMatrix(
+                        rows.features, **settings, max_bin=self.max_bin, ref=ref
+                    )
+                except TypeError:
+                    pass  # it takes fewer kinds of data than DMatrix
+            return xgboost.DMatrix(rows.features, **settings)
+        except xgboost.core.XGBoostError as error:
+            # XGBoost appends where in its source that is.
+            line = re.sub(r"^\[[\d:]+\] \S+ ", "", str(error).strip().splitlines()[0])
+            msg = f"RobustXGBRegressor needs rows that XGBoost can learn from; got: {line}"
+            raise InputError(msg) from error
 
     def _evals(
         self,
-        learned: tuple[Any, ...],
+        learned: _Rows,
         matrix: xgboost.DMatrix,
         eval_set: Sequence[tuple[Any, Vector]],
         weights: Sequence[Vector] | None,
@@ -329,62 +400,44 @@ class RobustXGBRegressor(xgboost.XGBRegressor):
         for place, (features, target) in enumerate(eval_set):
             weight = None if weights is None else weights[place]
             margin = None if margins is None else margins[place]
-            given = (features, target, weight, margin)
-            is_learned = all(one is other for one, other in zip(given, learned, strict=True))
-            known = matrix.get_categories() if _is_frame(features) else None
-            if known is not None and known.empty():
-                known = None
-            judged = matrix if is_learned else self._matrix(*given, ref=matrix, categories=known)
+            if learned.are(features, target, weight, margin):
+                judged = matrix
+            else:
+                known = matrix.get_categories() if _is_frame(features) else None
+                judged = self._matrix(
+                    _Rows(features, target, weight, margin),
+                    feature_weights=None,
+                    feature_types=None if known is None or known.empty() else known,
+                    ref=matrix,
+                )
             evals.append((judged, f"validation_{place}"))
         return evals
-
-    def _calibrate(
-        self,
-        booster: xgboost.Booster,
-        evals: Sequence[tuple[xgboost.DMatrix, str]],
-        learned: tuple[Any, ...],
-    ) -> str | None:
-        """Measure absolute residuals of rows not learned from, as text for the booster; None without any."""
-        if self.interval_folds:
-            residuals = self._out_of_fold_residuals(booster, *learned)
-        elif evals and not self.early_stopping_rounds:
-            residuals = _absolute_residuals(booster, evals[-1][0])
-        else:
-            return None
-        kept = residuals[sample_rows(residuals.size)]
-        return base64.b64encode(np.sort(kept).tobytes()).decode()
 
     def _out_of_fold_residuals(
         self,
         booster: xgboost.Booster,
-        X: Any,  # noqa: ANN401, N803 - whatever XGBoost takes
-        y: Vector,
-        weight: Vector | None,
-        margin: Vector | None,
+        loss: Loss,
+        rows: _Rows,
+        feature_weights: Vector | None,
     ) -> npt.NDArray[np.float64]:
-        rows = xgboost.DMatrix(
-            X,
-            label=column_or_1d(y),
-            weight=weight,
-            base_margin=margin,
-            missing=self.missing,
-            nthread=self.n_jobs,
-            feature_types=self.feature_types,
-            feature_weights=self.feature_weights,
-            enable_categorical=self.enable_categorical,
-        )
-        params = self._boosting_params()
-        params.pop("eval_metric", None)
+        """Compute each row's residual by a booster that learned from the other folds only."""
+        matrix = self._matrix(rows, feature_weights=feature_weights, is_plain=True)
+        params = self._boosting_params() | {"eval_metric": None}
+        # That of all rows: weights of a fold may happen to be whole.
+        rule = cast("WeightRule", booster.attr(WEIGHT_RULE_ATTRIBUTE))
         residuals = []
         folds = KFold(self.interval_folds, shuffle=True, random_state=0)
-        for inside, outside in folds.split(np.empty(rows.num_row())):
+        for inside, outside in folds.split(np.empty(rows.count)):
+            if rows.weight is not None and not np.asarray(rows.weight)[inside].any():
+                msg = (
+                    f"interval_folds={self.interval_folds}: each fold needs rows of a weight above 0 to "
+                    "learn from; got one without; pass fewer folds, or leave rows of weight 0 out."
+                )
+                raise InputError(msg)
             part = train(
-                params,
-                rows.slice(inside),
-                booster.num_boosted_rounds(),
-                loss=self._resolved_loss(),
+                params, matrix.slice(inside), _kept_rounds(booster), loss=loss, weight_rule=rule
             )
-            residuals.append(_absolute_residuals(part, rows.slice(outside)))
+            residuals.append(_absolute_residuals(part, matrix.slice(outside)))
         return np.concatenate(residuals)
 
     def _calibration(self) -> npt.NDArray[np.float64]:
@@ -392,10 +445,99 @@ class RobustXGBRegressor(xgboost.XGBRegressor):
         if text is None:
             msg = (
                 "Intervals need rows that training did not see; got a model without any; pass "
-                "interval_folds=5, or an eval_set without early stopping."
+                "interval_folds=5, or an eval_set of other rows without early stopping."
             )
             raise InputError(msg)
         return np.frombuffer(base64.b64decode(text))
+
+
+class _Rows:
+    """Features of any kind with their targets, weights and margins.
+
+    Parameters
+    ----------
+    features : array, frame or sparse matrix of shape (n, features)
+        Of any kind that XGBoost takes.
+    target, weight, margin : array of shape (n,), optional
+        Of the rows.
+    """
+
+    def __init__(
+        self,
+        features: Any,  # noqa: ANN401 - whatever XGBoost takes
+        target: Vector,
+        weight: Vector | None,
+        margin: Vector | None,
+    ) -> None:
+        self.features, self.weight, self.margin = features, weight, margin
+        self._given_target = target
+        self.target = column_or_1d(target, warn=True)
+        _check_numbers(self.target, "targets")
+        if weight is not None:
+            _check_numbers(np.asarray(weight), "sample weights")
+            if (np.asarray(weight) < 0).any():
+                msg = (
+                    "RobustXGBRegressor needs sample weights of 0 or more; got one below; leave its row "
+                    "out."
+                )
+                raise InputError(msg)
+        shape = getattr(features, "shape", None)
+        if shape and shape[0] != self.count:
+            msg = (
+                f"RobustXGBRegressor needs one target a row; got {self.count} for {shape[0]} rows (an "
+                "inconsistent number of samples); pass as many."
+            )
+            raise InputError(msg)
+
+    @property
+    def count(self) -> int:
+        """How many targets there are."""
+        return len(self.target)
+
+    def are(self, *given: Any) -> bool:  # noqa: ANN401 - features, target, weight, margin
+        """Check whether these are the very objects that the rows were made of."""
+        own = (self.features, self._given_target, self.weight, self.margin)
+        return all(one is other for one, other in zip(own, given, strict=True))
+
+
+def _check_numbers(values: npt.NDArray[Any], what: str) -> None:
+    """Refuse numbers that are missing or infinite; whatever else they are is XGBoost's to say."""
+    if values.dtype.kind != "f":
+        return
+    bad = ~np.isfinite(values)
+    if bad.any():
+        row = int(bad.argmax())
+        msg = (
+            f"RobustXGBRegressor needs {what} without NaN or inf; got {values.flat[row]} in row {row}; "
+            "leave such rows out."
+        )
+        raise InputError(msg)
+
+
+def _config_of(loss: object) -> dict[str, Any]:
+    """Describe a loss by its name and all of its parameters, valid or not."""
+    if isinstance(loss, str):
+        loss = from_name(loss)
+    if isinstance(loss, Loss):
+        return {"name": loss.name, "params": dataclasses.asdict(loss)}
+    if isinstance(loss, Mapping):
+        return {"name": loss["name"], "params": dict(loss.get("params", {}))}
+    msg = f"RobustXGBRegressor needs a loss or the name of one, such as 'asrl_c'; got {loss!r}."
+    raise InputError(msg)
+
+
+def _held_out_residuals(
+    booster: xgboost.Booster,
+    learned: xgboost.DMatrix,
+    evals: Sequence[tuple[xgboost.DMatrix, str]],
+) -> npt.NDArray[np.float64] | None:
+    """Compute the residuals of the last rows to judge by, unless training or stopping has used them."""
+    if not evals or booster.attr("best_iteration") is not None:
+        return None
+    judged = evals[-1][0]
+    if judged is learned or np.array_equal(judged.get_label(), learned.get_label()):
+        return None
+    return _absolute_residuals(booster, judged)
 
 
 def _absolute_residuals(
@@ -407,12 +549,27 @@ def _absolute_residuals(
     return residuals[weight > 0] if weight.size else residuals
 
 
+def _encode(residuals: npt.NDArray[np.float64] | None) -> str | None:
+    """Write residuals as text for an attribute of the booster; None where there are none."""
+    if residuals is None:
+        return None
+    return base64.b64encode(np.sort(residuals[sample_rows(residuals.size)]).tobytes()).decode()
+
+
+def _kept_rounds(booster: xgboost.Booster) -> int:
+    """How many rounds `predict` uses: with a callback that stops early those up to the best one."""
+    best = booster.attr("best_iteration")
+    return int(booster.num_boosted_rounds()) if best is None else int(best) + 1
+
+
 def _booster_of(
-    model: xgboost.Booster | str | xgboost.XGBModel | None,
+    model: xgboost.Booster | str | PathLike[str] | xgboost.XGBModel | None,
 ) -> xgboost.Booster | None:
     if isinstance(model, xgboost.XGBModel):
         return model.get_booster()
-    return xgboost.Booster(model_file=model) if isinstance(model, str) else model
+    if model is None or isinstance(model, xgboost.Booster):
+        return model
+    return xgboost.Booster(model_file=model)
 
 
 def _categories(X: Any, model: xgboost.Booster | None) -> Any:  # noqa: ANN401, N803 - XGBoost's types
@@ -428,12 +585,19 @@ def _is_frame(X: Any) -> bool:  # noqa: ANN401, N803 - whatever XGBoost takes
     return hasattr(X, "columns") or hasattr(X, "column_names")
 
 
-def _from_scikit_learn(metric: Any) -> Any:  # noqa: ANN401 - a function of any name
+def _from_scikit_learn(metric: Any) -> CustomMetric:  # noqa: ANN401 - a function of any name
     """Turn a metric of targets and predictions into one that `train` takes."""
+    name = getattr(metric, "__name__", None) or getattr(metric, "func", metric).__name__
+    if name in BY_RESIDUALS:
+        msg = (
+            f"An eval_metric needs a name of its own; got a function named {name!r}, which fit computes "
+            "itself; rename it."
+        )
+        raise InputError(msg)
 
     def measure(prediction: npt.NDArray[np.float32], matrix: xgboost.DMatrix) -> tuple[str, float]:
         target, weight = matrix.get_label(), matrix.get_weight()
         given = {"sample_weight": weight} if weight.size else {}
-        return metric.__name__, metric(target, prediction, **given)
+        return name, metric(target, prediction, **given)
 
     return measure

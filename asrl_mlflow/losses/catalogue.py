@@ -11,7 +11,7 @@ import importlib.metadata
 import inspect
 import math
 import pkgutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -65,6 +65,7 @@ __all__ = [
     "SquaredError",
     "Welsch",
     "auto",
+    "check_names",
     "from_config",
     "from_name",
     "import_path",
@@ -277,24 +278,42 @@ def from_config(config: Mapping[str, Any]) -> Loss:
     if not isinstance(params, Mapping):
         msg = f"A loss's config has the form {form}; got params={params!r}."
         raise InputError(msg)
+    check_names(name, params)
     kind = loss_class(name)
-    fields = dataclasses.fields(kind)
-    known = [field.name for field in fields]
-    takes = ", ".join(known) or "no parameters"
-    for key in params:
-        if key not in known:
-            hint = did_you_mean(key, known)
-            msg = f"{kind.__name__} takes {takes}; got {key!r}{f'; {hint}' if hint else '.'}"
-            raise InputError(msg)
     missing = [
         field.name
-        for field in fields
+        for field in dataclasses.fields(kind)
         if field.default is dataclasses.MISSING and field.name not in params
     ]
     if missing:
-        msg = f"{kind.__name__} takes {takes}; got no {missing[0]}, which has no default; give it one."
+        msg = f"{kind.__name__} takes {_takes(kind)}; got no {missing[0]}, which has no default; give it one."
         raise InputError(msg)
     return kind(**{key: _from_json(value) for key, value in params.items()})
+
+
+def check_names(name: str, params: Iterable[str]) -> None:
+    """Check that a loss has parameters of these names, whatever their values.
+
+    Raises
+    ------
+    InputError
+        An unknown loss, or a parameter that it does not have.
+
+    Examples
+    --------
+    >>> check_names("huber", ["delta"])
+    """
+    kind = loss_class(name)
+    known = [field.name for field in dataclasses.fields(kind)]
+    for key in params:
+        if key not in known:
+            hint = did_you_mean(key, known)
+            msg = f"{kind.__name__} takes {_takes(kind)}; got {key!r}{f'; {hint}' if hint else '.'}"
+            raise InputError(msg)
+
+
+def _takes(kind: type[Loss]) -> str:
+    return ", ".join(field.name for field in dataclasses.fields(kind)) or "no parameters"
 
 
 def import_path(kind: type[Loss]) -> str:

@@ -14,6 +14,7 @@ import scipy.sparse
 import xgboost
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
+from sklearn.exceptions import FitFailedWarning
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - makes the next one known
 from sklearn.inspection import permutation_importance
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, cross_val_score
@@ -23,6 +24,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from asrl_mlflow import RobustXGBRegressor, losses, train
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.metrics import mae
 from tests.conftest import PARAMS
 from tests.every_loss import EVERY_LOSS
 
@@ -227,7 +229,79 @@ def test_what_cannot_be_is_refused_in_one_line(table):
             lambda: RobustXGBRegressor(eval_metric=[len, max]).fit(x, y),
             "one eval_metric that is a function",
         ),
+        (lambda: RobustXGBRegressor(eval_metric=mae).fit(x, y), "a function named 'mae'"),
+        (lambda: RobustXGBRegressor(loss__q_low=0.1), "takes loss__q_low by set_params"),
+        (lambda: RobustXGBRegressor(interval_folds=1).fit(x, y), "interval_folds needs 0, or 2"),
+        (lambda: RobustXGBRegressor(interval_folds=601).fit(x, y), "as many as there are rows"),
+        (lambda: RobustXGBRegressor(early_stopping_rounds=5).fit(x, y), "pass eval_set="),
+        (lambda: model.fit(x, y, eval_set=[(x, y, y)]), "an entry that is no pair"),
+        (lambda: model.fit(x, np.where(y > 50, np.nan, y)), "targets without NaN or inf"),
+        (lambda: model.fit(x, y, sample_weight=-y), "sample weights of 0 or more"),
+        (lambda: model.fit(x, y[:-1]), "one target a row; got 599 for 600 rows"),
+        (
+            lambda: RobustXGBRegressor(loss="huber").fit(x, y, xgb_model=model),
+            "goes on with the loss that xgb_model records",
+        ),
+        (
+            lambda: (
+                RobustXGBRegressor(interval_folds=2)
+                .fit(x, y)
+                .predict(x, interval=0.5, iteration_range=(0, 2))
+            ),
+            "calibrated for all rounds",
+        ),
     ):
         with pytest.raises(InputError, match=why) as error:
             refused()
         assert "\n" not in str(error.value)
+
+
+def test_a_search_may_try_pairs_of_levels_that_do_not_go_together(table):
+    x, y = table
+    grid = {"loss__q_low": [0.2, 0.95], "loss__q_high": [0.9, 0.99]}
+    search = GridSearchCV(
+        RobustXGBRegressor(**FEW | {"n_estimators": 3}), grid, cv=2, error_score=np.nan
+    )
+    with pytest.warns(FitFailedWarning), pytest.warns(UserWarning, match="non-finite"):
+        search.fit(x, y)
+    assert np.isnan(search.cv_results_["mean_test_score"]).sum() == 1
+    one_by_one = RobustXGBRegressor().set_params(loss__q_low=0.95)
+    with pytest.raises(InputError, match="0 < q_low < q_high < 1"):
+        one_by_one.fit(x, y)
+    assert clone(one_by_one).get_params()["loss__q_low"] == 0.95
+    assert one_by_one.set_params(loss__q_high=0.99).loss == losses.ContinuousASRL(0.95, 0.99)
+
+
+def test_what_is_refused_changes_nothing(table, tmp_path):
+    x, y = table
+    model = RobustXGBRegressor(**FEW).fit(x, y)
+    before, predicted = model.get_params(), model.predict(x)
+    with pytest.raises(InputError, match="got 'detla'"):
+        model.set_params(loss="huber", max_depth=9, loss__detla=1.0)
+    xgboost.XGBRegressor(**FEW).fit(x, 2 * y).save_model(tmp_path / "other.ubj")
+    with pytest.raises(InputError, match="record their loss"):
+        model.load_model(tmp_path / "other.ubj")
+    assert model.get_params() == before
+    np.testing.assert_array_equal(model.predict(x), predicted)
+    assert "hubre" in repr(RobustXGBRegressor(loss="hubre"))
+
+
+def test_rows_that_were_learned_from_calibrate_no_intervals(table):
+    x, y = table
+    half = slice(0, 300)
+    stopping = xgboost.callback.EarlyStopping(rounds=3)
+    for model, eval_set in (
+        (RobustXGBRegressor(**FEW), [(x[half], y[half])]),
+        (RobustXGBRegressor(**FEW), [(x[half].copy(), y[half].copy())]),
+        (RobustXGBRegressor(**FEW, callbacks=[stopping]), [(x[300:], y[300:])]),
+    ):
+        model.fit(x[half], y[half], eval_set=eval_set, verbose=False)
+        with pytest.raises(InputError, match="rows that training did not see"):
+            model.predict(x, interval=0.9)
+
+
+def test_intervals_keep_the_index_of_a_frame(table):
+    x, y = table
+    frame = pd.DataFrame(x, columns=list("abcde"), index=np.arange(600) + 10_000)
+    model = RobustXGBRegressor(**FEW, interval_folds=2).fit(frame, y)
+    assert list(model.predict(frame[:2], interval=0.5).index) == [10_000, 10_001]
