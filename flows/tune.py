@@ -11,7 +11,7 @@ import mlflow
 
 from asrl_mlflow import tracking
 from asrl_mlflow.experiments import report
-from asrl_mlflow.losses import LOSSES, Loss, loss_class
+from asrl_mlflow.losses import LOSSES, Loss, describe_params, loss_class
 from asrl_mlflow.metrics import SELECTING
 from asrl_mlflow.studies.storages import default_storage
 from asrl_mlflow.system.uris import public_address
@@ -165,8 +165,7 @@ def tell_choice(plan: Plan, outcome: Outcome) -> None:
 
 def _in_short(loss: Loss) -> str:
     """A loss with four digits of each parameter; the run has all of them."""
-    params = ", ".join(f"{key}={value:.4g}" for key, value in dataclasses.asdict(loss).items())
-    return f"{type(loss).__name__}({params})"
+    return f"{type(loss).__name__}({', '.join(describe_params(dataclasses.asdict(loss), 4))})"
 
 
 def _tell_scores(outcome: Outcome) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -228,12 +228,15 @@ def from_arrays(
     >>> table.describe()
     "table: 30 rows, 2 features, target 'target'"
     """
-    frame = _to_frame(X)
+    frame = _to_frame(X, name)
+    target = str(y.name) if isinstance(y, pd.Series) and y.name else "target"
+    # A name of ours steps aside for a column that has it.
+    taken = {target, *frame.columns}
     roles = Roles(
-        target=str(getattr(y, "name", None) or "target"),
-        weight=None if sample_weight is None else "weight",
-        group=None if groups is None else "group",
-        time=None if times is None else "time",
+        target=target,
+        weight=None if sample_weight is None else _free_name("weight", taken),
+        group=None if groups is None else _free_name("group", taken),
+        time=None if times is None else _free_name("time", taken),
     )
     values = [each for each in (y, sample_weight, groups, times) if each is not None]
     given = dict(zip(roles.named, values, strict=True))
@@ -245,12 +248,9 @@ def from_arrays(
                 f"{array.shape}; pass one column."
             )
             raise InputError(msg)
-        if column in frame:
-            msg = (
-                f"{name}: features need other names than {listed(list(given))}; got a column {column!r}; "
-                "rename it."
-            )
-            raise InputError(msg)
+    if target in frame:
+        msg = f"{name}: features need other names than the target; got a column {target!r}; rename it."
+        raise InputError(msg)
     columns = {
         column: each.to_numpy() if isinstance(each, pd.Series) else np.asarray(each)
         for column, each in given.items()
@@ -259,9 +259,22 @@ def from_arrays(
     return _with_roles(frame, roles, name, "memory", owner=name)
 
 
-def _to_frame(X: Any) -> pd.DataFrame:  # noqa: ANN401, N803 - a table of any kind
+def _free_name(name: str, taken: Collection[str]) -> str:
+    """Give a name that is not taken: this one, or with underscores behind it."""
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _to_frame(X: Any, owner: str) -> pd.DataFrame:  # noqa: ANN401, N803 - a table of any kind
     """Turn a table of any kind into a frame whose columns have names and whose rows are numbered."""
     if not isinstance(X, pd.DataFrame):
+        if not hasattr(X, "to_pandas") and np.asarray(X).ndim != 2:  # noqa: PLR2004 - rows and columns
+            msg = (
+                f"{owner}: needs a frame or an array of rows and columns; got "
+                f"{type(X).__name__} of shape {np.shape(X)}; pass a sparse matrix as .toarray()."
+            )
+            raise InputError(msg)
         X = X.to_pandas() if hasattr(X, "to_pandas") else pd.DataFrame(np.asarray(X))  # noqa: N806 - see above
     names = [each if isinstance(each, str) else f"f{each}" for each in X.columns]
     frame: pd.DataFrame = X.set_axis(names, axis=1).reset_index(drop=True)

@@ -66,6 +66,7 @@ __all__ = [
     "Welsch",
     "auto",
     "check_names",
+    "describe_params",
     "from_config",
     "from_name",
     "import_path",
@@ -314,6 +315,20 @@ def check_names(name: str, params: Iterable[str]) -> None:
 
 def _takes(kind: type[Loss]) -> str:
     return ", ".join(field.name for field in dataclasses.fields(kind)) or "no parameters"
+
+
+def describe_params(params: Mapping[str, float | str], digits: int) -> list[str]:
+    """Describe parameters for people, numbers with so many digits.
+
+    Examples
+    --------
+    >>> describe_params({"q_low": 0.6666, "scale": "auto"}, 2)
+    ['q_low=0.67', 'scale=auto']
+    """
+    return [
+        f"{name}={value if isinstance(value, str) else format(value, f'.{digits}g')}"
+        for name, value in params.items()
+    ]
 
 
 def import_path(kind: type[Loss]) -> str:

@@ -157,8 +157,8 @@ def tune_plan(
         Address of the storage that it is kept in.
     trials : int, >= 1
         How many complete and pruned trials it should have, earlier ones included.
-    jobs : int, >= 1, optional
-        Worker processes; by default one for each core.
+    jobs : int, optional
+        Worker processes, at least 1; None and -1 mean one for each core.
     seconds : float, optional
         Begin no trial after so many seconds.
 
@@ -169,6 +169,9 @@ def tune_plan(
     StorageError
         The storage cannot be opened, or failed while it was worked on.
     """
+    if trials < 1:
+        msg = f"tune needs at least 1 trial; got trials={trials}; pass 100, say."
+        raise InputError(msg)
     with tqdm(total=trials, unit="trial", desc=study, disable=None) as bar:
 
         def show(study: Study) -> None:
@@ -185,7 +188,7 @@ def tune_plan(
                     opened,
                     name=study,
                     trials=trials,
-                    jobs=jobs or joblib.cpu_count(),
+                    jobs=_workers(jobs),
                     seconds=seconds,
                     on_change=show,
                 )
@@ -195,6 +198,16 @@ def tune_plan(
                 "same command goes on with it."
             )
             raise StorageError(msg) from error
+
+
+def _workers(jobs: int | None) -> int:
+    """How many worker processes to start."""
+    if jobs is None or jobs == -1:
+        return int(joblib.cpu_count())
+    if jobs < 1:
+        msg = f"tune needs at least 1 job, or -1 for one on each core; got jobs={jobs}."
+        raise InputError(msg)
+    return jobs
 
 
 def _finish(plan: Plan, study: Study, best: Best, parts: Split, parent: RunLog) -> Outcome:
@@ -246,7 +259,8 @@ def _judge_once(
         contamination=plan.contamination,
         title=_title(plan) if plan.settings.figures else None,
     )
-    numbers = {**best.loss["params"], **booster}
+    params = {**best.loss["params"], **booster}
+    numbers = {key: value for key, value in params.items() if not isinstance(value, str)}
     parent.metrics({"best.objective": best.value, "best.trial": best.number})
     parent.metrics({f"best.{key}": float(value) for key, value in numbers.items()})
     parent.flush()

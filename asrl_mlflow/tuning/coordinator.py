@@ -20,7 +20,7 @@ from optuna.trial import Trial
 
 from asrl_mlflow import tracking
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses import Loss, to_config
+from asrl_mlflow.losses import Loss, describe_params, to_config
 from asrl_mlflow.losses.search_space import Point
 from asrl_mlflow.studies.leases import ERROR, SECONDS_BETWEEN_LEASES
 from asrl_mlflow.studies.study import LOSS, ROUNDS, RUN_ID, Study
@@ -333,7 +333,7 @@ def _run_name(trial: Trial, loss: Loss, params: Mapping[str, Any]) -> str:
     # Each coordinate of a point stands for one value, and a loss names its fixed values last.
     searched = len(trial.params) - len(params)
     fields = itertools.islice(dataclasses.asdict(loss).items(), searched)
-    values = [f"{name}={value:.2g}" for name, value in (*fields, *params.items())]
+    values = describe_params({**dict(fields), **params}, 2)
     if len(values) > _VALUES_IN_A_NAME:
         values[_VALUES_IN_A_NAME:] = ["..."]
     return f"trial {trial.number}: {', '.join(values)}"

@@ -11,10 +11,11 @@ from typing import Any
 from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.datasets.splits import Split, folds, join
-from asrl_mlflow.errors import InputError
+from asrl_mlflow.errors import InputError, did_you_mean
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace
+from asrl_mlflow.metrics import SELECTING
 from asrl_mlflow.residuals.statistics import distances
 from asrl_mlflow.tracking.keys import data_params
 from asrl_mlflow.trials.judging import Contest
@@ -24,6 +25,9 @@ ROWS_FOR_ONE_SPLIT = 20_000
 FOLDS = 5
 # Trials stop early unless told otherwise: a study has many of them.
 EARLY_STOPPING_ROUNDS = 20
+
+# XGBoost's seeds are 32-bit numbers.
+_LARGEST_SEED = 2**31 - 1
 
 # Where XGBoost's parameters are searched, if they are.
 BOOSTER_SPACE: SearchSpace = {
@@ -55,6 +59,11 @@ class Plan:
         How training and validation targets are spoiled.
     tune_booster : bool
         Whether XGBoost's parameters are searched too.
+
+    Raises
+    ------
+    InputError
+        An unknown metric, or a seed outside its interval.
     """
 
     loss: type[Loss]
@@ -64,6 +73,18 @@ class Plan:
     settings: Settings
     contamination: Contamination
     tune_booster: bool
+
+    def __post_init__(self) -> None:
+        if self.metric not in SELECTING:
+            hint = did_you_mean(self.metric, SELECTING)
+            msg = (
+                f"tune needs a metric out of {', '.join(SELECTING)}; got {self.metric!r}"
+                f"{f'; {hint}' if hint else '.'}"
+            )
+            raise InputError(msg)
+        if not 0 <= self.seed <= _LARGEST_SEED:
+            msg = f"tune needs a seed from 0 to {_LARGEST_SEED}; got {self.seed}; pass 0, say."
+            raise InputError(msg)
 
     @property
     def folds(self) -> int:
@@ -137,8 +158,8 @@ class Plan:
             space |= BOOSTER_SPACE
         if not space:
             msg = (
-                f"tune needs something to search; {self.loss.name!r} has no parameters; pass "
-                "--tune-booster=true, or another --loss."
+                f"tune needs something to search; {self.loss.name!r} has no parameters to tune; search "
+                "XGBoost's (tune_booster), or choose another loss."
             )
             raise InputError(msg)
         return space

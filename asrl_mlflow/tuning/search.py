@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import optuna
 from asrl_mlflow import tracking
 from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.datasets.dataset import from_arrays
+from asrl_mlflow.errors import InputError
 from asrl_mlflow.estimators import RobustXGBRegressor
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import Loss, loss_class
@@ -37,7 +39,7 @@ class TunedLoss:
     best_estimator_ : RobustXGBRegressor
         The best loss with its rounds, fitted to all rows.
     study : optuna.Study
-        A copy of the study in memory, for Optuna's plots.
+        A copy of the study's finished trials in memory, for Optuna's plots.
     """
 
     outcome: Outcome
@@ -122,7 +124,7 @@ def tune(
     rounds, learning_rate, max_depth, early_stopping_rounds
         How to boost.
     jobs : int, optional
-        Worker processes; by default one for each core.
+        Worker processes, at least 1; None and -1 mean one for each core.
     timeout : float, optional
         Begin no trial after so many seconds.
     seed : int, >= 0
@@ -155,8 +157,10 @@ def tune(
     ('asrl_c', (200,))
     """
     table = from_arrays(X, y, sample_weight=sample_weight, groups=groups, times=times, name=name)
+    for line in table.warnings:
+        warnings.warn(f"{table.name}: {line}", UserWarning, stacklevel=2)
     plan = Plan(
-        loss=loss_class(loss) if isinstance(loss, str) else loss,
+        loss=_class_of(loss),
         table=table,
         metric=metric,
         seed=seed,
@@ -190,10 +194,22 @@ def tune(
     return TunedLoss(outcome, metric, estimator, _copy_study(where, outcome.study))
 
 
+def _class_of(loss: object) -> type[Loss]:
+    if isinstance(loss, str):
+        return loss_class(loss)
+    if isinstance(loss, type) and issubclass(loss, Loss):
+        return loss
+    msg = f"tune searches the parameters of a loss; got {loss!r}; pass its name or its class."
+    raise InputError(msg)
+
+
 def _copy_study(storage: str, name: str) -> optuna.Study:
     """Copy a study into memory, where it can be read when its storage is closed."""
     with open_storage(storage) as opened:
         found = optuna.load_study(study_name=name, storage=opened)
         copy = optuna.create_study(study_name=name, direction=found.direction)
+        for key, value in found.user_attrs.items():
+            copy.set_user_attr(key, value)
+        # One that is still under way would stay so in a copy for ever.
         copy.add_trials(trial for trial in found.trials if trial.state.is_finished())
         return copy

@@ -6,6 +6,7 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
+import scipy.sparse
 
 from asrl_mlflow import RobustXGBRegressor, datasets, losses, tune, tuning
 from asrl_mlflow.errors import InputError
@@ -69,6 +70,8 @@ def test_arrays_make_the_table_that_a_file_makes(table, tmp_path):
         (((np.zeros((30, 1)), np.zeros(29)), {}), "one value of target for each of 30 rows"),
         (((np.zeros((30, 1)), np.zeros((30, 2))), {}), "got an array of shape"),
         (((pd.DataFrame({"target": np.zeros(30)}), np.zeros(30)), {}), "features need other names"),
+        (((np.zeros((30, 2, 2)), np.zeros(30)), {}), "rows and columns; got ndarray of shape"),
+        (((scipy.sparse.eye(30), np.zeros(30)), {}), "pass a sparse matrix as .toarray"),
         (((pd.DataFrame({"a": ["x"] * 30}), np.arange(30.0)), {}), "got text in column 'a'"),
         (
             ((np.ones((30, 1)), np.arange(30.0)), {"groups": np.ones(30), "times": np.ones(30)}),
@@ -85,3 +88,43 @@ def test_arrays_that_make_no_table_are_refused_in_one_line(arguments, why):
 
 def test_the_room_names_both_ways_in():
     assert {"tune", "tune_plan", "run_study"} <= set(tuning.__all__)
+
+
+def test_names_of_roles_step_aside_for_columns_that_have_them():
+    frame = pd.DataFrame({"weight": np.arange(30.0), "b": np.ones(30)})
+    made = datasets.from_arrays(
+        frame,
+        pd.Series(np.arange(30.0), name="group"),
+        groups=np.arange(30),
+        sample_weight=np.ones(30),
+    )
+    assert list(made.rows.features) == ["weight", "b"]
+    assert (made.target_name, made.roles.weight, made.roles.group) == ("group", "weight_", "group_")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ({"jobs": 0}, "at least 1 job, or -1"),
+        ({"trials": 0}, "at least 1 trial"),
+        ({"metric": "mase"}, "a metric out of mae"),
+        ({"rounds": 0}, "whole number of rounds"),
+        ({"rounds": 10.5}, "whole number of rounds"),
+        ({"learning_rate": -5}, "0 < learning_rate <= 1"),
+        ({"seed": -1}, "a seed from 0"),
+        ({"loss": losses.Huber(2.0)}, "pass its name or its class"),
+        ({"loss": "squared_error"}, "no parameters to tune"),
+    ],
+)
+def test_what_tune_cannot_do_is_refused_before_any_run(store, table, arguments, why):
+    x, y = table
+    with pytest.raises(InputError, match=why) as error:
+        tune(x, y, **FEW | arguments)
+    assert "\n" not in str(error.value)
+    assert runs(store) == ([], [])
+
+
+def test_the_warnings_of_a_table_are_given(store, table):
+    x, y = table
+    with pytest.warns(UserWarning, match="the same in every row"):
+        tune(np.c_[x, np.ones(600)], y, **FEW)

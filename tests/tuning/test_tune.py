@@ -132,7 +132,7 @@ REFUSED = {
     "nothing to search": (
         ["--loss=squared_error"],
         "tune: tune needs something to search; 'squared_error' has no parameters; pass "
-        "--tune-booster=true, or another --loss.",
+        "(tune_booster), or choose another loss.",
     ),
     "another plan under its name": (
         ["--metric=medae"],
