@@ -303,8 +303,8 @@ REFUSED = {
     ),
     "unknown loss": (
         ["compare", "--losses=asrl,huberr"],
-        "compare: Invalid value for '--losses': A loss needs one of the names asrl, asrl_c, "
-        "squared_error, absolute_error, huber, adaptive_huber; got 'huberr'; did you mean 'huber'?",
+        "compare: Invalid value for '--losses': A loss needs one of the names "
+        f"{', '.join(losses.LOSSES)}; got 'huberr'; did you mean 'huber'?",
     ),
     "loss twice": (
         ["compare", "--losses=asrl,asrl"],
