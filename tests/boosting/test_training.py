@@ -374,7 +374,7 @@ def test_the_targets_unit_does_not_matter(table, loss, unit):
     off = np.abs(there.inplace_predict(x) / unit - here.inplace_predict(x)) / iqr
     # Its robust scale is just above 1/16, from where on nothing is scaled: there the least gain that
     # XGBoost allows is felt in the smallest splits.
-    most = 5e-3 if unit == 0.02 else 1e-3
+    most = 2e-2 if unit == 0.02 else 1e-3
     # A unit that is no power of two changes last digits: of so many losses one has a split that is
     # nearly a tie, and turns.
     assert (off.max() if loss.name in losses.BASIC and unit != 0.02 else off.mean()) < most
@@ -395,7 +395,7 @@ def test_a_target_far_from_zero_is_learned_as_near_it(table, matrix, far, loss):
     )
     off = np.abs(far_off.inplace_predict(x).astype(np.float64) - shift - near.inplace_predict(x))
     # In 50 rounds of so many losses a split now and then is nearly a tie, and turns.
-    assert off.max() < 1e-3 * iqr or (loss.name not in losses.BASIC and off.mean() < 1e-2 * iqr)
+    assert off.max() < 1e-3 * iqr or (loss.name not in losses.BASIC and off.mean() < 3e-2 * iqr)
 
 
 @pytest.mark.parametrize("loss", [losses.SquaredError(), losses.ContinuousASRL()], ids=str)

@@ -37,10 +37,10 @@ class MM(Loss):
 
     Notes
     -----
-    The scale is fixed, as residuals of training rows shrink below the noise of new rows. The first stage
-    bears many wrong labels on both sides, but fewer on one: on California with 40% of the labels moved
-    up it breaks down (R2 below 0; `losses.auto` does not), with 20% it has 0.99 times the R2 of squared
-    error on clean labels (XGBoost 3.4.1, 100 rounds, learning rates 0.1 and 0.3). Where no training
+    The scale is fixed, as residuals of training rows shrink below the noise of new rows. On California
+    (XGBoost 3.4.1, 100 rounds, learning rates 0.1 and 0.3, two seeds) R2 over that of squared error on
+    clean labels is 0.98 to 1.01 on clean labels, 0.99 with 20% of the labels wrong on one side, 0.91 to
+    0.98 with 40% on both, and below -1 with 40% on one: there it breaks down, `losses.auto` does not. Where no training
     tells the rounds (`objective`, `sklearn_objective`), every round is of the first stage. A training
     that goes on from a model takes the scale anew, from the residuals that the model leaves.
 
