@@ -38,7 +38,9 @@ from asrl_mlflow.datasets.matrices import make_matrix
 from asrl_mlflow.datasets.splits import Rows, Split, join
 from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.experiments.settings import Settings
-from asrl_mlflow.losses import LOSSES, ContinuousASRL, Loss, Statistics
+from asrl_mlflow.losses import LOSSES, ContinuousASRL, Loss, Statistics, auto
+from asrl_mlflow.losses.scale import AUTO
+from asrl_mlflow.losses.scale import Automatic as Automated
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace, point_of
 from asrl_mlflow.metrics import mae
 from asrl_mlflow.residuals.statistics import Residuals
@@ -88,7 +90,22 @@ class Following(ContinuousASRL):
         return tuple({**point_of(*pair), "tail": 1.0} for pair in levels)
 
 
+@dataclass(frozen=True)
+class Automatic(ContinuousASRL):
+    """`losses.auto()`, which has nothing to search."""
+
+    name: ClassVar[str] = auto().label
+    q_low: Automated = AUTO
+    q_high: Automated = AUTO
+    tail: float = auto().tail
+
+    @classmethod
+    def search_space(cls, target: Statistics) -> SearchSpace:  # noqa: ARG003, D102 - Loss says it
+        return {}
+
+
 CANDIDATES: Mapping[str, type[Loss]] = {
+    Automatic.name: Automatic,
     **LOSSES,
     FOLLOWING: Following,
 }
