@@ -103,6 +103,10 @@ class Automatic(ContinuousASRL):
     def search_space(cls, target: Statistics) -> SearchSpace:  # noqa: ARG003, D102 - Loss says it
         return {}
 
+    @classmethod
+    def at(cls, point: Point) -> Automatic:  # noqa: D102 - Loss says it
+        return cls(**point)
+
 
 CANDIDATES: Mapping[str, type[Loss]] = {
     Automatic.name: Automatic,
