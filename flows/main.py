@@ -1,8 +1,8 @@
 """Show on one table what robust losses are for, and register the loss that suits its labels.
 
-Each of six losses is trained twice: on the labels as they are, and with a fifth of the training labels spoiled.
-Test labels stay clean. Huber's loss and ContinuousASRL are tuned too. The model that is registered learned
-from the labels as they are.
+Each of seven losses is trained twice: on the labels as they are, and with a fifth of the training labels
+spoiled. Test labels stay clean. Huber's loss and ContinuousASRL are tuned too. The model that is registered
+learned from the labels as they are.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The catalogue of losses: their names, their configs, and losses that users add.
 
 A loss of this package is added by one import, one entry of `_CLASSES` here, and its name in `__all__`,
-which type checkers read and which a test holds to `LOSSES`. Users add their own by `register`, or by an entry point of the group `asrl_mlflow.losses`.
+which type checkers read and which a test holds to `LOSSES`. Users add their own by `register`, or by an
+entry point of the group `asrl_mlflow.losses`.
 """
 
 from __future__ import annotations

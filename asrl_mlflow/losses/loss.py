@@ -3,11 +3,12 @@
 Conventions, stated once, for every loss of this package:
 
 * r is the residual, target minus prediction, in target units; arrays have shape (n,), float64.
-* value rho(r): 0 at 0, and but for quantile and expectile even. influence psi(r) = d rho / d r. weight w(r) = psi(r) / r, at r = 0 its
-  limit. By the prediction the gradient is -psi(r) = -w(r) r.
-* The hessian handed to XGBoost is w, not rho''. Where w does not increase with |r| it is a
-  majoriser (of even losses): no tree can raise the loss at fixed thresholds. rho'' is 0 or negative outside the
-  core, and a small floor under it explodes.
+* value rho(r): 0 at 0; the same for r and -r, but for quantile and expectile. influence psi(r) =
+  d rho / d r. weight w(r) = psi(r) / r, at r = 0 its limit. By the prediction the gradient is
+  -psi(r) = -w(r) r.
+* The hessian handed to XGBoost is w, not rho''. Where rho is the same on both sides and w does not
+  increase with |r|, it is a majoriser: no tree can raise the loss at fixed thresholds. rho'' is 0 or
+  negative outside the core, and a small floor under it explodes.
 * On the way to XGBoost both are divided by the weight of one full row, w(0), so that hessians
   count rows and `lambda` and `min_child_weight` keep their meaning.
 """

@@ -40,7 +40,8 @@ class Histogram(NamedTuple):
     Parameters
     ----------
     sizes : array of shape (bins,)
-        The middles of the bins, from 0 on, in the unit of the histogram. A bin is 3 to 6% wide; the first one holds all below 2**-10, the last of all bins all beyond 2**30.
+        The middles of the bins, from 0 on, in the unit of the histogram. A bin is 3 to 6% wide; the first
+        one holds all below 2**-10, the last of all bins all beyond 2**30.
     counts : array of shape (bins,)
         How many rows lie in each, as their weights count them.
     """

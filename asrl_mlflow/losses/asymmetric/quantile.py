@@ -82,10 +82,10 @@ class Quantile(Loss):
     -----
     Not symmetric: a residual r and -r cost and weigh different amounts. `asrl_mlflow.train` trains it
     through XGBoost's own `reg:quantileerror` and starts, as always, from the median, so that levels
-    near 0 or 1 need more rounds. Before XGBoost 3.4 that refits leaves to quantiles, since then it weighs rows as a smooth loss does. `objective` and
-    `sklearn_objective` are an approximation by reweighted least squares, whose weight (level or
-    1 - level) / max(|r|, a hundredth of the median |r|) is no majoriser: where a step takes a row to the
-    other side, the loss may rise.
+    near 0 or 1 need more rounds. Before XGBoost 3.4 that refits leaves to quantiles; since then it
+    weighs rows as a smooth loss does. `objective` and `sklearn_objective` are an approximation by
+    reweighted least squares, whose weight (level or 1 - level) / max(|r|, a hundredth of the median |r|)
+    is no majoriser: where a step takes a row to the other side, the loss may rise.
 
     MAE selects another model than this loss asks for. Early stopping by the quantile loss itself is
     `train({"eval_metric": "quantile"}, ...)`, XGBoost's own metric, which takes this level. `tune` does

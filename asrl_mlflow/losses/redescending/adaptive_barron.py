@@ -192,9 +192,9 @@ class AdaptiveBarron(Loss):
     -----
     Both numbers are logged each round, as `shape.alpha` and `threshold.scale`. Without Z the fit would
     always choose the smallest alpha; below 0 the density does not exist. The |r| are counted in bins 3 to 6%
-    wide, which moves alpha by 0.002. Of 20,000 generated residuals
-    alpha is recovered within 0.06 and the scale within 4% (five pairs, three seeds). The scale stays above a hundred thousandth of
-    the robust scale, as the likelihood has no maximum where many residuals are exactly 0.
+    wide, which moves alpha by 0.002. Of 20,000 generated residuals alpha is recovered within 0.06 and the
+    scale within 4% (five pairs, three seeds). The scale stays above a hundred thousandth of the robust
+    scale, as the likelihood has no maximum where many residuals are exactly 0.
 
     Trees fit training rows closer and closer, so scale falls below the noise of rows not seen yet.
     One-sided wrong labels are no noise of this form: the mode of the density may then lie between right

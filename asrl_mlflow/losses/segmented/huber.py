@@ -79,7 +79,8 @@ class Huber(Loss):
     delta: float = 1.0
 
     def __post_init__(self) -> None:
-        check_positive(self, "delta", "1.345 standard deviations of the noise")
+        remedy = "1.345 standard deviations of the noise; AdaptiveHuber and SmoothL1 follow the residuals"
+        check_positive(self, "delta", remedy)
 
     @classmethod
     def search_space(cls, target: Statistics) -> SearchSpace:  # noqa: D102 - Loss says it
