@@ -248,8 +248,9 @@ def _own_listeners(
     if verbose_eval:
         yield xgboost.callback.EvaluationMonitor(period=int(verbose_eval))
     if early_stopping_rounds:
-        # Of our metrics, smaller is better.
-        maximize = None if asked.selecting is None else False
+        # Of our metrics and the user's, smaller is better, whatever their names. XGBoost knows its own.
+        is_known = asked.selecting is None and asked.custom_metric is None
+        maximize = None if is_known else False
         yield CutAtBest(early_stopping_rounds, evals[-1][1], maximize=maximize)
 
 

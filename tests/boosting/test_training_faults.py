@@ -252,6 +252,25 @@ def test_a_metric_of_xgboosts_that_is_better_when_larger_is_maximised(table):
     assert booster.best_iteration == int(np.argmax(measured["valid"]["auc"]))
 
 
+@pytest.mark.parametrize("name", ["precision", "mapping", "off"])
+def test_a_metric_of_the_users_is_better_when_smaller_whatever_its_name(table, name):
+    x, y = table
+    dtrain = xgboost.QuantileDMatrix(x[:300], label=y[:300])
+    dvalid = xgboost.QuantileDMatrix(x[300:], label=y[300:], ref=dtrain)
+    measured = {}
+    booster = train(
+        PARAMS,
+        dtrain,
+        60,
+        loss=LOSS,
+        evals=[(dvalid, "valid")],
+        early_stopping_rounds=5,
+        evals_result=measured,
+        custom_metric=lambda prediction, matrix: (name, mae(matrix.get_label(), prediction)),
+    )
+    assert booster.best_iteration == int(np.argmin(measured["valid"][name])) > 0
+
+
 def test_a_model_that_diverged_is_refused_although_nobody_listens(dtrain):
     with pytest.raises(InputError, match="Residuals must be finite"):
         train(PARAMS | {"learning_rate": 1e8}, dtrain, 9, loss=losses.SquaredError())
