@@ -15,7 +15,7 @@ import xgboost
 from sklearn.model_selection import KFold
 from sklearn.utils import column_or_1d
 
-from asrl_mlflow.boosting import recorded_loss, train
+from asrl_mlflow.boosting import CALIBRATION_ATTRIBUTE, recorded_loss, train
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import Loss, from_config, from_name
 from asrl_mlflow.residuals.conformal import half_width, sample_rows
@@ -23,7 +23,7 @@ from asrl_mlflow.residuals.conformal import half_width, sample_rows
 # XGBoost's default, which the loss stands in for.
 _OBJECTIVE = "reg:squarederror"
 # An attribute of the booster, so that every way of saving keeps it.
-_CALIBRATION = "asrl_calibration"
+_CALIBRATION = CALIBRATION_ATTRIBUTE
 _NESTED = "loss__"
 # Tree methods that need the values of the features, not their bins.
 _EXACT_METHODS = ("exact", "approx")

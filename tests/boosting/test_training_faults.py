@@ -17,8 +17,8 @@ import xgboost
 from xgboost import collective
 from xgboost.tracker import RabitTracker
 
-from asrl_mlflow import losses, train
-from asrl_mlflow.boosting.training import recorded_loss
+from asrl_mlflow import RobustXGBRegressor, losses, train
+from asrl_mlflow.boosting import CALIBRATION_ATTRIBUTE, recorded_loss
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses.loss import Loss
 from asrl_mlflow.losses.pointwise import PointwiseLoss
@@ -310,6 +310,16 @@ def test_what_was_best_in_another_training_cuts_nothing_and_is_not_kept(table, d
         early_stopping_rounds=2,
     )
     assert stopped.num_boosted_rounds() == first.num_boosted_rounds()
+
+
+def test_what_intervals_were_computed_from_is_not_kept_of_other_trees(table, dtrain):
+    x, y = table
+    model = RobustXGBRegressor(n_estimators=5, n_jobs=1, interval_folds=3).fit(x, y)
+    assert model.get_booster().attr(CALIBRATION_ATTRIBUTE) is not None
+    loss = recorded_loss(model.get_booster())
+    more = train(PARAMS, dtrain, 5, loss=loss, xgb_model=model.get_booster())
+    assert more.attr(CALIBRATION_ATTRIBUTE) is None
+    assert model.get_booster().attr(CALIBRATION_ATTRIBUTE) is not None
 
 
 def test_a_checkpoint_can_be_continued_and_holds_the_users_parameters(table):
