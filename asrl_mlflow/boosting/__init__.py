@@ -7,6 +7,7 @@ Knows nothing of MLflow: a listener is called after each round (`on_round`). Imp
 from __future__ import annotations
 
 from asrl_mlflow.boosting.training import (
+    CALIBRATION_ATTRIBUTE,
     LOSS_ATTRIBUTE,
     SCALE_ATTRIBUTE,
     WEIGHT_RULE_ATTRIBUTE,
@@ -15,6 +16,7 @@ from asrl_mlflow.boosting.training import (
 )
 
 __all__ = [
+    "CALIBRATION_ATTRIBUTE",
     "LOSS_ATTRIBUTE",
     "SCALE_ATTRIBUTE",
     "WEIGHT_RULE_ATTRIBUTE",

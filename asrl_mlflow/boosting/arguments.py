@@ -66,7 +66,7 @@ class Arguments:
 
     @property
     def learning_rate(self) -> float:
-        """What is left of a tree's leaves, by either of XGBoost's names."""
+        """Shrinkage of each tree, by either of XGBoost's names."""
         return float(self.settings.get("learning_rate", self.settings.get("eta", _LEARNING_RATE)))
 
     @property

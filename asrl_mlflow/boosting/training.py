@@ -33,6 +33,8 @@ from asrl_mlflow.rounds import Round
 LOSS_ATTRIBUTE = "asrl_loss"
 WEIGHT_RULE_ATTRIBUTE = "asrl_weight_rule"
 SCALE_ATTRIBUTE = "asrl_objective_scale"
+# What `RobustXGBRegressor` computes its intervals from, which is of these trees and no others.
+CALIBRATION_ATTRIBUTE = "asrl_calibration"
 
 # Objectives whose gains do not depend on the target's unit: before XGBoost 3.4, absolute and quantile
 # error had gradients of size 1 and refitted leaves to quantiles; since, its gains are those of squared error.
@@ -248,8 +250,9 @@ def _own_listeners(
     if verbose_eval:
         yield xgboost.callback.EvaluationMonitor(period=int(verbose_eval))
     if early_stopping_rounds:
-        # Of our metrics, smaller is better.
-        maximize = None if asked.selecting is None else False
+        # Of our metrics and the user's, smaller is better, whatever their names. XGBoost knows its own.
+        is_known = asked.selecting is None and asked.custom_metric is None
+        maximize = None if is_known else False
         yield CutAtBest(early_stopping_rounds, evals[-1][1], maximize=maximize)
 
 
@@ -261,13 +264,14 @@ def _lend_evals(stack: ExitStack, matrices: Sequence[xgboost.DMatrix], asked: Ar
 
 
 def _record(model: xgboost.Booster, loss: Loss, rows: MatrixRows, factor: float) -> None:
-    """Write into a booster what trains it, and forget what was best in another training."""
+    """Write into a booster what trains it, and forget what is true of the trees so far only."""
     attributes = {
         LOSS_ATTRIBUTE: json.dumps(to_config(loss)),
         WEIGHT_RULE_ATTRIBUTE: rows.counts.rule,
         SCALE_ATTRIBUTE: f"{factor:.0f}",
     }
-    model.set_attr(**attributes, best_iteration=None, best_score=None)
+    forgotten = dict.fromkeys(("best_iteration", "best_score", CALIBRATION_ATTRIBUTE))
+    model.set_attr(**attributes, **forgotten)
 
 
 def _settings(asked: Arguments, loss: Loss, start: float | None) -> dict[str, Any]:

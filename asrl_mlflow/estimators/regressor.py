@@ -17,7 +17,12 @@ import xgboost
 from sklearn.model_selection import KFold
 from sklearn.utils import column_or_1d
 
-from asrl_mlflow.boosting import WEIGHT_RULE_ATTRIBUTE, recorded_loss, train
+from asrl_mlflow.boosting import (
+    CALIBRATION_ATTRIBUTE,
+    WEIGHT_RULE_ATTRIBUTE,
+    recorded_loss,
+    train,
+)
 from asrl_mlflow.boosting.arguments import CustomMetric
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import Loss, check_names, from_config, from_name
@@ -27,8 +32,6 @@ from asrl_mlflow.residuals.sample_weights import WeightRule
 
 # XGBoost's default, which the loss stands in for.
 _OBJECTIVE = "reg:squarederror"
-# An attribute of the booster, so that every way of saving keeps it.
-_CALIBRATION = "asrl_calibration"
 _NESTED = "loss__"
 # Tree methods that need the values of the features, not their bins.
 _EXACT_METHODS = ("exact", "approx")
@@ -206,7 +209,7 @@ class RobustXGBRegressor(xgboost.XGBRegressor):
             residuals = self._out_of_fold_residuals(booster, loss, rows, feature_weights)
         else:
             residuals = _held_out_residuals(booster, matrix, evals)
-        booster.set_attr(**{_CALIBRATION: _encode(residuals)})
+        booster.set_attr(**{CALIBRATION_ATTRIBUTE: _encode(residuals)})
         self._Booster = booster
         if history:
             self.evals_result_ = history
@@ -441,7 +444,7 @@ class RobustXGBRegressor(xgboost.XGBRegressor):
         return np.concatenate(residuals)
 
     def _calibration(self) -> npt.NDArray[np.float64]:
-        text = self.get_booster().attr(_CALIBRATION)
+        text = self.get_booster().attr(CALIBRATION_ATTRIBUTE)
         if text is None:
             msg = (
                 "Intervals need rows that training did not see; got a model without any; pass "

@@ -17,8 +17,8 @@ import xgboost
 from xgboost import collective
 from xgboost.tracker import RabitTracker
 
-from asrl_mlflow import losses, train
-from asrl_mlflow.boosting.training import recorded_loss
+from asrl_mlflow import RobustXGBRegressor, losses, train
+from asrl_mlflow.boosting import CALIBRATION_ATTRIBUTE, recorded_loss
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses.loss import Loss
 from asrl_mlflow.losses.pointwise import PointwiseLoss
@@ -252,6 +252,25 @@ def test_a_metric_of_xgboosts_that_is_better_when_larger_is_maximised(table):
     assert booster.best_iteration == int(np.argmax(measured["valid"]["auc"]))
 
 
+@pytest.mark.parametrize("name", ["precision", "mapping", "off"])
+def test_a_metric_of_the_users_is_better_when_smaller_whatever_its_name(table, name):
+    x, y = table
+    dtrain = xgboost.QuantileDMatrix(x[:300], label=y[:300])
+    dvalid = xgboost.QuantileDMatrix(x[300:], label=y[300:], ref=dtrain)
+    measured = {}
+    booster = train(
+        PARAMS,
+        dtrain,
+        60,
+        loss=LOSS,
+        evals=[(dvalid, "valid")],
+        early_stopping_rounds=5,
+        evals_result=measured,
+        custom_metric=lambda prediction, matrix: (name, mae(matrix.get_label(), prediction)),
+    )
+    assert booster.best_iteration == int(np.argmin(measured["valid"][name])) > 0
+
+
 def test_a_model_that_diverged_is_refused_although_nobody_listens(dtrain):
     with pytest.raises(InputError, match="Residuals must be finite"):
         train(PARAMS | {"learning_rate": 1e8}, dtrain, 9, loss=losses.SquaredError())
@@ -291,6 +310,16 @@ def test_what_was_best_in_another_training_cuts_nothing_and_is_not_kept(table, d
         early_stopping_rounds=2,
     )
     assert stopped.num_boosted_rounds() == first.num_boosted_rounds()
+
+
+def test_what_intervals_were_computed_from_is_not_kept_of_other_trees(table, dtrain):
+    x, y = table
+    model = RobustXGBRegressor(n_estimators=5, n_jobs=1, interval_folds=3).fit(x, y)
+    assert model.get_booster().attr(CALIBRATION_ATTRIBUTE) is not None
+    loss = recorded_loss(model.get_booster())
+    more = train(PARAMS, dtrain, 5, loss=loss, xgb_model=model.get_booster())
+    assert more.attr(CALIBRATION_ATTRIBUTE) is None
+    assert model.get_booster().attr(CALIBRATION_ATTRIBUTE) is not None
 
 
 def test_a_checkpoint_can_be_continued_and_holds_the_users_parameters(table):

@@ -20,7 +20,7 @@ from sklearn.inspection import permutation_importance
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from asrl_mlflow import RobustXGBRegressor, losses, train
 from asrl_mlflow.errors import InputError
@@ -31,26 +31,28 @@ from tests.every_loss import EVERY_LOSS
 FEW = {"n_estimators": 20, "max_depth": 4, "learning_rate": 0.3, "n_jobs": 1}
 
 
-def _expected_failures(estimator):
-    """Give the checks that compare to a rounding error of float64; XGBoost computes in float32."""
-    if estimator.loss == "squared_error":
-        return {}
-    reason = "a weight times a count is rounded to float32 once, a repeated row's weight not"
-    return {
-        f"check_sample_weight_equivalence_on_{kind}_data": reason for kind in ("dense", "sparse")
-    }
+ROUNDING = "a weight times a count is rounded to float32 once, a repeated row's weight not"
+# It compares to a rounding error of float64; XGBoost computes in float32.
+EXPECTED_FAILURES = {
+    f"check_sample_weight_equivalence_on_{kind}_data": ROUNDING for kind in ("dense", "sparse")
+}
+
+
+def checks():
+    """scikit-learn's checks of two regressors, each once."""
+    for loss in ("asrl_c", "squared_error"):
+        model = RobustXGBRegressor(loss=loss, n_estimators=5, n_jobs=1)
+        for number, (estimator, check) in enumerate(estimator_checks_generator(model)):
+            name = getattr(check, "func", check).__name__
+            fails = loss == "asrl_c" and name in EXPECTED_FAILURES
+            marks = pytest.mark.xfail(reason=ROUNDING) if fails else ()
+            yield pytest.param(estimator, check, id=f"{loss}-{number}-{name}", marks=marks)
 
 
 # XGBoost says so of the sparse formats that it converts.
 @pytest.mark.filterwarnings("ignore:Unknown data type:UserWarning")
 @pytest.mark.filterwarnings("ignore:.*SCIPY_ARRAY_API:sklearn.exceptions.SkipTestWarning")
-@parametrize_with_checks(
-    [
-        RobustXGBRegressor(loss=loss, n_estimators=5, n_jobs=1)
-        for loss in ("asrl_c", "squared_error")
-    ],
-    expected_failed_checks=_expected_failures,
-)
+@pytest.mark.parametrize(("estimator", "check"), list(checks()))
 def test_scikit_learn_finds_no_fault(estimator, check):
     check(estimator)
 

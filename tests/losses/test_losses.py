@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from asrl_mlflow import losses
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses.redescending.barron import barron_value
+from asrl_mlflow.losses.redescending.barron import barron_value, barron_weight
 from asrl_mlflow.losses.redescending.log_partition import log_partition
 from asrl_mlflow.losses.segmented import likelihood
 from asrl_mlflow.losses.segmented.asrl import PointwiseASRL
@@ -167,6 +167,13 @@ def test_the_named_cases_of_barrons_loss_are_cases_of_it_and_its_limits(case, ge
 )
 def test_the_log_partition_of_barrons_density_equals_the_golden_values(entry):
     assert log_partition(float(entry["alpha"])) == pytest.approx(entry["logZ"], rel=1e-12)
+
+
+@pytest.mark.parametrize("alpha", [1e-99, 1e-101, 1e-305, 5e-324, -1e-310])
+def test_barrons_loss_has_its_limit_where_alpha_is_nearly_zero(alpha):
+    x = np.array([0.0, 1e-9, 0.5, 3.0, 1e20])
+    np.testing.assert_allclose(barron_value(x, alpha), barron_value(x, 0.0), rtol=1e-14)
+    np.testing.assert_allclose(barron_weight(x, alpha), barron_weight(x, 0.0), rtol=1e-14)
 
 
 def draw_barron(alpha, scale, rows, seed):

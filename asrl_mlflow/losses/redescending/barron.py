@@ -18,6 +18,9 @@ from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace
 
 # Squared error, the least and the greatest alpha of a search.
 _SQUARED, _LEAST, _GREATEST = 2.0, -8.0, 1.9
+# The general formula divides by alpha: nearer to 0 than this, where it overflows in the end, its limit has
+# the same digits.
+_NEARLY_ZERO = 1e-100
 
 
 def barron_value(x: Array, alpha: float) -> Array:
@@ -33,7 +36,7 @@ def barron_value(x: Array, alpha: float) -> Array:
     square = x * x
     if alpha == _SQUARED:
         return square / 2
-    if alpha == 0:
+    if abs(alpha) < _NEARLY_ZERO:
         return np.log1p(square / 2)
     if alpha == -math.inf:
         return -np.expm1(-square / 2)
@@ -65,7 +68,7 @@ def barron_weight(x: Array, alpha: float) -> Array:
     square /= width
     if alpha == 1:
         return 1 / np.sqrt(1 + square)
-    if alpha == 0:
+    if abs(alpha) < _NEARLY_ZERO:
         return 1 / (1 + square)
     return np.exp((alpha / 2 - 1) * np.log1p(square))
 
