@@ -602,7 +602,7 @@ def test_a_loss_and_its_pointwise_loss_are_frozen(loss):
         (
             lambda: losses.Huber(delta="1"),
             "Huber needs 1e-100 <= delta <= 1e100; got delta='1'; try 1.345 standard deviations of "
-            "the noise.",
+            "the noise; AdaptiveHuber and SmoothL1 follow the residuals.",
         ),
         (
             lambda: losses.AdaptiveHuber(quantile=math.nan),
@@ -611,7 +611,7 @@ def test_a_loss_and_its_pointwise_loss_are_frozen(loss):
         (
             lambda: losses.Huber(delta=np.float64(-2)),
             "Huber needs 1e-100 <= delta <= 1e100; got delta=-2.0; try 1.345 standard deviations "
-            "of the noise.",
+            "of the noise; AdaptiveHuber and SmoothL1 follow the residuals.",
         ),
         (
             lambda: losses.LogCosh(scale="automatic"),
