@@ -43,7 +43,9 @@ class MM(Loss):
     up it breaks down (R2 below 0; `losses.auto` does not), with 20% it has 0.99 times the R2 of squared
     error on clean labels (XGBoost 3.4.1, 100 rounds, learning rates 0.1 and 0.3). Where no training
     tells the rounds (`objective`, `sklearn_objective`), every round is of the first stage. A training
-    that goes on from a model with the same loss goes on in its stage, and with its scale.
+    that goes on from a model with the same loss goes on in its stage, and with its scale. A training that
+    is too short for the second stage ends in the first, without a warning, as it may be gone on with, or be
+    one of many in a search: the booster's attribute "asrl_progress" has a "left" above `left` then.
 
     References
     ----------

@@ -279,7 +279,9 @@ def auto() -> ContinuousASRL:
     to 0.98 (0.1) with 40% on one; squared error on the clean 60% alone has 0.97 to 0.98.
 
     It relies on two things: that more than half of the labels are right, and that a training is long
-    enough to fit most of the signal: 29 rounds with learning rate 0.1, 9 with 0.3, and as many again.
+    enough to fit most of the signal: 29 rounds with learning rate 0.1, 9 with 0.3, and as many again. A
+    shorter one ends in its first stage, which learns less, and without a warning, as it may be gone on
+    with, or be one of many in a search: the booster's attribute "asrl_progress" has a "left" above 0.05 then.
 
     Examples
     --------
