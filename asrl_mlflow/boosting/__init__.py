@@ -6,6 +6,7 @@ Knows nothing of MLflow: a listener is called after each round (`on_round`). Imp
 
 from __future__ import annotations
 
+from asrl_mlflow.boosting.pace import PROGRESS_ATTRIBUTE
 from asrl_mlflow.boosting.training import (
     CALIBRATION_ATTRIBUTE,
     LOSS_ATTRIBUTE,
@@ -18,6 +19,7 @@ from asrl_mlflow.boosting.training import (
 __all__ = [
     "CALIBRATION_ATTRIBUTE",
     "LOSS_ATTRIBUTE",
+    "PROGRESS_ATTRIBUTE",
     "SCALE_ATTRIBUTE",
     "WEIGHT_RULE_ATTRIBUTE",
     "recorded_loss",

@@ -21,8 +21,6 @@ CustomMetric = Callable[
 
 # What has trees left out while others are built; since XGBoost 3.4 without booster=dart too.
 _DROPOUT = ("rate_drop", "one_drop")
-# XGBoost's own, where none is given.
-_LEARNING_RATE = 0.3
 # Measured each round whatever is asked.
 REPORTED = ("mae", "rmse")
 
@@ -63,11 +61,6 @@ class Arguments:
     def measures_natively(self) -> bool:
         """Whether XGBoost measures the rows of `evals` too, by its metrics or the user's."""
         return bool(self.natives) or self.custom_metric is not None
-
-    @property
-    def learning_rate(self) -> float:
-        """Shrinkage of each tree, by either of XGBoost's names."""
-        return float(self.settings.get("learning_rate", self.settings.get("eta", _LEARNING_RATE)))
 
     @property
     def is_plain(self) -> bool:

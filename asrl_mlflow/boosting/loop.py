@@ -76,6 +76,7 @@ class Boosting:
                 break
             with name_round(first + epoch):
                 built = self._builder.build(model, epoch)
+                self._rows.pace.count(model)
                 told = self._evaluate(model, epoch, first + epoch, built)
             with regularisation.as_given(model):
                 if self._on_round is not None and told is not None:

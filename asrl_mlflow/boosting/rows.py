@@ -12,10 +12,10 @@ import xgboost
 
 from asrl_mlflow.boosting.lending import user_info
 from asrl_mlflow.boosting.margins import residuals
+from asrl_mlflow.boosting.pace import Pace
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import PointwiseLoss
 from asrl_mlflow.residuals.forecast import Forecast
-from asrl_mlflow.residuals.progress import Progress
 from asrl_mlflow.residuals.sample_weights import RowCounts, WeightRule, row_counts
 from asrl_mlflow.residuals.statistics import Residuals, distances
 
@@ -77,8 +77,8 @@ class TrainingRows:
         Of the training matrix.
     centre : float
         What its margins lack while it is lent to the training, in target units.
-    learning_rate : float, in [0, 1]
-        As the training was given it.
+    pace : Pace
+        What counts its rounds.
 
     Attributes
     ----------
@@ -89,10 +89,8 @@ class TrainingRows:
         gradients and hessians of the round.
     """
 
-    def __init__(self, rows: MatrixRows, centre: float, learning_rate: float = 0.0) -> None:
-        self.rows, self.centre = rows, centre
-        self._learning_rate = learning_rate
-        self._kept: dict[str, float] = {}
+    def __init__(self, rows: MatrixRows, centre: float, pace: Pace) -> None:
+        self.rows, self.centre, self.pace = rows, centre, pace
         # From float64: far from zero a float32 difference would lose digits.
         self.target = (rows.target - np.float64(centre)).astype(np.float32, copy=False)
         self.r = np.empty_like(rows.target)
@@ -114,14 +112,13 @@ class TrainingRows:
                 brackets=self._forecast.brackets(),
                 dropout=dropout,
             )
-            left = max(0.0, 1 - self._learning_rate) ** model.num_boosted_rounds()
             self._stats = Residuals(
                 self.r,
                 self.rows.counts,
                 scratch=self.scratch,
                 subtracted=seen,
                 start=self._start,
-                progress=Progress(left, self._kept),
+                progress=self.pace.progress,
             )
         return self._stats
 

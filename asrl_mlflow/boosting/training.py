@@ -19,6 +19,7 @@ from asrl_mlflow.boosting.early_stopping import CutAtBest
 from asrl_mlflow.boosting.evaluation import Evaluation
 from asrl_mlflow.boosting.lending import INFO, lend, user_info
 from asrl_mlflow.boosting.loop import Boosting, name_round
+from asrl_mlflow.boosting.pace import Pace
 from asrl_mlflow.boosting.rows import MatrixRows, TrainingRows
 from asrl_mlflow.boosting.scaling import Regularisation, Scaling
 from asrl_mlflow.errors import InputError
@@ -114,8 +115,9 @@ def train(
     -------
     xgboost.Booster
         Predicts in target units. Attribute "asrl_loss" is the loss's config as JSON,
-        "asrl_weight_rule" how sample weights were read ("none", "counts", "mean 1") and
-        "asrl_objective_scale" by which power of two objective and regularisation were scaled.
+        "asrl_weight_rule" how sample weights were read ("none", "counts", "mean 1"),
+        "asrl_objective_scale" by which power of two objective and regularisation were scaled, and
+        "asrl_progress" how far the training has come, for losses that ask.
 
     Raises
     ------
@@ -189,9 +191,13 @@ def train(
         model = xgboost.Booster(settings, [dtrain, *(matrix for matrix, _ in evals)], xgb_model)
         # XGBoost would measure the rows that it trains on by what we have changed about them.
         measures_itself = asked.measures_natively and any(each is rows for _, each in judged)
-        training_rows = TrainingRows(
-            rows, 0.0 if measures_itself else scaling.centre, asked.learning_rate
+        pace = Pace(
+            model,
+            xgb_model if isinstance(xgb_model, xgboost.Booster) else None,
+            keeps=_is_of(model, loss),
+            is_watched=bool(callbacks),
         )
+        training_rows = TrainingRows(rows, 0.0 if measures_itself else scaling.centre, pace)
         builder = _lend(
             stack,
             loss,
@@ -204,6 +210,7 @@ def train(
         )
         # Before the first round, so that what callbacks save can be continued.
         _record(model, loss, rows, factor)
+        pace.record(model)
         evaluation = Evaluation(rows=training_rows, evals=judged, asked=asked)
         boosting = Boosting(
             builder=builder,
@@ -217,6 +224,7 @@ def train(
             on_round=on_round,
         )
         model = boosting.run(model, num_boost_round)
+        pace.record(model)  # a listener may have cut it
     if evals_result is not None:
         evals_result.update(evaluation.history)
     model.set_param({"disable_default_eval_metric": 0})
@@ -358,16 +366,26 @@ def _check_continues(
     if change_loss:
         return
     model = xgb_model if isinstance(xgb_model, xgboost.Booster) else None
-    attribute = (model or xgboost.Booster(model_file=xgb_model)).attr(LOSS_ATTRIBUTE)
-    recorded = None if attribute is None else json.loads(attribute)
-    if recorded is not None:
-        # Parameters that it does not name, because they came later, have their defaults. A loss that
-        # is not registered stays a config.
-        with suppress(InputError):
-            recorded = from_config(recorded)
-    if recorded not in (loss, to_config(loss)):
+    model = model or xgboost.Booster(model_file=xgb_model)
+    if not _is_of(model, loss):
         msg = (
-            f"A model goes on with the loss that it recorded; it records {recorded}, got {loss}; "
+            f"A model goes on with the loss that it recorded; it records {_recorded(model)}, got {loss}; "
             "pass that loss, or change_loss=True."
         )
         raise InputError(msg)
+
+
+def _is_of(model: xgboost.Booster, loss: Loss) -> bool:
+    """Check whether a model records this loss."""
+    return _recorded(model) in (loss, to_config(loss))
+
+
+def _recorded(model: xgboost.Booster) -> Loss | Any:  # noqa: ANN401 - its config, or None
+    """Read the loss that a model records.
+
+    Parameters that it does not name, because they came later, have their defaults. A loss that is not
+    registered stays a config.
+    """
+    with suppress(InputError):
+        return recorded_loss(model)
+    return json.loads(model.attr(LOSS_ATTRIBUTE) or "null")

@@ -14,7 +14,7 @@ class Progress:
     ----------
     left : float, in [0, 1]
         The share of the start's residuals that its rounds so far would have left, had each tree fitted
-        them perfectly: (1 - learning rate) ** rounds. 1 where nobody tells.
+        them perfectly: the product of (1 - learning rate) over the rounds. 1 where nobody tells.
     kept : dict of str to float
         What `once` has computed.
 
@@ -23,10 +23,16 @@ class Progress:
     >>> progress = Progress(left=0.5)
     >>> progress.once("scale", lambda: 2.0), progress.once("scale", lambda: 3.0)
     (2.0, 2.0)
+    >>> progress.reached(0.5), Progress().reached(1.0)
+    (True, False)
     """
 
     left: float = 1.0
     kept: dict[str, float] = field(default_factory=dict, compare=False)
+
+    def reached(self, left: float) -> bool:
+        """Check whether so little is left: not before the first round, nor where nobody tells."""
+        return self.left < 1 and self.left <= left
 
     def once(self, name: str, compute: Callable[[], float]) -> float:
         """Compute a number where it is first asked for; answer the same later on in the training."""

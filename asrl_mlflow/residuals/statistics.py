@@ -128,8 +128,8 @@ class Residuals:
         What `subtract` has seen of them; without, they are looked at here.
     start : callable that returns Residuals, optional
         What `start` answers with; called when that is first asked for.
-    progress : Progress, optional
-        How far the training has come; without, it begins.
+    progress : Progress, or callable that returns it, optional
+        How far the training has come; without, it begins. Called when that is first asked for.
 
     Attributes
     ----------
@@ -169,7 +169,7 @@ class Residuals:
         scratch: FloatArray | None = None,
         subtracted: Subtracted | None = None,
         start: Callable[[], Residuals] | None = None,
-        progress: Progress | None = None,
+        progress: Progress | Callable[[], Progress] | None = None,
     ) -> None:
         values = np.asarray(r)
         if values.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
@@ -198,11 +198,18 @@ class Residuals:
         self._largest = subtracted.largest
         self._asked: dict[float, float] = {}
         self._start = start
-        self.progress = progress or Progress()
+        self._progress = progress or Progress()
         self._slack = _FRACTIONAL_SLACK if self.weight_rule == "mean 1" else _WHOLE_SLACK
         # The total is a float on purpose: positions are computed in float64 whatever r is.
         self._total = float(values.size if counts is None else np.round(counts.sum()))
         self.count = int(self._total)
+
+    @property
+    def progress(self) -> Progress:
+        """How far the training has come, and what is decided once in it."""
+        if not isinstance(self._progress, Progress):
+            self._progress = self._progress()
+        return self._progress
 
     def release(self) -> Mapping[float, float]:
         """Release the array; later questions raise an error.

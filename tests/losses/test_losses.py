@@ -223,6 +223,13 @@ def test_a_loss_of_two_stages_changes_when_little_is_left_and_keeps_what_it_has_
     assert loss.adapt(Residuals(SAMPLE / 9, progress=Progress(0.01, kept))) == second != first
 
 
+@pytest.mark.parametrize("left", [0.05, 1.0])
+def test_mm_remains_in_its_first_stage_where_no_training_tells_the_rounds(left):
+    loss = losses.MM(left=left)
+    assert loss.adapt(Residuals(SAMPLE)) == losses.Charbonnier().adapt(Residuals(SAMPLE))
+    assert loss.adapt(Residuals(SAMPLE, progress=lambda: Progress(0.04))).weight([1e9]) == [0.0]
+
+
 def mean_likelihood(r, alpha, scale):
     x = np.asarray(r, np.float64) / scale
     return np.mean(barron_value(x, alpha)) + math.log(scale) + log_partition(alpha)

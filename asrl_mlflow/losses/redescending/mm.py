@@ -18,8 +18,8 @@ class MM(Loss):
     """Two stages: absolute error until most of the signal is learned, then bisquare with a fixed scale.
 
     The first stage is `Charbonnier` (smooth absolute error), in which every row pulls, so that no region
-    of the features is given up. When (1 - learning rate)^rounds has fallen to `left`, the robust scale of
-    the residuals, 1.4826 times the median of |r|, is taken once and for all, and `Bisquare` with it leaves
+    of the features is given up. When the product of (1 - learning rate) over the rounds has fallen to
+    `left`, the robust scale of the residuals, 1.4826 times the median of |r|, is taken once and for all, and `Bisquare` with it leaves
     alone the rows that are still far away.
 
     Parameters
@@ -28,7 +28,8 @@ class MM(Loss):
         Of the second stage, in units of the scale: rows with a larger |r| weigh 0. With 4.685 it is 95%
         as efficient as squared error on normal noise.
     left : float, in [0, 1]
-        When the second stage begins: with 0.05 after 29 rounds of learning rate 0.1, or 9 of 0.3.
+        When the second stage begins: with 0.05 after 29 rounds of learning rate 0.1, or 9 of 0.3; never
+        before the first round.
 
     Raises
     ------
@@ -42,7 +43,9 @@ class MM(Loss):
     clean labels is 0.98 to 1.01 on clean labels, 0.99 with 20% of the labels wrong on one side, 0.91 to
     0.98 with 40% on both, and below -1 with 40% on one: there it breaks down, `losses.auto` does not. Where no training
     tells the rounds (`objective`, `sklearn_objective`), every round is of the first stage. A training
-    that goes on from a model takes the scale anew, from the residuals that the model leaves.
+    that goes on from a model with the same loss goes on in its stage, and with its scale. A training that
+    is too short for the second stage ends in the first, without a warning, as it may be gone on with, or be
+    one of many in a search: the booster's attribute "asrl_progress" has a "left" above `left` then.
 
     References
     ----------
@@ -83,7 +86,7 @@ class MM(Loss):
 
     def adapt(self, stats: Statistics) -> PointwiseLoss:
         """Which stage it is follows from the progress of the training."""
-        if stats.progress.left > self.left:
+        if not stats.progress.reached(self.left):
             return Charbonnier().adapt(stats)
         once = stats.progress.once
         scale = once("mm.scale", lambda: robust_scale(stats)[0])

@@ -139,13 +139,14 @@ class ContinuousASRL(Loss):
     squared error. Where training goes on from a model, the start is that of the target it goes on
     with.
 
-    With "auto" there are two stages. At first, while (1 - learning rate)^rounds is above 0.05, the levels
-    are 0.2 and 0.4 and tail is 1: at most a fifth of the rows is trusted, which finds the bulk also where
+    With "auto" there are two stages. At first, while the product of (1 - learning rate) over the rounds is
+    above 0.05, the levels are 0.2 and 0.4 and tail is 1: at most a fifth of the rows is trusted, which finds the bulk also where
     40% of the labels are wrong in one direction. Then, once and for all, delta_low is the delta_high of
     the density exp(-rho) that makes the residuals of that round most likely (`fit` of
     `losses.segmented.likelihood`; closed-form normaliser, tail 1), and delta_high is twice that; they do
     not follow the training residuals, which shrink below the noise of new rows. Where no training tells
-    the rounds (`objective`, `sklearn_objective`) it remains in the first stage.
+    the rounds (`objective`, `sklearn_objective`) it remains in the first stage. A training that goes on from
+    a model with the same loss goes on in its stage, and with its thresholds.
 
     A delta_low of zero (more than q_low of the residuals are 0, as with zero-inflated targets) is
     replaced by delta_high, and a delta_high of zero by the 0.95 quantile, or where that is zero too
@@ -238,7 +239,7 @@ class ContinuousASRL(Loss):
 
     def _most_likely(self, stats: Statistics) -> PointwiseContinuousASRL:
         """Thresholds without a choice of levels."""
-        if stats.progress.left > _LEFT:
+        if not stats.progress.reached(_LEFT):
             return ContinuousASRL(*_FIRST_LEVELS).adapt(stats)
 
         def likely() -> float:
@@ -282,7 +283,9 @@ def auto() -> ContinuousASRL:
     on one side. Squared error on the 60% that are right alone has 0.97 to 0.98 (seed 0).
 
     It relies on two things: that more than half of the labels are right, and that a training is long
-    enough to fit most of the signal: 29 rounds with learning rate 0.1, 9 with 0.3, and as many again.
+    enough to fit most of the signal: 29 rounds with learning rate 0.1, 9 with 0.3, and as many again. A
+    shorter one ends in its first stage, which learns less, and without a warning, as it may be gone on
+    with, or be one of many in a search: the booster's attribute "asrl_progress" has a "left" above 0.05 then.
 
     Examples
     --------
