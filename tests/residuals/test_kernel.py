@@ -223,7 +223,7 @@ def test_an_infinite_residual_weighs_nothing_but_in_squared_error(loss):
 
 @pytest.mark.parametrize("native", [True, False])
 def test_weights_may_be_every_second_of_an_array_and_whole_numbers(native):
-    target, start = np.arange(6, dtype=np.float32), np.zeros(6, np.float32)
+    target, start = np.arange(6, dtype=np.float32), np.full(6, 3, np.float32)
     weight = np.arange(12.0)[::2]
     with pytest.MonkeyPatch.context() as patch:
         if not native:
