@@ -34,8 +34,9 @@ _LOSS_COLOURS: Mapping[str, str] = {
 }
 _REGION_COLOURS: Mapping[str, str] = {"core": "#CFE3F5", "middle": "#FBEBC0", "tail": "#F6D0CB"}
 _OTHER_REGION_COLOURS = ("#DCEBD3", "#E6DAEF", "#D3ECEA", "#F3DCE8", "#E4E4E4")
-# What the colour of a loss is mixed with where the same loss is tuned, or automatic.
-_MIXED_WITH = {TUNED: 0.0, AUTO: 1.0}
+# What the colour of a loss is mixed with where the same loss is tuned, or automatic: a share of black, or
+# of white, of which text bears less.
+_MIXED_WITH = {TUNED: (0.5, 0.0), AUTO: (0.3, 1.0)}
 
 _DOTS_PER_INCH = 150
 # As many as fit on average, in the two sizes of titles.
@@ -60,14 +61,15 @@ def colour_of(label: str) -> str:
     Examples
     --------
     >>> colour_of("asrl_c"), colour_of("asrl_c tuned"), colour_of("asrl_c auto")
-    ('#0072B2', '#003959', '#80B8D8')
+    ('#0072B2', '#003959', '#4C9CC9')
     >>> colour_of("my_loss") == colour_of("my_loss") != colour_of("another_loss")
     True
     """
     name, _, rest = label.partition(" ")
     colour = _LOSS_COLOURS.get(name) or _colour_from_digest(name)
     if rest in _MIXED_WITH:
-        red, green, blue = ((channel + _MIXED_WITH[rest]) / 2 for channel in to_rgb(colour))
+        share, grey = _MIXED_WITH[rest]
+        red, green, blue = ((1 - share) * each + share * grey for each in to_rgb(colour))
         colour = to_hex((red, green, blue))
     return colour.upper()
 
