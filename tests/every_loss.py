@@ -33,6 +33,7 @@ EVERY_LOSS = [
     ContinuousASRL(q_low=0.35, q_high=0.65, floor=1.0),
     ContinuousASRL(q_low=0.2, q_high=0.6, tail=3.0, floor=0.5),
     Huber(delta=30.0),
+    Huber(delta=AUTO),
     AdaptiveHuber(quantile=0.6),
     SmoothL1(beta=2.0),
     PseudoHuber(delta=0.5),

@@ -608,8 +608,8 @@ def test_a_loss_and_its_pointwise_loss_are_frozen(loss):
         ),
         (
             lambda: losses.Huber(delta="1"),
-            "Huber needs 1e-100 <= delta <= 1e100; got delta='1'; try 1.345 standard deviations of "
-            "the noise; AdaptiveHuber and SmoothL1 follow the residuals.",
+            "Huber needs 1e-100 <= delta <= 1e100, or 'auto'; got delta='1'; try 'auto', which follows "
+            "the residuals.",
         ),
         (
             lambda: losses.AdaptiveHuber(quantile=math.nan),
@@ -617,8 +617,8 @@ def test_a_loss_and_its_pointwise_loss_are_frozen(loss):
         ),
         (
             lambda: losses.Huber(delta=np.float64(-2)),
-            "Huber needs 1e-100 <= delta <= 1e100; got delta=-2.0; try 1.345 standard deviations "
-            "of the noise; AdaptiveHuber and SmoothL1 follow the residuals.",
+            "Huber needs 1e-100 <= delta <= 1e100, or 'auto'; got delta=-2.0; try 'auto', which "
+            "follows the residuals.",
         ),
         (
             lambda: losses.LogCosh(scale="automatic"),

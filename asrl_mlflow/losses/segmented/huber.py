@@ -10,11 +10,15 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from asrl_mlflow.losses.loss import Formulas, Loss, Statistics, check_level, check_positive, widened
+from asrl_mlflow.losses.loss import Formulas, Loss, Statistics, check_level, widened
 from asrl_mlflow.losses.pointwise import THRESHOLD, Array, PointwiseLoss
-from asrl_mlflow.losses.scale import robust_scale
+from asrl_mlflow.losses.scale import AUTO, Automatic, ScaledLoss, robust_scale
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace
 from asrl_mlflow.losses.segments import Segments
+
+# In standard deviations of normal noise: with it Huber's loss is 95% as efficient as squared error.
+_EFFICIENT = 1.345
+_DEFAULT = 1.0
 
 
 @dataclass(frozen=True)
@@ -47,19 +51,20 @@ class PointwiseHuber(PointwiseLoss):
 
 
 @dataclass(frozen=True)
-class Huber(Loss):
+class Huber(ScaledLoss):
     """Huber's loss with a fixed threshold.
 
     Parameters
     ----------
-    delta : float, in [1e-100, 1e100]
-        Largest quadratic |r|, **in target units**: it must be chosen for each target, and is
-        exempt from every statement that losses here do not depend on units.
+    delta : float in [1e-100, 1e100], or "auto"
+        Largest quadratic |r|, **in target units**: a number must be chosen for each target, and is
+        exempt from every statement that losses here do not depend on units. "auto" is 1.345 robust
+        scales of each round's residuals, at which it is 95% as efficient as squared error on normal noise.
 
     Raises
     ------
     InputError
-        delta is not a number in [1e-100, 1e100].
+        delta is neither a number in its interval nor "auto".
 
     References
     ----------
@@ -74,13 +79,11 @@ class Huber(Loss):
 
     name: ClassVar[str] = "huber"
     FORMULAS: ClassVar[Formulas] = Formulas(
-        core="r²/2", middle="δ |r| − δ²/2", thresholds="fixed, **in target units**"
+        core="r²/2", middle="δ |r| − δ²/2", thresholds="fixed, **in target units**, or adaptive"
     )
-    delta: float = 1.0
-
-    def __post_init__(self) -> None:
-        remedy = "1.345 standard deviations of the noise; AdaptiveHuber and SmoothL1 follow the residuals"
-        check_positive(self, "delta", remedy)
+    SCALE: ClassVar[str] = "delta"
+    SHARE: ClassVar[float] = _EFFICIENT
+    delta: Automatic = _DEFAULT
 
     @classmethod
     def search_space(cls, target: Statistics) -> SearchSpace:  # noqa: D102 - Loss says it
@@ -91,12 +94,16 @@ class Huber(Loss):
     def starts(cls, target: Statistics) -> Sequence[Point]:  # noqa: D102 - Loss says it
         (scale, _), space = robust_scale(target), cls.search_space(target)
         # As usual beside Gaussian noise, were the model to leave a half, or a tenth, of the scale.
-        deltas = (cls.delta, 0.5 * 1.345 * scale, 0.1 * 1.345 * scale)
+        deltas = (_DEFAULT, 0.5 * _EFFICIENT * scale, 0.1 * _EFFICIENT * scale)
         return tuple({"delta": delta} for delta in deltas if delta in space["delta"])
 
-    def adapt(self, stats: Statistics) -> PointwiseHuber:  # noqa: ARG002 - delta is fixed
-        """The same in every round."""
-        return PointwiseHuber(self.delta)
+    def adapt(self, stats: Statistics) -> PointwiseLoss:
+        """The same in every round, unless delta is "auto"."""
+        # A number is taken as it is, however small: it has always been so.
+        return super().adapt(stats) if self.delta == AUTO else PointwiseHuber(float(self.delta))
+
+    def _pointwise(self, scale: float, fallback: int) -> PointwiseHuber:
+        return PointwiseHuber(scale, fallback)
 
 
 @dataclass(frozen=True)
