@@ -80,7 +80,7 @@ class Scene:
     FIGURES,
 )
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
-    """Compare six losses on clean and on spoiled labels, tune two, register the one that suits."""
+    """Compare seven losses on clean and on spoiled labels, tune two, register the one that suits."""
     if values["registered_model"]:
         check_name(values["registered_model"])
     if values["storage"]:

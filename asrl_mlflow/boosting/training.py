@@ -159,7 +159,7 @@ def train(
     True
     """
     if not isinstance(loss, Loss):
-        msg = f"train needs a loss, such as losses.ContinuousASRL(); got {loss!r}."
+        msg = f"train needs a loss, such as losses.auto(); got {loss!r}."
         raise InputError(msg)
     to_config(loss)  # refuses a loss that the booster could not record
     evals = list(evals or ())

@@ -40,15 +40,8 @@ def check_features(features: pd.DataFrame, owner: str) -> None:
             f"{owner}: each feature needs a name of its own; got {listed(twice)} twice; rename one."
         )
         raise InputError(msg)
+    check_types(features, owner)
     measured = features.select_dtypes(exclude="category")
-    for name in measured:
-        if not pd.api.types.is_numeric_dtype(measured[name]):
-            kind = "text" if pd.api.types.is_string_dtype(measured[name]) else measured[name].dtype
-            msg = (
-                f"{owner}: features must be numbers or categories; got {kind} in column {str(name)!r}; "
-                "convert it: text by .astype('category')."
-            )
-            raise InputError(msg)
     with np.errstate(over="ignore"):
         infinite = [
             str(name) for name in measured if np.isinf(measured[name].astype(np.float32)).any()
@@ -59,6 +52,25 @@ def check_features(features: pd.DataFrame, owner: str) -> None:
             f"{listed(infinite)}; leave them empty, or cap them."
         )
         raise InputError(msg)
+
+
+def check_types(features: pd.DataFrame, owner: str) -> None:
+    """Refuse columns that hold neither numbers nor categories.
+
+    Raises
+    ------
+    InputError
+        The message names the first such column.
+    """
+    for name, kind in features.dtypes.items():
+        is_category = isinstance(kind, pd.CategoricalDtype)
+        if not (is_category or pd.api.types.is_numeric_dtype(kind)):
+            got = "text" if pd.api.types.is_string_dtype(kind) else kind
+            msg = (
+                f"{owner}: features must be numbers or categories; got {got} in column {str(name)!r}; "
+                "convert it: text by .astype('category')."
+            )
+            raise InputError(msg)
 
 
 def to_numbers(column: pd.Series[float], owner: str, role: str) -> FloatArray:

@@ -24,7 +24,8 @@ from asrl_mlflow.boosting import (
     train,
 )
 from asrl_mlflow.boosting.arguments import CustomMetric
-from asrl_mlflow.errors import InputError
+from asrl_mlflow.datasets.columns import check_types
+from asrl_mlflow.errors import InputError, did_you_mean
 from asrl_mlflow.losses import Loss, check_names, from_config, from_name
 from asrl_mlflow.metrics import BY_RESIDUALS
 from asrl_mlflow.residuals.conformal import half_width, sample_rows
@@ -33,6 +34,7 @@ from asrl_mlflow.residuals.sample_weights import WeightRule
 # XGBoost's default, which the loss stands in for.
 _OBJECTIVE = "reg:squarederror"
 _NESTED = "loss__"
+_OWN = ("loss", "interval_folds")
 # Tree methods that need the values of the features, not their bins.
 _EXACT_METHODS = ("exact", "approx")
 
@@ -96,6 +98,12 @@ class RobustXGBRegressor(xgboost.XGBRegressor):
                 "loss=losses.ContinuousASRL(...), say."
             )
             raise InputError(msg)
+        for name in kwargs:
+            # XGBoost would warn of a name that it does not know, and the default would be trained.
+            hint = "" if hasattr(xgboost.XGBRegressor(), name) else did_you_mean(name, _OWN)
+            if hint:
+                msg = f"RobustXGBRegressor takes {', '.join(_OWN)} and XGBoost's; got {name!r}; {hint}"
+                raise InputError(msg)
         super().__init__(**kwargs)
         self.loss = loss
         self.interval_folds = interval_folds
@@ -140,11 +148,10 @@ class RobustXGBRegressor(xgboost.XGBRegressor):
     def get_xgb_params(self) -> dict[str, Any]:
         """Give the parameters that XGBoost takes."""
         params: dict[str, Any] = super().get_xgb_params()
-        own = {"loss", "interval_folds"}
         return {
             name: value
             for name, value in params.items()
-            if name not in own and not name.startswith(_NESTED)
+            if name not in _OWN and not name.startswith(_NESTED)
         }
 
     def fit(
@@ -472,6 +479,8 @@ class _Rows:
         weight: Vector | None,
         margin: Vector | None,
     ) -> None:
+        if isinstance(features, pd.DataFrame):
+            check_types(features, "RobustXGBRegressor")
         self.features, self.weight, self.margin = features, weight, margin
         self._given_target = target
         self.target = column_or_1d(target, warn=True)
@@ -525,7 +534,7 @@ def _config_of(loss: object) -> dict[str, Any]:
         return {"name": loss.name, "params": dataclasses.asdict(loss)}
     if isinstance(loss, Mapping):
         return {"name": loss["name"], "params": dict(loss.get("params", {}))}
-    msg = f"RobustXGBRegressor needs a loss or the name of one, such as 'asrl_c'; got {loss!r}."
+    msg = f"RobustXGBRegressor needs a loss or the name of one, such as 'auto'; got {loss!r}."
     raise InputError(msg)
 
 

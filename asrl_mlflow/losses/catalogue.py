@@ -194,9 +194,15 @@ def loss_class(name: str) -> type[Loss]:
     if name not in known:
         _load_entry_points(name)
         known |= _registered
+    if name == AUTO:
+        msg = (
+            "'auto' is asrl_c with levels that need no tuning, and no class of losses; got it where one is "
+            "needed; pass 'asrl_c', or make the loss by losses.auto()."
+        )
+        raise InputError(msg)
     if name not in known:
         offered = importlib.metadata.entry_points(group=ENTRY_POINTS).names
-        names = list(dict.fromkeys([*LOSSES, *_registered, *sorted(offered)]))
+        names = list(dict.fromkeys([*LOSSES, AUTO, *_registered, *sorted(offered)]))
         remedy = did_you_mean(name, names) or (
             "register a loss of your own by losses.register, or by an entry point of the group "
             f"{ENTRY_POINTS}."

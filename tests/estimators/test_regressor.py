@@ -233,6 +233,8 @@ def test_what_cannot_be_is_refused_in_one_line(table):
         ),
         (lambda: RobustXGBRegressor(eval_metric=mae).fit(x, y), "a function named 'mae'"),
         (lambda: RobustXGBRegressor(loss__q_low=0.1), "takes loss__q_low by set_params"),
+        (lambda: RobustXGBRegressor(los="huber"), "did you mean 'loss'"),
+        (lambda: model.fit(pd.DataFrame({"city": ["a"] * 600}), y), "got text in column 'city'"),
         (lambda: RobustXGBRegressor(interval_folds=1).fit(x, y), "interval_folds needs 0, or 2"),
         (lambda: RobustXGBRegressor(interval_folds=601).fit(x, y), "as many as there are rows"),
         (lambda: RobustXGBRegressor(early_stopping_rounds=5).fit(x, y), "pass eval_set="),

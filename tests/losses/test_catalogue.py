@@ -171,7 +171,7 @@ class Demanding(losses.Huber):
         ),
         (
             lambda: losses.from_config({"name": "zzz"}),
-            f"A loss needs one of the names {', '.join(losses.LOSSES)}; got 'zzz'; register a loss of "
+            f"A loss needs one of the names {', '.join(losses.LOSSES)}, auto; got 'zzz'; register a loss of "
             "your own by losses.register, or by an entry point of the group asrl_mlflow.losses.",
         ),
     ],

@@ -114,6 +114,7 @@ def test_names_of_roles_step_aside_for_columns_that_have_them():
         ({"seed": -1}, "a seed from 0"),
         ({"loss": losses.Huber(2.0)}, "pass its name or its class"),
         ({"loss": "squared_error"}, "no parameters to tune"),
+        ({"loss": "auto"}, "levels that need no tuning"),
     ],
 )
 def test_what_tune_cannot_do_is_refused_before_any_run(store, table, arguments, why):
