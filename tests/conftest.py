@@ -33,6 +33,16 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
+@pytest.fixture(autouse=True)
+def without_stand_ins():
+    """Take away the stand-in for a module that MLflow leaves behind.
+
+    That is where two threads load models at once; Hypothesis would take it for a module.
+    """
+    yield
+    sys.modules.pop("dbutils", None)
+
+
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory):
     """A sqlite store without runs: making its schema takes a second, copying it nothing."""

@@ -719,7 +719,7 @@ def test_a_base_score_that_was_given_is_kept(table, dtrain):
             {"metric": "rmsle"},
             "train needs a metric out of mae, rmse, mse, medae, trimmed_mae, quantile; got 'rmsle'.",
         ),
-        ({"loss": "asrl_c"}, "train needs a loss, such as losses.ContinuousASRL(); got 'asrl_c'."),
+        ({"loss": "asrl_c"}, "train needs a loss, such as losses.auto(); got 'asrl_c'."),
         (
             {"params": [("objective", "reg:tweedie")]},
             "train takes the objective from loss; got params['objective']='reg:tweedie'; remove it.",

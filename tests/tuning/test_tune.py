@@ -131,8 +131,8 @@ def test_the_default_study_is_found_again_and_another_plan_is_another(flow, stor
 REFUSED = {
     "nothing to search": (
         ["--loss=squared_error"],
-        "tune: tune needs something to search; 'squared_error' has no parameters; pass "
-        "(tune_booster), or choose another loss.",
+        "tune: tune needs something to search; 'squared_error' has no parameters to "
+        "tune; search XGBoost's (tune_booster), or choose another loss.",
     ),
     "another plan under its name": (
         ["--metric=medae"],
