@@ -57,7 +57,8 @@ class ParquetBatches(xgboost.DataIter):
     -----
     Training on such a matrix takes some 60 bytes of memory a row for targets, residuals, weights and
     gradients, however many features there are. With sample weights, XGBoost 3.2 refits the leaves of
-    its own absolute error otherwise on disk than in memory; every other loss gives the same model.
+    its own absolute and quantile errors otherwise on disk than in memory; every other loss gives the
+    same model.
 
     Examples
     --------
