@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -97,10 +97,6 @@ class PointwiseBarron(PointwiseLoss):
 
     def weight(self, r: npt.ArrayLike) -> Array:  # noqa: D102 - PointwiseLoss says it
         return barron_weight(np.asarray(r, dtype=np.float64) / self.scale, self.alpha)
-
-    @property
-    def regions(self) -> Mapping[str, float]:  # noqa: D102 - PointwiseLoss says it
-        return {}
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,9 @@ class MM(Loss):
     The scale is fixed, as residuals of training rows shrink below the noise of new rows. On California
     (XGBoost 3.4.1, 100 rounds, learning rates 0.1 and 0.3, two seeds) R2 over that of squared error on
     clean labels is 0.98 to 1.01 on clean labels, 0.99 with 20% of the labels wrong on one side, 0.91 to
-    0.98 with 40% on both, and below -1 with 40% on one: there it breaks down, `losses.auto` does not. Where no training
-    tells the rounds (`objective`, `sklearn_objective`), every round is of the first stage. A training
+    0.98 with 40% on both, and below -1 with 40% on one: there it breaks down, `losses.auto` does not.
+    Where no training tells the rounds (`objective`, `sklearn_objective`), every round is of the first
+    stage. A training
     that goes on from a model with the same loss goes on in its stage, and with its scale. A training that
     is too short for the second stage ends in the first, without a warning, as it may be gone on with, or be
     one of many in a search: the booster's attribute "asrl_progress" has a "left" above `left` then.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -39,10 +38,6 @@ class PointwiseCharbonnier(PointwiseLoss):
         r = np.asarray(r, dtype=np.float64)
         weight: Array = 1 / np.sqrt(r * r + self.eps**2)
         return weight
-
-    @property
-    def regions(self) -> Mapping[str, float]:  # noqa: D102 - PointwiseLoss says it
-        return {}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -40,10 +39,6 @@ class PointwiseFair(PointwiseLoss):
 
     def weight(self, r: npt.ArrayLike) -> Array:  # noqa: D102 - PointwiseLoss says it
         return 1 / (1 + np.abs(np.asarray(r, dtype=np.float64)) / self.scale)
-
-    @property
-    def regions(self) -> Mapping[str, float]:  # noqa: D102 - PointwiseLoss says it
-        return {}
 
 
 @dataclass(frozen=True)

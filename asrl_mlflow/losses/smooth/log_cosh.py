@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -44,10 +43,6 @@ class PointwiseLogCosh(PointwiseLoss):
         x = np.abs(np.asarray(r, dtype=np.float64)) / self.scale
         x = np.maximum(x, _LEAST)
         return np.tanh(x) / x
-
-    @property
-    def regions(self) -> Mapping[str, float]:  # noqa: D102 - PointwiseLoss says it
-        return {}
 
 
 @dataclass(frozen=True)

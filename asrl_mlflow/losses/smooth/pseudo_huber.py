@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -38,10 +37,6 @@ class PointwisePseudoHuber(PointwiseLoss):
     def weight(self, r: npt.ArrayLike) -> Array:  # noqa: D102 - PointwiseLoss says it
         x = np.asarray(r, dtype=np.float64) / self.delta
         return 1 / np.sqrt(1 + x * x)
-
-    @property
-    def regions(self) -> Mapping[str, float]:  # noqa: D102 - PointwiseLoss says it
-        return {}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -43,10 +42,6 @@ class PointwiseSMAE(PointwiseLoss):
         slope = np.tanh(x)
         weight: Array = (slope / x + (1 - slope) * (1 + slope)) / 2
         return weight
-
-    @property
-    def regions(self) -> Mapping[str, float]:  # noqa: D102 - PointwiseLoss says it
-        return {}
 
 
 @dataclass(frozen=True)
