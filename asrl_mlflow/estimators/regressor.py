@@ -98,13 +98,12 @@ class RobustXGBRegressor(xgboost.XGBRegressor):
                 "loss=losses.ContinuousASRL(...), say."
             )
             raise InputError(msg)
-        for name in kwargs:
+        super().__init__(**kwargs)
+        for name in getattr(self, "kwargs", ()):  # those that XGBRegressor has no argument for
             # XGBoost would warn of a name that it does not know, and the default would be trained.
-            hint = "" if hasattr(xgboost.XGBRegressor(), name) else did_you_mean(name, _OWN)
-            if hint:
+            if hint := did_you_mean(name, _OWN):
                 msg = f"RobustXGBRegressor takes {', '.join(_OWN)} and XGBoost's; got {name!r}; {hint}"
                 raise InputError(msg)
-        super().__init__(**kwargs)
         self.loss = loss
         self.interval_folds = interval_folds
 
