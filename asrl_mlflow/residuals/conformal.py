@@ -55,6 +55,7 @@ def half_width(calibration: npt.NDArray[np.float64], level: float) -> float:
     if not 0 < level < 1:
         msg = f"An interval needs a level in (0, 1); got {level}; pass 0.9, say."
         raise InputError(msg)
+    # The model that MLflow serves has a copy of this rule, as it imports nothing of ours.
     # A rounding error in the level must not raise a whole rank by one.
     rank = max(1, math.ceil(round((calibration.size + 1) * level, 9)))
     return float(calibration[rank - 1]) if rank <= calibration.size else math.inf

@@ -36,6 +36,7 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.losses import ContinuousASRL
 from asrl_mlflow.records.unseen import out_of_fold_residuals
+from asrl_mlflow.residuals.conformal import half_width
 from asrl_mlflow.serving import bodies, connections
 from asrl_mlflow.serving import server as server_file
 from tests.conftest import fill
@@ -209,6 +210,7 @@ def test_an_interval_is_the_residual_of_rank_n_plus_1_times_level(loaded, featur
         assert list(found) == ["prediction", "lower", "upper"]
         half = (found["upper"] - found["lower"]) / 2
         assert np.allclose(half, residuals[rank - 1], rtol=1e-5)
+        assert half_width(residuals, level) == residuals[rank - 1]
         assert np.array_equal(found["prediction"], loaded.predict(features).astype(np.float64))
     assert loaded.predict(features, params={"interval": 1e-12})["upper"][0] <= found["upper"][0]
     widest = loaded.predict(features, params={"interval": (count + 0.5) / (count + 1)})
