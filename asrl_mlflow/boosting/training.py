@@ -142,8 +142,8 @@ def train(
     lose digits there. Meanwhile the training matrix has other labels and base margins, and most
     trainings give it other weights; it is given back as it was, also after an exception, and callbacks
     meanwhile see it so. (Not where `eval_metric` has XGBoost measure the training rows themselves: there
-    far targets are learned as by XGBoost.) A second training on a matrix with other weights takes a slower way to the
-    same trees; one that cannot is refused.
+    far targets are learned as by XGBoost.) A second training on a matrix with other weights takes a
+    slower way to the same trees; one that cannot is refused.
 
     Examples
     --------

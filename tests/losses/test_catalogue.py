@@ -265,7 +265,7 @@ def test_a_flow_takes_a_loss_of_an_installed_distribution(installed, store, flow
         "tune": ["--trials=2", "--jobs=1"],
     }
     done = subprocess.run(
-        [sys.executable, "-m", f"flows.{flow}", "--loss=hill", "--figures=false", *more[flow]],
+        [sys.executable, "-m", f"flows.{flow}", "--loss=hill", *more[flow]],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])},
         capture_output=True,
         text=True,
