@@ -39,8 +39,8 @@ from asrl_mlflow.datasets.splits import Rows, Split, join
 from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import LOSSES, ContinuousASRL, Loss, Statistics, auto
-from asrl_mlflow.losses.scale import AUTO
-from asrl_mlflow.losses.scale import Automatic as Automated
+from asrl_mlflow.losses.regression.scale import AUTO
+from asrl_mlflow.losses.regression.scale import Automatic as Automated
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace, point_of
 from asrl_mlflow.metrics import mae
 from asrl_mlflow.residuals.statistics import Residuals

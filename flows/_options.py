@@ -18,7 +18,7 @@ from asrl_mlflow.datasets.dataset import EMBEDDED, Dataset, load
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import BASIC, LOSSES, Loss, from_name
-from asrl_mlflow.losses.scale import AUTO
+from asrl_mlflow.losses.regression.scale import AUTO
 from asrl_mlflow.system.uris import JOURNAL, SQLITE
 
 Function = TypeVar("Function", bound=Callable[..., object])

@@ -14,7 +14,7 @@ from asrl_mlflow.errors import InputError, listed
 from asrl_mlflow.experiments import report
 from asrl_mlflow.experiments.experiment import prepare_split, run_experiment
 from asrl_mlflow.losses import LOSSES, ContinuousASRL, Loss, auto, from_config, to_config
-from asrl_mlflow.losses.scale import AUTO
+from asrl_mlflow.losses.regression.scale import AUTO
 from asrl_mlflow.records.features import describe_columns
 from asrl_mlflow.tracking.keys import CONTINUED_TAG
 from flows._options import (

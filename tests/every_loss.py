@@ -23,7 +23,7 @@ from asrl_mlflow.losses import (
     SmoothL1,
     auto,
 )
-from asrl_mlflow.losses.scale import AUTO, ScaledLoss
+from asrl_mlflow.losses.regression.scale import AUTO, ScaledLoss
 
 # Every loss of the catalogue as it is by default, and some with other parameters.
 EVERY_LOSS = [

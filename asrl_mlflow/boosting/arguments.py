@@ -11,7 +11,7 @@ import numpy.typing as npt
 import xgboost
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses.loss import check_one_process
+from asrl_mlflow.losses.regression.loss import check_one_process
 from asrl_mlflow.metrics import BY_RESIDUALS, SELECTING
 
 # A metric of the user's: from predictions and their matrix to a name and a value, or several of them.

@@ -9,7 +9,7 @@ import xgboost
 
 from asrl_mlflow.boosting.rows import TrainingRows
 from asrl_mlflow.losses import Loss, PointwiseLoss
-from asrl_mlflow.losses.weighing import Weighed, weigh
+from asrl_mlflow.losses.regression.weighing import Weighed, weigh
 
 
 class Built(NamedTuple):

@@ -12,7 +12,7 @@ import numpy as np
 import xgboost
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses.loss import NEGLIGIBLE
+from asrl_mlflow.losses.regression.loss import NEGLIGIBLE
 from asrl_mlflow.residuals.statistics import Residuals
 
 # XGBoost refuses splits that gain less than about 1e-6, an absolute number in target units squared.

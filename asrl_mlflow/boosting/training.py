@@ -24,7 +24,7 @@ from asrl_mlflow.boosting.rows import MatrixRows, TrainingRows
 from asrl_mlflow.boosting.scaling import Regularisation, Scaling
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import Loss, from_config, to_config
-from asrl_mlflow.losses.weighing import STEEPEST, weigh
+from asrl_mlflow.losses.regression.weighing import STEEPEST, weigh
 from asrl_mlflow.residuals.sample_weights import WeightRule
 from asrl_mlflow.residuals.statistics import Residuals, distances
 from asrl_mlflow.rounds import Round

@@ -19,25 +19,26 @@ from typing import Any, TypeVar
 import numpy as np
 
 from asrl_mlflow.errors import InputError, did_you_mean
-from asrl_mlflow.losses.asymmetric.expectile import Expectile
-from asrl_mlflow.losses.asymmetric.quantile import Quantile
-from asrl_mlflow.losses.loss import Formulas, Loss
-from asrl_mlflow.losses.redescending.adaptive_barron import AdaptiveBarron
-from asrl_mlflow.losses.redescending.barron import Barron, Cauchy, GemanMcClure, Welsch
-from asrl_mlflow.losses.redescending.bisquare import Bisquare
-from asrl_mlflow.losses.redescending.mm import MM
-from asrl_mlflow.losses.scale import AUTO
-from asrl_mlflow.losses.segmented.absolute_error import AbsoluteError
-from asrl_mlflow.losses.segmented.asrl import ASRL
-from asrl_mlflow.losses.segmented.continuous_asrl import ContinuousASRL, auto
-from asrl_mlflow.losses.segmented.huber import AdaptiveHuber, Huber
-from asrl_mlflow.losses.segmented.smooth_l1 import SmoothL1
-from asrl_mlflow.losses.segmented.squared_error import SquaredError
-from asrl_mlflow.losses.smooth.charbonnier import Charbonnier
-from asrl_mlflow.losses.smooth.fair import Fair
-from asrl_mlflow.losses.smooth.log_cosh import LogCosh
-from asrl_mlflow.losses.smooth.pseudo_huber import PseudoHuber
-from asrl_mlflow.losses.smooth.smae import SMAE
+from asrl_mlflow.losses.base import Formulas
+from asrl_mlflow.losses.regression.asymmetric.expectile import Expectile
+from asrl_mlflow.losses.regression.asymmetric.quantile import Quantile
+from asrl_mlflow.losses.regression.loss import Loss
+from asrl_mlflow.losses.regression.redescending.adaptive_barron import AdaptiveBarron
+from asrl_mlflow.losses.regression.redescending.barron import Barron, Cauchy, GemanMcClure, Welsch
+from asrl_mlflow.losses.regression.redescending.bisquare import Bisquare
+from asrl_mlflow.losses.regression.redescending.mm import MM
+from asrl_mlflow.losses.regression.scale import AUTO
+from asrl_mlflow.losses.regression.segmented.absolute_error import AbsoluteError
+from asrl_mlflow.losses.regression.segmented.asrl import ASRL
+from asrl_mlflow.losses.regression.segmented.continuous_asrl import ContinuousASRL, auto
+from asrl_mlflow.losses.regression.segmented.huber import AdaptiveHuber, Huber
+from asrl_mlflow.losses.regression.segmented.smooth_l1 import SmoothL1
+from asrl_mlflow.losses.regression.segmented.squared_error import SquaredError
+from asrl_mlflow.losses.regression.smooth.charbonnier import Charbonnier
+from asrl_mlflow.losses.regression.smooth.fair import Fair
+from asrl_mlflow.losses.regression.smooth.log_cosh import LogCosh
+from asrl_mlflow.losses.regression.smooth.pseudo_huber import PseudoHuber
+from asrl_mlflow.losses.regression.smooth.smae import SMAE
 
 # The face of this room exports these names.
 __all__ = [
@@ -350,7 +351,7 @@ def import_path(kind: type[Loss]) -> str:
     Examples
     --------
     >>> import_path(Huber)
-    'asrl_mlflow.losses.segmented.huber:Huber'
+    'asrl_mlflow.losses.regression.segmented.huber:Huber'
     """
     if kind.__module__ == "__main__" or "<locals>" in kind.__qualname__:
         place = "a function" if "<locals>" in kind.__qualname__ else "the script or notebook itself"
@@ -373,7 +374,7 @@ def register_from(path: str) -> None:
 
     Examples
     --------
-    >>> register_from("asrl_mlflow.losses.segmented.huber:Huber")
+    >>> register_from("asrl_mlflow.losses.regression.segmented.huber:Huber")
     """
     try:
         kind = pkgutil.resolve_name(path)

@@ -16,10 +16,10 @@ from asrl_mlflow import losses, train
 from asrl_mlflow.boosting.margins import residuals
 from asrl_mlflow.boosting.training import recorded_loss
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses.loss import Loss
-from asrl_mlflow.losses.pointwise import PointwiseLoss
-from asrl_mlflow.losses.segmented.huber import PointwiseHuber
-from asrl_mlflow.losses.segments import Segments
+from asrl_mlflow.losses.regression.loss import Loss
+from asrl_mlflow.losses.regression.pointwise import PointwiseLoss
+from asrl_mlflow.losses.regression.segmented.huber import PointwiseHuber
+from asrl_mlflow.losses.regression.segments import Segments
 from asrl_mlflow.metrics import mae, rmse
 from asrl_mlflow.residuals.statistics import Residuals, distances
 from tests.conftest import PARAMS

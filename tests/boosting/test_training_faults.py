@@ -20,9 +20,9 @@ from xgboost.tracker import RabitTracker
 from asrl_mlflow import RobustXGBRegressor, losses, train
 from asrl_mlflow.boosting import CALIBRATION_ATTRIBUTE, recorded_loss
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses.loss import Loss
-from asrl_mlflow.losses.pointwise import PointwiseLoss
-from asrl_mlflow.losses.segmented.huber import PointwiseHuber
+from asrl_mlflow.losses.regression.loss import Loss
+from asrl_mlflow.losses.regression.pointwise import PointwiseLoss
+from asrl_mlflow.losses.regression.segmented.huber import PointwiseHuber
 from asrl_mlflow.metrics import mae
 from tests.conftest import PARAMS
 

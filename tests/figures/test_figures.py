@@ -23,7 +23,7 @@ from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.figures import draw_validation_curves, loss_figures, model_figures
 from asrl_mlflow.figures.run_figures import draw_run
 from asrl_mlflow.figures.style import colour_of, png, region_colours, spread
-from asrl_mlflow.losses.pointwise import THRESHOLD
+from asrl_mlflow.losses.regression.pointwise import THRESHOLD
 from asrl_mlflow.residuals.statistics import Residuals
 from asrl_mlflow.rounds import Round
 from tests.conftest import PARAMS

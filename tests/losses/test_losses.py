@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from asrl_mlflow import losses
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses.redescending.barron import barron_value, barron_weight
-from asrl_mlflow.losses.redescending.log_partition import log_partition
-from asrl_mlflow.losses.segmented import likelihood
-from asrl_mlflow.losses.segmented.asrl import PointwiseASRL
-from asrl_mlflow.losses.segmented.continuous_asrl import PointwiseContinuousASRL
-from asrl_mlflow.losses.segmented.huber import PointwiseHuber
-from asrl_mlflow.losses.segmented.squared_error import PointwiseSquaredError
+from asrl_mlflow.losses.regression.redescending.barron import barron_value, barron_weight
+from asrl_mlflow.losses.regression.redescending.log_partition import log_partition
+from asrl_mlflow.losses.regression.segmented import likelihood
+from asrl_mlflow.losses.regression.segmented.asrl import PointwiseASRL
+from asrl_mlflow.losses.regression.segmented.continuous_asrl import PointwiseContinuousASRL
+from asrl_mlflow.losses.regression.segmented.huber import PointwiseHuber
+from asrl_mlflow.losses.regression.segmented.squared_error import PointwiseSquaredError
 from asrl_mlflow.residuals.progress import Progress
 from asrl_mlflow.residuals.statistics import Residuals, distances
 from tests.every_loss import ADAPTIVE, EVERY_LOSS, is_automatic

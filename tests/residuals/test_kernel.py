@@ -15,11 +15,11 @@ from hypothesis.extra import numpy as hnp
 
 from asrl_mlflow import train
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses.pointwise import FLOOR, PointwiseLoss
-from asrl_mlflow.losses.segmented.continuous_asrl import ContinuousASRL
-from asrl_mlflow.losses.segmented.huber import PointwiseHuber
-from asrl_mlflow.losses.segments import Segments
-from asrl_mlflow.losses.weighing import weigh
+from asrl_mlflow.losses.regression.pointwise import FLOOR, PointwiseLoss
+from asrl_mlflow.losses.regression.segmented.continuous_asrl import ContinuousASRL
+from asrl_mlflow.losses.regression.segmented.huber import PointwiseHuber
+from asrl_mlflow.losses.regression.segments import Segments
+from asrl_mlflow.losses.regression.weighing import weigh
 from asrl_mlflow.residuals import kernel
 from asrl_mlflow.residuals.forecast import Forecast
 from asrl_mlflow.residuals.sample_weights import row_counts

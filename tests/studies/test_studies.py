@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from asrl_mlflow import losses
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses.scale import ScaledLoss
+from asrl_mlflow.losses.regression.scale import ScaledLoss
 from asrl_mlflow.losses.search_space import LEVELS, Interval, levels_at, point_of
 from asrl_mlflow.residuals.statistics import Residuals
 from asrl_mlflow.studies import leases as leases_file

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from asrl_mlflow import datasets, losses, tracking, train
 from asrl_mlflow.errors import InputError, StoreError
-from asrl_mlflow.losses.segmented.continuous_asrl import PointwiseContinuousASRL
+from asrl_mlflow.losses.regression.segmented.continuous_asrl import PointwiseContinuousASRL
 from asrl_mlflow.rounds import Round
 from asrl_mlflow.system.signals import hold_signals
 from asrl_mlflow.tracking import spool

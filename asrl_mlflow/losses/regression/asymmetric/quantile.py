@@ -10,8 +10,11 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from asrl_mlflow.losses.loss import Formulas, Loss, Statistics, check_level, widened
-from asrl_mlflow.losses.pointwise import THRESHOLD, Array, PointwiseLoss
+from asrl_mlflow.losses.base import Formulas
+from asrl_mlflow.losses.checks import check_level
+from asrl_mlflow.losses.regression.loss import Loss, widened
+from asrl_mlflow.losses.regression.pointwise import THRESHOLD, Array, PointwiseLoss
+from asrl_mlflow.losses.statistics import Statistics
 
 # Below this share of the median |r| the weight 1/|r| stops growing.
 _SHARE = 0.01

@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from asrl_mlflow.losses.loss import Formulas
-from asrl_mlflow.losses.pointwise import THRESHOLD, Array, PointwiseLoss
-from asrl_mlflow.losses.scale import Automatic, ScaledLoss
+from asrl_mlflow.losses.base import Formulas
+from asrl_mlflow.losses.regression.pointwise import THRESHOLD, Array, PointwiseLoss
+from asrl_mlflow.losses.regression.scale import Automatic, ScaledLoss
 
 # Below, the difference x - log(1 + x) has lost digits, and its series has not.
 _SMALL = 1e-3

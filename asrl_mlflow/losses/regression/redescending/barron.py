@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses.loss import Formulas, Statistics, is_real, shorten
-from asrl_mlflow.losses.pointwise import THRESHOLD, Array, PointwiseLoss
-from asrl_mlflow.losses.scale import Automatic, ScaledLoss
+from asrl_mlflow.losses.base import Formulas
+from asrl_mlflow.losses.checks import is_real, shorten
+from asrl_mlflow.losses.regression.pointwise import THRESHOLD, Array, PointwiseLoss
+from asrl_mlflow.losses.regression.scale import Automatic, ScaledLoss
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace
+from asrl_mlflow.losses.statistics import Statistics
 
 # Squared error, the least and the greatest alpha of a search.
 _SQUARED, _LEAST, _GREATEST = 2.0, -8.0, 1.9

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses.pointwise import PointwiseLoss
+from asrl_mlflow.losses.regression.pointwise import PointwiseLoss
 
 
 def value_of(pointwise: PointwiseLoss, residual: Any) -> Any:  # noqa: ANN401 - tensors, without torch

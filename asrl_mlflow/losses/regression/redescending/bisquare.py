@@ -10,9 +10,10 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from asrl_mlflow.losses.loss import Formulas, check_positive
-from asrl_mlflow.losses.pointwise import THRESHOLD, Array, PointwiseLoss
-from asrl_mlflow.losses.scale import Automatic, ScaledLoss
+from asrl_mlflow.losses.base import Formulas
+from asrl_mlflow.losses.checks import check_positive
+from asrl_mlflow.losses.regression.pointwise import THRESHOLD, Array, PointwiseLoss
+from asrl_mlflow.losses.regression.scale import Automatic, ScaledLoss
 
 # 95% as efficient as the mean on normal noise, whose standard deviation is the scale.
 EFFICIENT = 4.685

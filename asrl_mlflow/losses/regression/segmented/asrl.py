@@ -10,17 +10,13 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from asrl_mlflow.losses.loss import (
-    NEGLIGIBLE,
-    Formulas,
-    Loss,
-    Statistics,
-    check_levels,
-    check_positive,
-)
-from asrl_mlflow.losses.pointwise import THRESHOLD, WEIGHT, Array, PointwiseLoss
+from asrl_mlflow.losses.base import Formulas
+from asrl_mlflow.losses.checks import check_levels, check_positive
+from asrl_mlflow.losses.regression.loss import NEGLIGIBLE, Loss
+from asrl_mlflow.losses.regression.pointwise import THRESHOLD, WEIGHT, Array, PointwiseLoss
+from asrl_mlflow.losses.regression.segments import Segments
 from asrl_mlflow.losses.search_space import LEVELS, Point, SearchSpace, levels_at, point_of
-from asrl_mlflow.losses.segments import Segments
+from asrl_mlflow.losses.statistics import Statistics
 
 
 @dataclass(frozen=True)

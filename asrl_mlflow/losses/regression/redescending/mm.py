@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from asrl_mlflow.losses.loss import Formulas, Loss, Statistics, check_positive, check_share
-from asrl_mlflow.losses.pointwise import PointwiseLoss
-from asrl_mlflow.losses.redescending.bisquare import EFFICIENT, PointwiseBisquare
-from asrl_mlflow.losses.scale import robust_scale
+from asrl_mlflow.losses.base import Formulas
+from asrl_mlflow.losses.checks import check_positive, check_share
+from asrl_mlflow.losses.regression.loss import Loss
+from asrl_mlflow.losses.regression.pointwise import PointwiseLoss
+from asrl_mlflow.losses.regression.redescending.bisquare import EFFICIENT, PointwiseBisquare
+from asrl_mlflow.losses.regression.scale import robust_scale
+from asrl_mlflow.losses.regression.smooth.charbonnier import Charbonnier
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace
-from asrl_mlflow.losses.smooth.charbonnier import Charbonnier
+from asrl_mlflow.losses.statistics import Statistics
 
 
 @dataclass(frozen=True)

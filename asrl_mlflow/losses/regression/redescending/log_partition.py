@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from asrl_mlflow.losses.pointwise import Array
-from asrl_mlflow.losses.redescending.barron import barron_value
+from asrl_mlflow.losses.regression.pointwise import Array
+from asrl_mlflow.losses.regression.redescending.barron import barron_value
 
 # The integrand is smooth in log x, so that equal steps of it (the trapezoid rule) are exact to the last
 # digits; beyond the ends it is below them.

@@ -10,11 +10,14 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from asrl_mlflow.losses.loss import Formulas, Loss, Statistics, check_level, widened
-from asrl_mlflow.losses.pointwise import THRESHOLD, Array, PointwiseLoss
-from asrl_mlflow.losses.scale import AUTO, Automatic, ScaledLoss, robust_scale
+from asrl_mlflow.losses.base import Formulas
+from asrl_mlflow.losses.checks import check_level
+from asrl_mlflow.losses.regression.loss import Loss, widened
+from asrl_mlflow.losses.regression.pointwise import THRESHOLD, Array, PointwiseLoss
+from asrl_mlflow.losses.regression.scale import AUTO, Automatic, ScaledLoss, robust_scale
+from asrl_mlflow.losses.regression.segments import Segments
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace
-from asrl_mlflow.losses.segments import Segments
+from asrl_mlflow.losses.statistics import Statistics
 
 # In standard deviations of normal noise: with it Huber's loss is 95% as efficient as squared error.
 _EFFICIENT = 1.345

@@ -1,6 +1,6 @@
-"""Define the interface of losses, and check their parameters.
+"""Define the interface of losses for regression.
 
-Conventions, stated once, for every loss of this package:
+Conventions, stated once, for every loss of this room:
 
 * r is the residual, target minus prediction, in target units; arrays have shape (n,), float64.
 * value rho(r): 0 at 0; the same for r and -r, but for quantile and expectile. influence psi(r) =
@@ -19,23 +19,21 @@ import dataclasses
 import math
 import sys
 import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
 from functools import partial
-from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeGuard, overload
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses.pointwise import Array, PointwiseLoss
-from asrl_mlflow.losses.search_space import Point, SearchSpace
-from asrl_mlflow.losses.torch_form import value_of
-from asrl_mlflow.losses.weighing import weigh
-from asrl_mlflow.residuals.histogram import Histogram
-from asrl_mlflow.residuals.progress import Progress
+from asrl_mlflow.losses.base import BaseLoss, Task
+from asrl_mlflow.losses.regression.pointwise import Array, PointwiseLoss
+from asrl_mlflow.losses.regression.torch_form import value_of
+from asrl_mlflow.losses.regression.weighing import weigh
+from asrl_mlflow.losses.statistics import Statistics
 from asrl_mlflow.residuals.sample_weights import row_counts
-from asrl_mlflow.residuals.statistics import FloatArray, Residuals, distances
+from asrl_mlflow.residuals.statistics import Residuals, distances
 
 # A threshold or spread this small beside the quantile of |r| it is measured with counts as zero.
 NEGLIGIBLE = 1e-6
@@ -43,77 +41,14 @@ NEGLIGIBLE = 1e-6
 NORMAL = 1.4826
 
 
-class Statistics(Protocol):
-    """Statistics of a round's residuals that a loss may ask for, wherever the rows are stored."""
-
-    @property
-    def count(self) -> int:
-        """How many rows the statistics speak for."""
-
-    @overload
-    def quantile_abs(self, q: float) -> float: ...
-    @overload
-    def quantile_abs(self, q: Sequence[float] | FloatArray) -> Array: ...
-    def quantile_abs(self, q: float | Sequence[float] | FloatArray) -> float | Array:
-        """Quantiles of |r| at levels in [0, 1]."""
-
-    def iqr_abs(self) -> float:
-        """Interquartile range of |r|."""
-
-    def histogram_abs(self, unit: float) -> Histogram:
-        """How many rows have a |r| of which size, in this unit."""
-
-    def variance(self) -> float:
-        """Population variance of r."""
-
-    def median(self) -> float:
-        """Median of r."""
-
-    def mad(self) -> float:
-        """Unscaled median absolute deviation of r from its median."""
-
-    @property
-    def progress(self) -> Progress:
-        """How far the training has come, and what is decided once in it."""
-
-    @property
-    def start(self) -> Statistics:
-        """Statistics of the target's distances from its median, constant over the rounds."""
-
-
-class Formulas(NamedTuple):
-    """The formulas of a loss as text for people, one a region; empty where it has no such region.
-
-    Parameters
-    ----------
-    core, middle, tail : str
-        rho(r) for small, larger and large |r|.
-    thresholds : str
-        Where the ends of the regions, or scales, come from.
-    everywhere : str
-        rho(r), where one formula serves all r.
-    """
-
-    core: str = ""
-    middle: str = ""
-    tail: str = ""
-    thresholds: str = ""
-    everywhere: str = ""
-
-
 @dataclasses.dataclass(frozen=True)
-class Loss(ABC):
-    """A loss and its parameters: frozen, comparable, hashable, the same in every round.
+class Loss(BaseLoss):
+    """A loss for regression and its parameters: every round it adapts to the residuals.
 
-    Subclasses are frozen dataclasses whose fields, all numbers or "auto", are the parameters, with a
-    `name` of their own: `asrl_mlflow.losses.to_config` refuses others. `XGBOOST_OBJECTIVE` names
-    XGBoost's own objective for the losses that have one; `asrl_mlflow.train` uses it. `FORMULAS` are for
-    the table of losses in the documentation.
+    Subclasses are as `BaseLoss` says, and define `adapt`.
     """
 
-    name: ClassVar[str]
-    FORMULAS: ClassVar[Formulas] = Formulas()
-    XGBOOST_OBJECTIVE: ClassVar[str | None] = None
+    task: ClassVar[Task] = "regression"
 
     def __init_subclass__(cls) -> None:
         """Drop an inherited objective of XGBoost where a subclass defines its own adapt."""
@@ -124,16 +59,6 @@ class Loss(ABC):
         if cls.__mro__.index(owners[0]) < cls.__mro__.index(owners[1]):
             cls.XGBOOST_OBJECTIVE = None
 
-    @property
-    def label(self) -> str:
-        """The name that tables and figures show."""
-        return self.name
-
-    @property
-    def xgboost_parameters(self) -> Mapping[str, float]:
-        """What `XGBOOST_OBJECTIVE` takes, by XGBoost's names."""
-        return {}
-
     @abstractmethod
     def adapt(self, stats: Statistics) -> PointwiseLoss:
         """The pointwise loss for residuals with these statistics.
@@ -142,26 +67,14 @@ class Loss(ABC):
         after this call, and a later question is refused.
         """
 
-    @classmethod
-    def search_space(cls, target: Statistics) -> SearchSpace:  # noqa: ARG003 - few losses have units
-        """Where good parameters lie, by name; empty where there are none to choose.
+    def predict(self, margin: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The margin itself, in target units."""
+        return margin
 
-        Parameters
-        ----------
-        target : Statistics
-            Of the training target's distances from its median, for what is in target units.
-        """
-        return {}
-
-    @classmethod
-    def at(cls, point: Point) -> Self:
-        """The loss at a point of its search space."""
-        return cls(**point)
-
-    @classmethod
-    def starts(cls, target: Statistics) -> Sequence[Point]:  # noqa: ARG003 - few losses have units
-        """Points of the search space that have often been good, the most promising first."""
-        return ()
+    def row_errors(self, target: npt.NDArray[Any], prediction: npt.NDArray[Any]) -> Array:
+        """Absolute residuals, in target units."""
+        errors: Array = np.abs(target - prediction.astype(np.float64))
+        return errors
 
     def _gradient_pair(
         self, target: npt.ArrayLike, prediction: npt.ArrayLike, sample_weight: npt.ArrayLike | None
@@ -329,69 +242,6 @@ def check_one_process(who: str) -> None:
             "each of which would adapt to its own rows; train in one process."
         )
         raise InputError(msg)
-
-
-def check_level(loss: Loss, name: str, remedy: str) -> None:
-    """Raise InputError unless the parameter is a quantile level in the open interval (0, 1)."""
-    level = getattr(loss, name)
-    if not (is_real(level) and 0 < level < 1):
-        msg = f"{type(loss).__name__} needs 0 < {name} < 1; got {name}={shorten(level)}; try {remedy}."
-        raise InputError(msg)
-
-
-def check_levels(loss: Loss) -> None:
-    """Raise InputError unless the parameters are levels, 0 < q_low < q_high < 1."""
-    check_level(loss, "q_low", "0.5")
-    check_level(loss, "q_high", "0.9")
-    q_low, q_high = (getattr(loss, name) for name in ("q_low", "q_high"))
-    if not q_low < q_high:
-        msg = (
-            f"{type(loss).__name__} needs 0 < q_low < q_high < 1; got q_low={q_low}, "
-            f"q_high={q_high}; swap them or widen the gap."
-        )
-        raise InputError(msg)
-
-
-def check_positive(loss: Loss, name: str, remedy: str) -> None:
-    """Raise InputError unless the parameter is a number in [1e-100, 1e100].
-
-    The bounds keep products with float32 thresholds inside float64.
-    """
-    number = getattr(loss, name)
-    if not is_positive(number):
-        msg = (
-            f"{type(loss).__name__} needs 1e-100 <= {name} <= 1e100; got {name}={shorten(number)}; "
-            f"try {remedy}."
-        )
-        raise InputError(msg)
-
-
-def check_share(loss: Loss, name: str, remedy: str) -> None:
-    """Raise InputError unless the parameter is a number in [0, 1]."""
-    share = getattr(loss, name)
-    if not (is_real(share) and 0 <= share <= 1):
-        msg = (
-            f"{type(loss).__name__} needs 0 <= {name} <= 1; got {name}={shorten(share)}; try "
-            f"{remedy}."
-        )
-        raise InputError(msg)
-
-
-def is_positive(number: object) -> bool:
-    """Check whether a parameter is a number in [1e-100, 1e100]."""
-    return is_real(number) and 1e-100 <= number <= 1e100  # noqa: PLR2004 - as documented
-
-
-def is_real(number: object) -> TypeGuard[float]:
-    """Check whether a parameter is a real number, of Python or of numpy."""
-    return isinstance(number, int | float | np.integer | np.floating) and not isinstance(
-        number, bool
-    )
-
-
-def shorten(number: object) -> str:
-    """Describe a parameter of any type in at most 40 characters."""
-    return repr(number.item() if isinstance(number, np.generic) else number)[:40]
 
 
 def widened(threshold: float, stats: Statistics) -> tuple[float, int]:

@@ -11,19 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses.loss import (
-    NEGLIGIBLE,
-    Formulas,
-    Loss,
-    Statistics,
-    check_levels,
-    check_positive,
-    check_share,
-    shorten,
-    widened,
-)
-from asrl_mlflow.losses.pointwise import THRESHOLD, Array, PointwiseLoss
-from asrl_mlflow.losses.scale import AUTO, Automatic, robust_scale
+from asrl_mlflow.losses.base import Formulas
+from asrl_mlflow.losses.checks import check_levels, check_positive, check_share, shorten
+from asrl_mlflow.losses.regression.loss import NEGLIGIBLE, Loss, widened
+from asrl_mlflow.losses.regression.pointwise import THRESHOLD, Array, PointwiseLoss
+from asrl_mlflow.losses.regression.scale import AUTO, Automatic, robust_scale
+from asrl_mlflow.losses.regression.segmented import likelihood
+from asrl_mlflow.losses.regression.segments import Segments, continuous_value
 from asrl_mlflow.losses.search_space import (
     LEVELS,
     Interval,
@@ -32,8 +26,7 @@ from asrl_mlflow.losses.search_space import (
     levels_at,
     point_of,
 )
-from asrl_mlflow.losses.segmented import likelihood
-from asrl_mlflow.losses.segments import Segments, continuous_value
+from asrl_mlflow.losses.statistics import Statistics
 
 
 @dataclass(frozen=True)

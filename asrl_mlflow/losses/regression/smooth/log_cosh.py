@@ -9,9 +9,9 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from asrl_mlflow.losses.loss import Formulas
-from asrl_mlflow.losses.pointwise import THRESHOLD, Array, PointwiseLoss
-from asrl_mlflow.losses.scale import Automatic, ScaledLoss
+from asrl_mlflow.losses.base import Formulas
+from asrl_mlflow.losses.regression.pointwise import THRESHOLD, Array, PointwiseLoss
+from asrl_mlflow.losses.regression.scale import Automatic, ScaledLoss
 
 # Below, tanh(x) / x is 1 to the last digit.
 _LEAST = 1e-150

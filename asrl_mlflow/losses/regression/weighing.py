@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses.pointwise import FLOOR, Array, PointwiseLoss
+from asrl_mlflow.losses.regression.pointwise import FLOOR, Array, PointwiseLoss
 from asrl_mlflow.residuals import kernel
 from asrl_mlflow.residuals.statistics import FloatArray, blocks
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses.segments import Segments
+from asrl_mlflow.losses.regression.segments import Segments
 
 Array = npt.NDArray[np.float64]
 

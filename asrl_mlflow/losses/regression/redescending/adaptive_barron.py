@@ -9,11 +9,13 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from asrl_mlflow.losses.loss import Formulas, Loss, Statistics
-from asrl_mlflow.losses.pointwise import SHAPE, Array
-from asrl_mlflow.losses.redescending.barron import PointwiseBarron, barron_value
-from asrl_mlflow.losses.redescending.log_partition import log_partition, shape_at
-from asrl_mlflow.losses.scale import robust_scale
+from asrl_mlflow.losses.base import Formulas
+from asrl_mlflow.losses.regression.loss import Loss
+from asrl_mlflow.losses.regression.pointwise import SHAPE, Array
+from asrl_mlflow.losses.regression.redescending.barron import PointwiseBarron, barron_value
+from asrl_mlflow.losses.regression.redescending.log_partition import log_partition, shape_at
+from asrl_mlflow.losses.regression.scale import robust_scale
+from asrl_mlflow.losses.statistics import Statistics
 from asrl_mlflow.residuals.histogram import BINS, Histogram
 
 # At the very ends of [0, 2] formulas divide by zero; this close to them they are at their limits.

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asrl_mlflow.losses.pointwise import Array
-from asrl_mlflow.losses.segments import continuous_value
+from asrl_mlflow.losses.regression.pointwise import Array
+from asrl_mlflow.losses.regression.segments import continuous_value
 from asrl_mlflow.residuals.histogram import BINS, Histogram
 
 # Thresholds that are tried, in scales, and the logarithms of scales, in units of the histogram.
