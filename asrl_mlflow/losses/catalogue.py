@@ -1,7 +1,7 @@
 """The catalogue of losses: their names, their configs, and losses that users add.
 
-A loss of this package is added by one import, one entry of `_CLASSES` here, and its name in `__all__`,
-which type checkers read and which a test holds to `LOSSES`. Users add their own by `register`, or by an
+A loss of this package is added by one import, one entry of `_FOR_NUMBERS` or `_FOR_CLASSES` here, and its name in `__all__`,
+which type checkers read and which a test holds to the catalogue. Users add their own by `register`, or by an
 entry point of the group `asrl_mlflow.losses`.
 """
 
@@ -19,10 +19,16 @@ from typing import Any, TypeVar
 import numpy as np
 
 from asrl_mlflow.errors import InputError, did_you_mean
-from asrl_mlflow.losses.base import Formulas
+from asrl_mlflow.losses.base import BaseLoss, Formulas
+from asrl_mlflow.losses.classification.focal import Focal
+from asrl_mlflow.losses.classification.generalized_cross_entropy import GeneralizedCrossEntropy
+from asrl_mlflow.losses.classification.hinge import SmoothHinge, SquaredHinge
+from asrl_mlflow.losses.classification.l_loss import FullL, LLoss
+from asrl_mlflow.losses.classification.log_loss import LogLoss, SoftmaxCrossEntropy
+from asrl_mlflow.losses.classification.m_loss import FullM, MLoss
+from asrl_mlflow.losses.classification.poly1 import Poly1
 from asrl_mlflow.losses.regression.asymmetric.expectile import Expectile
 from asrl_mlflow.losses.regression.asymmetric.quantile import Quantile
-from asrl_mlflow.losses.regression.loss import Loss
 from asrl_mlflow.losses.regression.redescending.adaptive_barron import AdaptiveBarron
 from asrl_mlflow.losses.regression.redescending.barron import Barron, Cauchy, GemanMcClure, Welsch
 from asrl_mlflow.losses.regression.redescending.bisquare import Bisquare
@@ -44,6 +50,8 @@ from asrl_mlflow.losses.regression.smooth.smae import SMAE
 __all__ = [
     "ASRL",
     "BASIC",
+    "BASIC_CLASSIFICATION",
+    "CLASSIFICATION_LOSSES",
     "ENTRY_POINTS",
     "LOSSES",
     "MM",
@@ -58,13 +66,24 @@ __all__ = [
     "ContinuousASRL",
     "Expectile",
     "Fair",
+    "Focal",
+    "FullL",
+    "FullM",
     "GemanMcClure",
+    "GeneralizedCrossEntropy",
     "Huber",
+    "LLoss",
     "LogCosh",
+    "LogLoss",
+    "MLoss",
+    "Poly1",
     "PseudoHuber",
     "Quantile",
+    "SmoothHinge",
     "SmoothL1",
+    "SoftmaxCrossEntropy",
     "SquaredError",
+    "SquaredHinge",
     "Welsch",
     "auto",
     "check_names",
@@ -72,6 +91,7 @@ __all__ = [
     "from_config",
     "from_name",
     "import_path",
+    "is_built_in",
     "loss_class",
     "markdown_table",
     "register",
@@ -79,8 +99,8 @@ __all__ = [
     "to_config",
 ]
 
-# A loss of this package is one entry here.
-_CLASSES: tuple[type[Loss], ...] = (
+# A loss of this package is one entry in one of these.
+_FOR_NUMBERS: tuple[type[BaseLoss], ...] = (
     ASRL,
     ContinuousASRL,
     SquaredError,
@@ -104,19 +124,40 @@ _CLASSES: tuple[type[Loss], ...] = (
     Expectile,
 )
 
-LOSSES: Mapping[str, type[Loss]] = MappingProxyType({kind.name: kind for kind in _CLASSES})
+_FOR_CLASSES: tuple[type[BaseLoss], ...] = (
+    LogLoss,
+    Poly1,
+    Focal,
+    GeneralizedCrossEntropy,
+    FullM,
+    FullL,
+    SquaredHinge,
+    SmoothHinge,
+    SoftmaxCrossEntropy,
+    MLoss,
+    LLoss,
+)
 
-# The names of those that flows train side by side where nobody names others.
-BASIC = tuple(kind.name for kind in _CLASSES[:6])
+# Those for regression, and those for classification.
+LOSSES: Mapping[str, type[BaseLoss]] = MappingProxyType({kind.name: kind for kind in _FOR_NUMBERS})
+CLASSIFICATION_LOSSES: Mapping[str, type[BaseLoss]] = MappingProxyType(
+    {kind.name: kind for kind in _FOR_CLASSES}
+)
+_BUILT_IN = {**LOSSES, **CLASSIFICATION_LOSSES}
+
+# The names of those that flows train side by side where nobody names others; those for classification
+# serve any number of classes.
+BASIC = tuple(kind.name for kind in _FOR_NUMBERS[:6])
+BASIC_CLASSIFICATION = tuple(kind.name for kind in _FOR_CLASSES[:6])
 
 # The group of entry points by which an installed distribution offers losses.
 ENTRY_POINTS = "asrl_mlflow.losses"
 
-Kind = TypeVar("Kind", bound=type[Loss])
+Kind = TypeVar("Kind", bound=type[BaseLoss])
 
 _INFINITE = (math.inf, -math.inf)
 
-_registered: dict[str, type[Loss]] = {}
+_registered: dict[str, type[BaseLoss]] = {}
 
 
 def register(kind: Kind) -> Kind:
@@ -128,13 +169,13 @@ def register(kind: Kind) -> Kind:
 
     Parameters
     ----------
-    kind : subclass of Loss
+    kind : subclass of Loss or ClassificationLoss
         A frozen dataclass with a `name` of its own, whose fields are numbers or "auto". The same class, and one
         that was defined anew in the same module, may be registered again.
 
     Returns
     -------
-    subclass of Loss
+    subclass of Loss or ClassificationLoss
         The same class.
 
     Raises
@@ -153,16 +194,15 @@ def register(kind: Kind) -> Kind:
     >>> from_config({"name": "narrow_huber"})
     NarrowHuber(delta=0.1)
     """
-    if not (inspect.isclass(kind) and issubclass(kind, Loss)):
-        msg = (
-            f"losses.register takes a subclass of losses.Loss; got {kind!r}; pass the class itself."
-        )
+    if not (inspect.isclass(kind) and issubclass(kind, BaseLoss)):
+        msg = f"losses.register takes a subclass of losses.Loss or losses.ClassificationLoss; got {kind!r}; pass the class itself."
         raise InputError(msg)
     _check_class(kind)
     if inspect.isabstract(kind):
+        missing = min(kind.__abstractmethods__)
         msg = (
-            f"{kind.__name__} must define adapt, by which a loss follows the residuals; got a class "
-            "without it; define adapt(self, stats)."
+            f"{kind.__name__} must define {missing}, by which a loss follows the rows; got a class without "
+            f"it; define it as losses.{kind.__mro__[1].__name__} says."
         )
         raise InputError(msg)
     defaults = {each.name: each.default for each in dataclasses.fields(kind)}
@@ -173,7 +213,7 @@ def register(kind: Kind) -> Kind:
     return kind
 
 
-def loss_class(name: str) -> type[Loss]:
+def loss_class(name: str) -> type[BaseLoss]:
     """The class of a loss: built in, registered, or offered by an entry point.
 
     Parameters
@@ -191,7 +231,7 @@ def loss_class(name: str) -> type[Loss]:
     >>> loss_class("asrl").__name__
     'ASRL'
     """
-    known = {**_registered, **LOSSES}
+    known = {**_registered, **_BUILT_IN}
     if name not in known:
         _load_entry_points(name)
         known |= _registered
@@ -203,7 +243,9 @@ def loss_class(name: str) -> type[Loss]:
         raise InputError(msg)
     if name not in known:
         offered = importlib.metadata.entry_points(group=ENTRY_POINTS).names
-        names = list(dict.fromkeys([*LOSSES, AUTO, *_registered, *sorted(offered)]))
+        names = list(
+            dict.fromkeys([*LOSSES, AUTO, *CLASSIFICATION_LOSSES, *_registered, *sorted(offered)])
+        )
         remedy = did_you_mean(name, names) or (
             "register a loss of your own by losses.register, or by an entry point of the group "
             f"{ENTRY_POINTS}."
@@ -213,7 +255,7 @@ def loss_class(name: str) -> type[Loss]:
     return known[name]
 
 
-def from_name(name: str) -> Loss:
+def from_name(name: str) -> BaseLoss:
     """Make the loss of a name, with its default parameters.
 
     Parameters
@@ -234,14 +276,14 @@ def from_name(name: str) -> Loss:
     return auto() if name == AUTO else from_config({"name": name})
 
 
-def to_config(loss: Loss) -> dict[str, Any]:
+def to_config(loss: BaseLoss) -> dict[str, Any]:
     """Describe a loss by plain JSON types: its name and its parameters.
 
     Returns
     -------
     dict
-        {"name": str, "params": {str: float or str}}. Strings are "auto", and "inf" and "-inf", for which
-        JSON has no number.
+        {"name": str, "params": {str: float, str or None}}. Strings are "auto", and "inf" and "-inf", for
+        which JSON has no number; None is a parameter that is left out.
 
     Raises
     ------
@@ -260,7 +302,7 @@ def to_config(loss: Loss) -> dict[str, Any]:
     return {"name": loss.name, "params": {key: _to_json(value) for key, value in values.items()}}
 
 
-def from_config(config: Mapping[str, Any]) -> Loss:
+def from_config(config: Mapping[str, Any]) -> BaseLoss:
     """Make the loss that `to_config` described; parameters left out keep their defaults.
 
     Parameters
@@ -321,12 +363,12 @@ def check_names(name: str, params: Iterable[str]) -> None:
             raise InputError(msg)
 
 
-def _takes(kind: type[Loss]) -> str:
+def _takes(kind: type[BaseLoss]) -> str:
     return ", ".join(field.name for field in dataclasses.fields(kind)) or "no parameters"
 
 
-def describe_params(params: Mapping[str, float | str], digits: int) -> list[str]:
-    """Describe parameters for people, numbers with so many digits.
+def describe_params(params: Mapping[str, float | str | None], digits: int) -> list[str]:
+    """Describe parameters for people, numbers with so many digits; without those that are left out.
 
     Examples
     --------
@@ -336,10 +378,11 @@ def describe_params(params: Mapping[str, float | str], digits: int) -> list[str]
     return [
         f"{name}={value if isinstance(value, str) else format(value, f'.{digits}g')}"
         for name, value in params.items()
+        if value is not None
     ]
 
 
-def import_path(kind: type[Loss]) -> str:
+def import_path(kind: type[BaseLoss]) -> str:
     """The path by which another process imports a loss class, as `register_from` takes it.
 
     Raises
@@ -384,8 +427,19 @@ def register_from(path: str) -> None:
             "module, or uninstall the distribution that offers it."
         )
         raise InputError(msg) from error
-    if kind not in LOSSES.values():
+    if not is_built_in(kind):
         register(kind)
+
+
+def is_built_in(kind: type[BaseLoss]) -> bool:
+    """Check whether a loss class is one of this package, which every process knows.
+
+    Examples
+    --------
+    >>> is_built_in(Huber)
+    True
+    """
+    return kind in _BUILT_IN.values()
 
 
 def markdown_table(names: Sequence[str] = tuple(LOSSES)) -> str:
@@ -409,7 +463,7 @@ def markdown_table(names: Sequence[str] = tuple(LOSSES)) -> str:
     """
     head = ("name", "class", "core", "middle", "tail", "thresholds")
     rows = [
-        (f"`{name}`", f"`{_call(LOSSES[name])}`", *_formulas(LOSSES[name].FORMULAS))
+        (f"`{name}`", f"`{_call(_BUILT_IN[name])}`", *_formulas(_BUILT_IN[name].FORMULAS))
         for name in names
     ]
     return "\n".join((_row(head), "|---" * len(head) + "|", *map(_row, rows)))
@@ -426,7 +480,7 @@ def _row(cells: Sequence[str]) -> str:
     return "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
 
 
-def _call(kind: type[Loss]) -> str:
+def _call(kind: type[BaseLoss]) -> str:
     """A loss with its defaults as a user writes them: 1e-6, not 1e-06."""
     return repr(kind()).replace("e-0", "e-")
 
@@ -443,7 +497,7 @@ def _load_entry_points(name: str) -> None:
             raise InputError(msg)
 
 
-def _check_class(kind: type[Loss]) -> None:
+def _check_class(kind: type[BaseLoss]) -> None:
     """Refuse a class that records could not tell from others by its name and parameters."""
     name = vars(kind).get("name")
     if not isinstance(name, str):
@@ -452,7 +506,7 @@ def _check_class(kind: type[Loss]) -> None:
             f'class; add name: ClassVar[str] = "{kind.__name__.lower()}".'
         )
         raise InputError(msg)
-    other = LOSSES.get(name) or _registered.get(name) or kind
+    other = _BUILT_IN.get(name) or _registered.get(name) or kind
     if other is not kind and _place(other) != _place(kind):
         msg = (
             f"{kind.__name__} needs a name of its own, by which models record it; got {name!r}, "
@@ -467,21 +521,21 @@ def _check_class(kind: type[Loss]) -> None:
         raise InputError(msg)
 
 
-def _place(kind: type[Loss]) -> tuple[str, str]:
+def _place(kind: type[BaseLoss]) -> tuple[str, str]:
     """Where a class is defined: the same for one that a notebook's cell defines again."""
     return kind.__module__, kind.__qualname__
 
 
-def _has_own_init(kind: type[Loss]) -> bool:
+def _has_own_init(kind: type[BaseLoss]) -> bool:
     """Check whether a class has parameters that are not fields of a frozen dataclass."""
     owner = next(each for each in kind.__mro__ if "__init__" in vars(each))
     params = vars(owner).get("__dataclass_params__")
     return params is None or not params.frozen
 
 
-def _to_json(value: float | str) -> float | str:
+def _to_json(value: float | str | None) -> float | str | None:
     """A parameter as strict JSON knows it."""
-    number = value if isinstance(value, str) else float(value)
+    number = value if value is None or isinstance(value, str) else float(value)
     return str(number) if number in _INFINITE else number
 
 
@@ -490,10 +544,10 @@ def _from_json(value: Any) -> Any:  # noqa: ANN401 - the loss judges what is no 
     return float(value) if isinstance(value, str) and value in map(str, _INFINITE) else value
 
 
-def _check_numbers(kind: type[Loss], values: Mapping[str, object]) -> None:
-    """Refuse parameters that are not numbers or "auto"."""
+def _check_numbers(kind: type[BaseLoss], values: Mapping[str, object]) -> None:
+    """Refuse parameters that are not numbers, "auto", or None for one that is left out."""
     for key, value in values.items():
-        if isinstance(value, str) and value == AUTO:
+        if value is None or (isinstance(value, str) and value == AUTO):
             continue
         if isinstance(value, bool) or not isinstance(value, int | float | np.number):
             msg = (

@@ -56,6 +56,20 @@ def check_share(loss: BaseLoss, name: str, remedy: str) -> None:
         raise InputError(msg)
 
 
+def check_between(
+    loss: BaseLoss, name: str, low: float, high: float, remedy: str, *, is_open: bool = False
+) -> None:
+    """Raise InputError unless the parameter is a number in an interval, with both ends unless it is open."""
+    number = getattr(loss, name)
+    if not (is_real(number) and low <= number <= high) or (is_open and number in (low, high)):
+        sign = "<" if is_open else "<="
+        msg = (
+            f"{type(loss).__name__} needs {low:g} {sign} {name} {sign} {high:g}; got "
+            f"{name}={shorten(number)}; try {remedy}."
+        )
+        raise InputError(msg)
+
+
 def is_positive(number: object) -> bool:
     """Check whether a parameter is a number in [1e-100, 1e100]."""
     return is_real(number) and 1e-100 <= number <= 1e100  # noqa: PLR2004 - as documented
