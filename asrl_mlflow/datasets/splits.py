@@ -15,6 +15,8 @@ IntArray = npt.NDArray[np.int64]
 
 # The shares of train and valid; the rest is test.
 _SHARES = (0.6, 0.2)
+# Fifths of a split: the first three train, the fourth validates, the last tests.
+_FIFTHS, _TRAIN_FIFTHS = 5, 3
 # Two moments in time give only one pair of past and future.
 _FEWEST_IN_TIME = 2
 
@@ -49,7 +51,7 @@ class Rows:
     features : DataFrame of shape (n, features)
         Numbers, booleans and categories; NaN is a missing value.
     target : float64 array of shape (n,)
-        Finite, in target units.
+        Finite, in target units; the codes 0, 1, ... of the classes where there are classes.
     weight : float64 array of shape (n,), optional
         Sample weights in [0, inf).
     blocks : Blocks, optional
@@ -57,6 +59,9 @@ class Rows:
     weight_rule : {"none", "counts", "mean 1"}
         How the weights of the whole table are read: not at all, as counts of rows, or rescaled to mean
         1. Some rows of a table may have whole weights only; they are read like the whole table.
+    classes : tuple of str, int or bool
+        The labels of the classes in the order of their codes; empty where the target is a number. Some
+        rows of a table have all its classes, also those without a row among them.
     """
 
     features: pd.DataFrame
@@ -64,6 +69,7 @@ class Rows:
     weight: FloatArray | None = None
     blocks: Blocks | None = None
     weight_rule: WeightRule = "none"
+    classes: tuple[str | int | bool | float, ...] = ()
 
     def __len__(self) -> int:
         """The number of rows."""
@@ -75,12 +81,12 @@ class Rows:
         if self.blocks is not None:
             _, codes = np.unique(self.blocks.codes[order], return_inverse=True)
             blocks = replace(self.blocks, codes=codes)
-        return Rows(
-            self.features.iloc[order].reset_index(drop=True),
-            self.target[order],
-            None if self.weight is None else self.weight[order],
-            blocks,
-            self.weight_rule,
+        return replace(
+            self,
+            features=self.features.iloc[order].reset_index(drop=True),
+            target=self.target[order],
+            weight=None if self.weight is None else self.weight[order],
+            blocks=blocks,
         )
 
 
@@ -112,6 +118,10 @@ def split(rows: Rows, seed: int) -> Split:
     train comes before valid, and valid before test. A group or a moment is never separated; the cuts
     are those nearest to the shares.
 
+    Where the target names classes, each part has the same share of each class, to within a row; so a
+    class of five rows is in every part. With groups this holds as nearly as whole groups allow; with a
+    time it does not.
+
     Parameters
     ----------
     rows : Rows
@@ -128,6 +138,14 @@ def split(rows: Rows, seed: int) -> Split:
     """
     rng = np.random.default_rng(seed)
     count = len(rows)
+    fifth = _folds_by_class(rows, _FIFTHS, seed)
+    if fifth is not None:
+        shuffled = rng.permutation(count)
+        place = fifth[shuffled] - _TRAIN_FIFTHS
+        train, valid, test = (
+            rows.take(shuffled[part]) for part in (place < 0, place == 0, place > 0)
+        )
+        return Split(train, valid, test)
     first, second = (int(share * count) for share in np.cumsum(_SHARES))
     if rows.blocks is None:
         order = rng.permutation(count)
@@ -165,7 +183,7 @@ def join(first: Rows, second: Rows) -> Rows:
         blocks = replace(first.blocks, codes=np.concatenate([first.blocks.codes, later]))
     features = pd.concat([first.features, second.features], ignore_index=True)
     target = np.concatenate([first.target, second.target])
-    return Rows(features, target, weight, blocks, first.weight_rule)
+    return replace(first, features=features, target=target, weight=weight, blocks=blocks)
 
 
 def folds(rows: Rows, count: int, seed: int) -> list[tuple[Rows, Rows]]:
@@ -181,12 +199,22 @@ def folds(rows: Rows, count: int, seed: int) -> list[tuple[Rows, Rows]]:
         The seed that shuffles rows, or whole groups. Rows with a time are not shuffled: each pair
         learns from rows before those it is measured on.
 
+    Notes
+    -----
+    Where the target names classes, each is divided evenly, as in `split`.
+
     Examples
     --------
     >>> from asrl_mlflow.datasets import load
     >>> [(len(learned), len(judged)) for learned, judged in folds(load().rows, 5, seed=0)]
     [(353, 89), (353, 89), (354, 88), (354, 88), (354, 88)]
     """
+    fold = _folds_by_class(rows, count, seed)
+    if fold is not None:
+        return [
+            (rows.take(np.flatnonzero(fold != each)), rows.take(np.flatnonzero(fold == each)))
+            for each in range(count)
+        ]
     # Here, not above: scikit-learn takes a second to import.
     from sklearn.model_selection import KFold, TimeSeriesSplit  # noqa: PLC0415 - see above
 
@@ -205,3 +233,34 @@ def folds(rows: Rows, count: int, seed: int) -> list[tuple[Rows, Rows]]:
     else:
         by = KFold(min(count, blocks), shuffle=True, random_state=seed)
     return [(of(one), of(other)) for one, other in by.split(np.arange(blocks))]
+
+
+def _folds_by_class(rows: Rows, count: int, seed: int) -> IntArray | None:
+    """Give each row the number of its fold so that every fold has its share of each class.
+
+    Returns
+    -------
+    int64 array of shape (n,), or None
+        None where the target is a number, rows are ordered in time, or there are too few groups, or
+        too few rows of a class for every fold of groups.
+    """
+    if not rows.classes or (rows.blocks is not None and rows.blocks.in_time):
+        return None
+    codes = rows.target.astype(np.int64)
+    fold = np.empty(len(rows), np.int64)
+    if rows.blocks is None:
+        shuffled = np.random.default_rng(seed).permutation(len(rows))
+        by_class = shuffled[np.argsort(codes[shuffled], kind="stable")]
+        # Class after class, the rows go to the folds in turn: five rows of a class to five folds.
+        fold[by_class] = np.arange(len(rows)) % count
+        return fold
+    present = np.bincount(codes)
+    if rows.blocks.count < count or present[present > 0].min() < count:
+        return None
+    # Here, not above: scikit-learn takes a second to import.
+    from sklearn.model_selection import StratifiedGroupKFold  # noqa: PLC0415 - see above
+
+    by_group = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    for each, (_, judged) in enumerate(by_group.split(fold, codes, rows.blocks.codes)):
+        fold[judged] = each
+    return fold

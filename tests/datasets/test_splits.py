@@ -8,9 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asrl_mlflow.datasets.contamination import contaminate
+from asrl_mlflow.datasets.contamination import (
+    CONTAMINATIONS,
+    OF_CLASSES,
+    OF_NUMBERS,
+    WITH_SHARE,
+    Contamination,
+    contaminate,
+)
 from asrl_mlflow.datasets.dataset import load
-from asrl_mlflow.datasets.splits import Blocks, Rows, split
+from asrl_mlflow.datasets.splits import Blocks, Rows, folds, join, split
+from asrl_mlflow.errors import InputError
 from asrl_mlflow.paper.protocol import split_as_the_paper
 
 
@@ -113,3 +121,168 @@ def test_cauchy_contamination_moves_every_row_by_a_tenth_of_the_deviation():
 def test_no_contamination_changes_nothing():
     parts = split(load().rows, 0)
     assert contaminate(parts, "none", 0.0, 1) is parts
+
+
+def classed(counts, groups=None):
+    """Rows of classes "a", "b", ... so many of each; in groups of `groups` rows that lie side by side."""
+    codes = np.repeat(np.arange(len(counts)), counts)
+    codes = np.random.default_rng(0).permutation(codes).astype(np.float64)
+    features = pd.DataFrame({"row": np.arange(codes.size)})
+    blocks = None if groups is None else Blocks(np.arange(codes.size) // groups, in_time=False)
+    return Rows(features, codes, blocks=blocks, classes=tuple("abcdefgh"[: len(counts)]))
+
+
+def members(rows):
+    return np.bincount(rows.target.astype(int), minlength=len(rows.classes))
+
+
+COUNTS = st.lists(st.integers(5, 40), min_size=2, max_size=8)
+
+
+@given(COUNTS.filter(lambda counts: sum(counts) >= 20), st.integers(0, 5))
+def test_a_split_gives_each_part_its_share_of_each_class(counts, seed):
+    rows = classed(counts)
+    parts = split(rows, seed)
+    each = [parts.train, parts.valid, parts.test]
+    assert sorted(np.concatenate([some.features["row"] for some in each])) == list(range(len(rows)))
+    for some, fifths in zip(each, (3, 1, 1), strict=True):
+        assert some.classes == rows.classes
+        assert abs(len(some) - fifths * len(rows) / 5) <= fifths
+        # Each class to within one row a fifth, so five rows of a class are enough for every part.
+        assert (np.abs(members(some) - fifths * np.array(counts) / 5) < fifths).all()
+        assert members(some).all()
+
+
+@given(COUNTS, st.integers(2, 6), st.integers(0, 5))
+def test_folds_divide_each_class_evenly(counts, count, seed):
+    rows = classed(counts)
+    pairs = folds(rows, count, seed)
+    judged = np.concatenate([one.features["row"] for _, one in pairs])
+    assert sorted(judged) == list(range(len(rows)))
+    for learned, one in pairs:
+        assert not set(learned.features["row"]) & set(one.features["row"])
+        assert len(learned) + len(one) == len(rows)
+        assert learned.classes == one.classes == rows.classes
+        assert (np.abs(members(one) - np.array(counts) / count) < 1).all()
+
+
+def test_folds_of_classes_move_with_the_seed():
+    rows = classed([30, 20, 10])
+    first, again, other = (folds(rows, 5, seed)[0][1].features["row"] for seed in (0, 0, 1))
+    assert list(first) == list(again) != list(other)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_split_by_group_gives_each_part_rows_of_each_class_and_parts_no_group(seed):
+    rows = classed([400, 60, 40], groups=5)
+    parts = split(rows, seed)
+    each = [parts.train, parts.valid, parts.test]
+    groups = [set(some.features["row"] // 5) for some in each]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 100
+    for some, fifths in zip(each, (3, 1, 1), strict=True):
+        np.testing.assert_allclose(
+            members(some), fifths * members(rows) / 5, rtol=0.4, err_msg=str(fifths)
+        )
+    for learned, judged in folds(rows, 4, seed):
+        assert not set(learned.features["row"] // 5) & set(judged.features["row"] // 5)
+        assert members(judged).all()
+
+
+def test_groups_too_few_for_a_fold_each_are_split_as_those_of_numbers_are():
+    rows = classed([60, 40], groups=25)
+    numbers = Rows(rows.features, rows.target, blocks=rows.blocks)
+    for ours, theirs in zip(
+        vars(split(rows, 0)).values(), vars(split(numbers, 0)).values(), strict=True
+    ):
+        np.testing.assert_array_equal(ours.features, theirs.features)
+    assert len(folds(rows, 5, 0)) == 4
+
+
+def test_classes_in_time_are_not_shuffled():
+    rows = part(np.arange(100), in_time=True)
+    rows = Rows(rows.features, rows.target % 2, blocks=rows.blocks, classes=("a", "b"))
+    parts = split(rows, 0)
+    np.testing.assert_array_equal(parts.test.features["row"], np.arange(80, 100))
+    assert parts.test.classes == ("a", "b")
+
+
+def test_joined_rows_have_the_classes_of_both():
+    rows = classed([30, 20])
+    parts = split(rows, 0)
+    both = join(parts.train, parts.valid)
+    assert both.classes == rows.classes
+    assert len(both) == 40
+
+
+SHARES = st.floats(0, 1)
+
+
+@given(COUNTS.filter(lambda counts: sum(counts) >= 20), SHARES, st.integers(0, 5))
+def test_flips_give_a_share_of_the_rows_another_class_and_never_the_test_rows(counts, share, seed):
+    parts = split(classed(counts), 0)
+    spoiled = contaminate(parts, "flip", share, seed)
+    for before, after in ((parts.train, spoiled.train), (parts.valid, spoiled.valid)):
+        assert (after.target != before.target).sum() == round(share * len(before))
+        assert set(after.target) <= set(range(len(counts)))
+    assert spoiled.test is parts.test
+
+
+@given(COUNTS.filter(lambda counts: sum(counts) >= 20), SHARES, st.integers(0, 5))
+def test_flips_to_the_next_class_take_a_share_of_each_class_but_the_last(counts, share, seed):
+    parts = split(classed(counts), 0)
+    spoiled = contaminate(parts, "flip_next", share, seed)
+    for before, after in ((parts.train, spoiled.train), (parts.valid, spoiled.valid)):
+        moved = after.target - before.target
+        assert set(moved) <= {0, 1}
+        flipped = [int(moved[before.target == code].sum()) for code in range(len(counts))]
+        expected = [round(share * count) for count in members(before)[:-1]]
+        assert flipped == [*expected, 0]
+    assert spoiled.test is parts.test
+
+
+def test_a_flip_takes_each_other_class_equally_often():
+    parts = split(classed([5000, 5000, 5000, 5000]), 0)
+    spoiled = contaminate(parts, "flip", 1.0, 0)
+    step = (spoiled.train.target - parts.train.target).astype(int) % 4
+    # 12000 rows on three classes: 4000 each, with a standard deviation of 52.
+    np.testing.assert_allclose(np.bincount(step), [0, 4000, 4000, 4000], atol=260)
+
+
+def test_what_spoils_numbers_is_refused_for_classes_and_the_other_way_round():
+    numbers, classes = split(load().rows, 0), split(classed([30, 30]), 0)
+    for kind in OF_NUMBERS:
+        with pytest.raises(InputError) as caught:
+            contaminate(classes, kind, 0.1, 0)
+        assert str(caught.value) == (
+            "Targets that are classes are spoiled by 'flip' or 'flip_next'; got "
+            f"{kind!r}; choose one of those."
+        )
+    for kind in OF_CLASSES:
+        with pytest.raises(
+            InputError, match="Targets that are numbers are spoiled by 'sym' or 'asym'"
+        ):
+            contaminate(numbers, kind, 0.1, 0)
+
+
+@pytest.mark.parametrize(
+    ("spoiling", "words"),
+    [
+        (Contamination(), ""),
+        (
+            Contamination("cauchy", 0.3),
+            "; all training targets spoiled (cauchy), test targets clean",
+        ),
+        (
+            Contamination("flip_next", 0.25),
+            "; 25% of the training labels of each class but the last flipped to the next, test "
+            "labels clean",
+        ),
+    ],
+)
+def test_a_title_says_what_was_spoiled(spoiling, words):
+    assert spoiling.describe() == words
+
+
+def test_every_contamination_is_of_numbers_or_of_classes_and_all_but_cauchy_take_a_share():
+    assert set(CONTAMINATIONS) == {"none", *OF_NUMBERS, *OF_CLASSES}
+    assert set(CONTAMINATIONS) - set(WITH_SHARE) == {"none", "cauchy"}

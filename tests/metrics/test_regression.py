@@ -1,4 +1,4 @@
-"""Metrics: those that scikit-learn has are equal to its own."""
+"""Metrics of numbers: those that scikit-learn has are equal to its own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 import sklearn.metrics
+from hypothesis import given
+from hypothesis import strategies as st
 
 from asrl_mlflow import metrics
 from asrl_mlflow.errors import InputError
@@ -77,5 +79,17 @@ def test_a_metric_refuses_what_numpy_would_stretch_or_spread(
     assert line in str(caught.value)
 
 
-def test_what_selects_is_a_metric():
-    assert set(metrics.SELECTING) < set(metrics.METRICS)
+WHOLE = st.integers(-5, 5).map(float)
+ROWS = st.lists(st.tuples(WHOLE, WHOLE, st.integers(0, 3)), min_size=1, max_size=12).filter(
+    lambda rows: any(weight for _, _, weight in rows)
+)
+
+
+@pytest.mark.parametrize("name", metrics.METRICS)
+@given(rows=ROWS)
+def test_a_weight_of_two_is_the_row_twice(name, rows):
+    y, p, weight = (np.array(column) for column in zip(*rows, strict=True))
+    written_out = metrics.METRICS[name](np.repeat(y, weight), np.repeat(p, weight))
+    assert metrics.METRICS[name](y, p, weight) == pytest.approx(
+        written_out, rel=1e-9, abs=1e-12, nan_ok=True
+    )

@@ -1,9 +1,7 @@
-"""Compute error metrics from (target, prediction, sample_weight=None).
+"""Compute error metrics of numbers from (target, prediction, sample_weight=None).
 
 Arrays have shape (n,), n >= 1, in target units; weights count rows as `residuals.row_counts` reads
-them. Metrics must be the same function in every round, which no adaptive loss is: early stopping
-and selection use these, never a loss. Predictions that are not finite and bad weights are refused, as
-`residuals.Residuals` says.
+them. Predictions that are not finite and bad weights are refused, as `residuals.Residuals` says.
 """
 
 from __future__ import annotations
@@ -16,8 +14,6 @@ import numpy.typing as npt
 
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.residuals.statistics import Residuals
-
-Metric = Callable[..., float]
 
 # Share of the rows that the metrics trust which shall not see the worst errors.
 _TRIMMED = 0.8
@@ -172,7 +168,7 @@ BY_RESIDUALS: Mapping[str, Callable[[Residuals], float]] = {
     "quantile": lambda stats: stats.quantile_abs(_TRIMMED),
 }
 
-METRICS: Mapping[str, Metric] = {
+METRICS: Mapping[str, Callable[..., float]] = {
     "mae": mae,
     "rmse": rmse,
     "mse": mse,
