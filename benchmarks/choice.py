@@ -26,7 +26,7 @@ from tqdm import tqdm
 from asrl_mlflow.boosting import train
 from asrl_mlflow.datasets import PAPER, join, make_matrix
 from asrl_mlflow.experiments.experiment import prepare_split
-from asrl_mlflow.losses import BASIC, LOSSES, Loss
+from asrl_mlflow.losses import BASIC, LOSSES, BaseLoss
 from asrl_mlflow.metrics import mae
 from asrl_mlflow.trials import Judge
 from asrl_mlflow.tuning.choice import candidates_of, choose
@@ -37,7 +37,7 @@ ALWAYS = ("asrl_c tuned", "huber tuned", "huber", "squared_error")
 
 def measure(data: str, kind: str, seed: int, trials: int, most_rows: int) -> dict[str, Any]:
     """Test error over the best candidate's, for each way to choose, in one cell."""
-    losses: dict[str, tuple[Loss, int | None]] = {}
+    losses: dict[str, tuple[BaseLoss, int | None]] = {}
     values: dict[str, float] = {}
     for name, kind_of_loss in ((name, LOSSES[name]) for name in BASIC):
         plan = plan_of(data, kind, seed, kind_of_loss, most_rows)

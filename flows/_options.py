@@ -17,7 +17,7 @@ from asrl_mlflow.datasets.contamination import CONTAMINATIONS, Contamination, Co
 from asrl_mlflow.datasets.dataset import EMBEDDED, Dataset, load
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments.settings import Settings
-from asrl_mlflow.losses import BASIC, LOSSES, Loss, from_name
+from asrl_mlflow.losses import BASIC, LOSSES, BaseLoss, from_name
 from asrl_mlflow.losses.regression.scale import AUTO
 from asrl_mlflow.system.uris import JOURNAL, SQLITE
 
@@ -103,7 +103,7 @@ def _broken_rule(text: str, longest: int | None) -> str:
     return ""
 
 
-def parse_losses(ctx: click.Context, param: click.Parameter, value: str) -> tuple[Loss, ...]:
+def parse_losses(ctx: click.Context, param: click.Parameter, value: str) -> tuple[BaseLoss, ...]:
     """`basic`, `all`, or names between commas, to losses with their default parameters."""
     groups = {"basic": [*BASIC, AUTO], "all": [*LOSSES, AUTO]}
     names = groups.get(value) or list(filter(None, map(str.strip, value.split(","))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -20,7 +20,7 @@ from asrl_mlflow.experiments.series import Case, run_series
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.figures.comparison_figures import draw_validation_curves
 from asrl_mlflow.figures.style import png
-from asrl_mlflow.losses import Loss
+from asrl_mlflow.losses import BaseLoss, PointwiseLoss
 from asrl_mlflow.paper import figures as paper_figures
 from asrl_mlflow.paper.protocol import PAPER_SEED, split_as_the_paper
 from asrl_mlflow.tracking.keys import data_params
@@ -101,7 +101,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
 
 def _cases(
     tables: Sequence[Dataset],
-    losses: Sequence[Loss],
+    losses: Sequence[BaseLoss],
     seeds: Sequence[int],
     settings: Settings,
     spoiling: Contamination,
@@ -217,7 +217,8 @@ def reproduce(tables: Sequence[Dataset], *, figures: bool) -> int:
                 [round_.valid["mae"] for round_ in result.rounds],
                 case.parts.test.target,
                 result.prediction,
-                result.rounds[-1].pointwise,
+                # The paper's losses are for regression, and have one.
+                cast("PointwiseLoss", result.rounds[-1].pointwise),
             )
         text = paper.describe(results)
         parent.table("paper.json", paper.comparison_columns(results))

@@ -20,7 +20,7 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments import report
 from asrl_mlflow.experiments.experiment import prepare_split, refit
 from asrl_mlflow.experiments.settings import Settings
-from asrl_mlflow.losses import BASIC, LOSSES, ContinuousASRL, Huber, Loss, auto
+from asrl_mlflow.losses import BASIC, LOSSES, BaseLoss, ContinuousASRL, Huber, auto
 from asrl_mlflow.registry import CHAMPION, check_name, promote
 from asrl_mlflow.studies import open_storage
 from asrl_mlflow.tracking import RunLog, booster_params, data_params, loss_params
@@ -119,7 +119,7 @@ def _play(
     plans = {loss: _plan(loss, table, contamination, values) for loss in TUNED}
     plan = plans[ContinuousASRL]
     parts = prepare_split(table, plan.seed, contamination)
-    losses: dict[str, tuple[Loss, int | None]] = {each.label: (each, None) for each in UNTUNED}
+    losses: dict[str, tuple[BaseLoss, int | None]] = {each.label: (each, None) for each in UNTUNED}
     scores, run_ids = {}, {}
     for loss in TUNED:
         name = f"{loss.name} tuned"
@@ -149,7 +149,7 @@ def _play(
 
 
 def _plan(
-    loss: type[Loss], table: Dataset, contamination: Contamination, values: dict[str, Any]
+    loss: type[BaseLoss], table: Dataset, contamination: Contamination, values: dict[str, Any]
 ) -> Plan:
     return Plan(
         loss=loss,

@@ -13,7 +13,7 @@ from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.errors import InputError, listed
 from asrl_mlflow.experiments import report
 from asrl_mlflow.experiments.experiment import prepare_split, run_experiment
-from asrl_mlflow.losses import LOSSES, ContinuousASRL, Loss, auto, from_config, to_config
+from asrl_mlflow.losses import LOSSES, BaseLoss, ContinuousASRL, auto, from_config, to_config
 from asrl_mlflow.losses.regression.scale import AUTO
 from asrl_mlflow.records.features import describe_columns
 from asrl_mlflow.tracking.keys import CONTINUED_TAG
@@ -103,13 +103,13 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     return end(log)
 
 
-def _asked(values: dict[str, Any]) -> Loss:
+def _asked(values: dict[str, Any]) -> BaseLoss:
     name = values["loss"] or ContinuousASRL.name
     config = to_config(auto()) if name == AUTO else {"name": name, "params": {}}
     return from_config(config | {"params": config["params"] | values["loss_params"]})
 
 
-def _continued(values: dict[str, Any], table: Dataset) -> tuple[Loss, xgboost.Booster, str]:
+def _continued(values: dict[str, Any], table: Dataset) -> tuple[BaseLoss, xgboost.Booster, str]:
     """A registered model, and the loss to go on with: the one it recorded, unless told."""
     # Once: an alias may move meanwhile.
     version = registry.find(values["model_uri"])

@@ -11,7 +11,7 @@ import mlflow
 
 from asrl_mlflow import tracking
 from asrl_mlflow.experiments import report
-from asrl_mlflow.losses import LOSSES, Loss, describe_params, loss_class
+from asrl_mlflow.losses import LOSSES, BaseLoss, describe_params, loss_class
 from asrl_mlflow.metrics import SELECTING
 from asrl_mlflow.studies.storages import default_storage
 from asrl_mlflow.system.uris import public_address
@@ -163,7 +163,7 @@ def tell_choice(plan: Plan, outcome: Outcome) -> None:
     )
 
 
-def _in_short(loss: Loss) -> str:
+def _in_short(loss: BaseLoss) -> str:
     """A loss with four digits of each parameter; the run has all of them."""
     return f"{type(loss).__name__}({', '.join(describe_params(dataclasses.asdict(loss), 4))})"
 

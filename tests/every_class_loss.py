@@ -27,7 +27,7 @@ BINARY = [
     Poly1(epsilon=3.0),
     GeneralizedCrossEntropy(),
     GeneralizedCrossEntropy(q=0.1),
-    GeneralizedCrossEntropy(q=1.0),
+    GeneralizedCrossEntropy(q=0.8),
     FullM(),
     FullL(),
     SquaredHinge(),

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import xgboost
 
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.losses import BaseLoss, ClassificationLoss, Loss
 from asrl_mlflow.losses.regression.loss import check_one_process
-from asrl_mlflow.metrics import BY_RESIDUALS, SELECTING
+from asrl_mlflow.metrics import TASKS, Task
 
 # A metric of the user's: from predictions and their matrix to a name and a value, or several of them.
 CustomMetric = Callable[
@@ -21,8 +22,8 @@ CustomMetric = Callable[
 
 # What has trees left out while others are built; since XGBoost 3.4 without booster=dart too.
 _DROPOUT = ("rate_drop", "one_drop")
-# Measured each round whatever is asked.
-REPORTED = ("mae", "rmse")
+# What XGBoost computes from margins as well as from probabilities.
+_OF_MARGINS = ("auc", "aucpr")
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,14 @@ class Arguments:
     ----------
     settings : mapping
         Parameters that are set, without `eval_metric`.
+    named : sequence of str
+        Metrics of ours that `eval_metric` names.
     natives : sequence of str
         Metrics that XGBoost computes.
     custom_metric : callable, optional
         The user's, which XGBoost calls.
+    task : Task
+        Of the loss.
     selecting : str, optional
         The metric of ours that stops and selects; without it the last one of XGBoost's does.
     boosts_trees : bool
@@ -46,8 +51,10 @@ class Arguments:
     """
 
     settings: Mapping[str, Any]
+    named: Sequence[str]
     natives: Sequence[str]
     custom_metric: CustomMetric | None
+    task: Task
     selecting: str | None
     boosts_trees: bool
     drops_trees: bool
@@ -55,7 +62,9 @@ class Arguments:
     @property
     def metrics(self) -> Sequence[str]:
         """The metrics that are computed by us."""
-        return tuple(dict.fromkeys([*REPORTED, *filter(None, [self.selecting])]))
+        return tuple(
+            dict.fromkeys([*self.task.reported, *self.named, *filter(None, [self.selecting])])
+        )
 
     @property
     def measures_natively(self) -> bool:
@@ -78,6 +87,7 @@ class Arguments:
         metric: str | None,
         callbacks: Sequence[Any],
         custom_metric: CustomMetric | None,
+        loss: BaseLoss,
     ) -> Arguments:
         """Refuse in one line what XGBoost would refuse later, worse or not at all.
 
@@ -88,15 +98,21 @@ class Arguments:
         """
         # To XGBoost None means unset.
         settings = {name: value for name, value in dict(params or {}).items() if value is not None}
-        _check(settings, dtrain, num_boost_round, evals, callbacks)
+        _check(settings, dtrain, num_boost_round, evals, callbacks, loss)
+        task = TASKS[loss.task]
         named = _names(settings.pop("eval_metric", None))
-        natives = [name for name in named if name not in REPORTED]
+        ours = task.reported if isinstance(loss, Loss) else task.selecting
+        natives = [name for name in named if name not in ours]
+        if isinstance(loss, ClassificationLoss):
+            _check_natives(loss, natives)
         kind = settings.get("booster", "gbtree")
         asked = cls(
             settings,
+            [name for name in named if name in ours],
             natives,
-            None if custom_metric is None else _with_own_names(custom_metric),
-            _selecting(metric, named, natives, is_custom=custom_metric is not None),
+            None if custom_metric is None else _with_own_names(custom_metric, task),
+            task,
+            _selecting(metric, named, natives, task, is_custom=custom_metric is not None),
             boosts_trees=kind != "gblinear",
             drops_trees=kind == "dart" or any(float(settings.get(n, 0)) > 0 for n in _DROPOUT),
         )
@@ -115,7 +131,20 @@ def _names(eval_metric: str | Sequence[str] | None) -> list[str]:
     return [eval_metric] if isinstance(eval_metric, str) else list(eval_metric)
 
 
-def _with_own_names(custom_metric: CustomMetric) -> CustomMetric:
+def _check_natives(loss: ClassificationLoss, natives: Sequence[str]) -> None:
+    """Refuse metrics that XGBoost would compute from what are no probabilities."""
+    for name in natives:
+        ours = {"mlogloss": "logloss", "merror": "error"}.get(name)
+        if ours or not (loss.IS_PROPER or name in _OF_MARGINS):
+            msg = (
+                f"eval_metric takes {', '.join(TASKS[loss.task].selecting)} for any number of classes, from "
+                f"the probabilities that {type(loss).__name__} gives, and XGBoost's {', '.join(_OF_MARGINS)}; "
+                f"got {name!r}; name {ours or 'logloss'!r}."
+            )
+            raise InputError(msg)
+
+
+def _with_own_names(custom_metric: CustomMetric, task: Task) -> CustomMetric:
     """A metric of the user's that refuses the names of ours: both would be one list of values."""
     if not callable(custom_metric):
         msg = (
@@ -129,7 +158,7 @@ def _with_own_names(custom_metric: CustomMetric) -> CustomMetric:
     ) -> tuple[str, float] | list[tuple[str, float]]:
         found = custom_metric(prediction, matrix)
         for name, _ in found if isinstance(found, list) else [found]:
-            if name in BY_RESIDUALS:
+            if name in task.selecting:
                 msg = (
                     f"custom_metric needs a name of its own; got {name!r}, which train computes itself; "
                     "rename it."
@@ -141,16 +170,21 @@ def _with_own_names(custom_metric: CustomMetric) -> CustomMetric:
 
 
 def _selecting(
-    metric: str | None, named: Sequence[str], natives: Sequence[str], *, is_custom: bool
+    metric: str | None,
+    named: Sequence[str],
+    natives: Sequence[str],
+    task: Task,
+    *,
+    is_custom: bool,
 ) -> str | None:
     """The metric of ours that stops and selects; None where XGBoost's own last one does."""
     if metric is None and is_custom:
         return None  # XGBoost computes it last
     if metric is None:
-        last = named[-1] if named else "mae"
+        last = named[-1] if named else task.default
         return None if last in natives else last
-    if metric not in SELECTING:
-        msg = f"train needs a metric out of {', '.join(SELECTING)}; got {metric!r}."
+    if metric not in task.selecting:
+        msg = f"train needs a metric out of {', '.join(task.selecting)}; got {metric!r}."
         raise InputError(msg)
     if metric in natives:
         msg = (
@@ -167,6 +201,7 @@ def _check(
     num_boost_round: int,
     evals: Sequence[Any],
     callbacks: Sequence[Any],
+    loss: BaseLoss,
 ) -> None:
     if not isinstance(dtrain, xgboost.DMatrix):
         msg = (
@@ -182,8 +217,14 @@ def _check(
         raise InputError(msg)
     if params.get("scale_pos_weight", 1) != 1:
         msg = (
-            "scale_pos_weight is for classes, and train is for regression; got "
-            f"{params['scale_pos_weight']}; set sample weights instead."
+            "train weighs classes by sample weights, which every loss heeds; got scale_pos_weight="
+            f"{params['scale_pos_weight']}; set the weights of the matrix instead."
+        )
+        raise InputError(msg)
+    if "num_class" in params and isinstance(loss, Loss):
+        msg = (
+            f"num_class is for losses of classes; got {params['num_class']} and {loss}; remove it, or pass "
+            "losses.LogLoss(), say."
         )
         raise InputError(msg)
     if isinstance(num_boost_round, bool) or not (

@@ -8,10 +8,8 @@ from typing import Any, cast
 import xgboost
 
 from asrl_mlflow.boosting.arguments import Arguments
-from asrl_mlflow.boosting.rows import MatrixRows, TrainingRows, region_shares
+from asrl_mlflow.boosting.learner import JudgedRows, LearnedRows, Seen
 from asrl_mlflow.losses import PointwiseLoss
-from asrl_mlflow.metrics import BY_RESIDUALS
-from asrl_mlflow.residuals.statistics import Residuals
 
 # By entry of `evals` and metric, one value a round; of XGBoost's type, which allows for more.
 History = dict[str, dict[str, Any]]
@@ -22,9 +20,11 @@ class Evaluation:
 
     Parameters
     ----------
-    rows : TrainingRows
-        What trees are built from.
-    evals : sequence of (name, MatrixRows)
+    learned : JudgedRows
+        Those of the training matrix.
+    rows : LearnedRows
+        The same, between two trees.
+    evals : sequence of (name, JudgedRows)
         Where metrics are computed; the last is the one that is told as `valid`.
     asked : Arguments
         Which metrics are computed, and which of them comes last and so selects.
@@ -33,11 +33,12 @@ class Evaluation:
     def __init__(
         self,
         *,
-        rows: TrainingRows,
-        evals: Sequence[tuple[str, MatrixRows]],
+        learned: JudgedRows,
+        rows: LearnedRows,
+        evals: Sequence[tuple[str, JudgedRows]],
         asked: Arguments,
     ) -> None:
-        self._rows, self._evals, self._asked = rows, evals, asked
+        self._learned, self._rows, self._evals, self._asked = learned, rows, evals, asked
         # XGBoost's own container asks for its metrics and the user's, and files the answers.
         self._container = xgboost.callback.CallbackContainer([], metric=asked.custom_metric)
         self.history: History = cast("History", self._container.history)
@@ -45,11 +46,11 @@ class Evaluation:
     @property
     def includes_training_rows(self) -> bool:
         """Whether the training rows are measured for `evals`."""
-        return any(rows is self._rows.rows for _, rows in self._evals)
+        return any(rows is self._learned for _, rows in self._evals)
 
-    def measure(self, stats: Residuals) -> dict[str, float]:
+    def measure(self, seen: Seen) -> dict[str, float]:
         """Our metrics of some rows."""
-        return {name: BY_RESIDUALS[name](stats) for name in self._asked.metrics}
+        return seen.measure(self._asked.metrics)
 
     def evaluate(
         self,
@@ -61,13 +62,13 @@ class Evaluation:
         """Record the metrics of a round; return those of the last entry of `evals` and its region shares."""
         if self._asked.measures_natively:
             matrices = [(rows.matrix, name) for name, rows in self._evals]
-            self._container.after_iteration(model, epoch, self._rows.rows.matrix, matrices)
+            self._container.after_iteration(model, epoch, self._learned.matrix, matrices)
         valid: dict[str, float] = {}
         found: Mapping[str, float] = {}
         for name, rows in self._evals:
-            own = rows is self._rows.rows
-            stats = self._rows.look(model) if own else rows.look(model)
-            valid = train if own else self.measure(stats)
+            own = rows is self._learned
+            seen = self._rows.see(model) if own else rows.look(model)
+            valid = train if own else self.measure(seen)
             log = self.history.setdefault(name, {})
             natives = [metric for metric in log if metric not in valid]
             for metric, value in valid.items():
@@ -76,5 +77,5 @@ class Evaluation:
             for metric in [*natives, *filter(None, [self._asked.selecting])]:
                 log[metric] = log.pop(metric)
             if heard is not None and rows is self._evals[-1][1]:
-                found = region_shares(stats, heard)
+                found = seen.shares(heard)
         return valid, found

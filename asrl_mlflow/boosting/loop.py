@@ -1,10 +1,4 @@
-"""One training, round by round: a tree is built, its rows are measured, listeners are told.
-
-Gradient -w r and hessian w are weighted least squares. A tree is built from them in one of three ways,
-to the same bits: from gradients that are computed here, which serves every loss, every kind of matrix
-and every booster; faster, where the matrix is free and quantised, by handing its weights to XGBoost's
-squared error; or by XGBoost's own objective, for the losses that have one.
-"""
+"""One training, round by round: a tree is built, its rows are measured, listeners are told."""
 
 from __future__ import annotations
 
@@ -13,14 +7,10 @@ from contextlib import contextmanager
 
 import xgboost
 
-from asrl_mlflow.boosting.builders import (
-    Builder,
-    Built,
-)
 from asrl_mlflow.boosting.early_stopping import with_categories
 from asrl_mlflow.boosting.evaluation import Evaluation
-from asrl_mlflow.boosting.rows import TrainingRows
-from asrl_mlflow.boosting.scaling import Regularisation
+from asrl_mlflow.boosting.learner import Builder, Built, LearnedRows
+from asrl_mlflow.boosting.regularisation import Regularisation
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.rounds import Round
 
@@ -32,7 +22,7 @@ class Boosting:
     ----------
     builder : Builder
         What adds a tree.
-    rows : TrainingRows
+    rows : LearnedRows
         What trees are built from.
     evaluation : Evaluation
         What measures the model.
@@ -48,7 +38,7 @@ class Boosting:
         self,
         *,
         builder: Builder,
-        rows: TrainingRows,
+        rows: LearnedRows,
         evaluation: Evaluation,
         regularisation: Regularisation,
         listeners: Sequence[xgboost.callback.TrainingCallback],
@@ -87,7 +77,7 @@ class Boosting:
         regularisation.restore(model)
         with name_round(model.num_boosted_rounds() - 1):
             self._rows.forget()
-            self._rows.look(model)  # refuses what is not finite
+            self._rows.see(model)  # refuses what is not finite
         for listener in listeners:
             whole, model = model, _returned(listener, listener.after_training(model))
             model = with_categories(model, whole)
@@ -99,7 +89,7 @@ class Boosting:
         self._rows.forget()
         train: dict[str, float] = {}
         if self._on_round is not None or self._evaluation.includes_training_rows:
-            train = self._evaluation.measure(self._rows.look(model))
+            train = self._evaluation.measure(self._rows.see(model))
         heard = None if self._on_round is None else built.pointwise
         valid, valid_shares = self._evaluation.evaluate(model, epoch, train, heard)
         if self._on_round is None:

@@ -8,25 +8,21 @@ from contextlib import ExitStack, suppress
 from os import PathLike
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import xgboost
-from packaging.version import Version
 
-from asrl_mlflow.boosting.arguments import Arguments, CustomMetric, is_quantised
-from asrl_mlflow.boosting.builders import Builder, GradientBuilder, ObjectiveBuilder, WeightBuilder
+from asrl_mlflow.boosting.arguments import Arguments, CustomMetric
+from asrl_mlflow.boosting.classification.learner import ClassLearner
 from asrl_mlflow.boosting.early_stopping import CutAtBest
 from asrl_mlflow.boosting.evaluation import Evaluation
-from asrl_mlflow.boosting.lending import INFO, lend, user_info
-from asrl_mlflow.boosting.loop import Boosting, name_round
+from asrl_mlflow.boosting.learner import Learner
+from asrl_mlflow.boosting.lending import INFO, lend
+from asrl_mlflow.boosting.loop import Boosting
 from asrl_mlflow.boosting.pace import Pace
-from asrl_mlflow.boosting.rows import MatrixRows, TrainingRows
-from asrl_mlflow.boosting.scaling import Regularisation, Scaling
+from asrl_mlflow.boosting.regression.learner import RegressionLearner
+from asrl_mlflow.boosting.regularisation import Regularisation
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses import Loss, from_config, to_config
-from asrl_mlflow.losses.regression.weighing import STEEPEST, weigh
+from asrl_mlflow.losses import BaseLoss, ClassificationLoss, Loss, from_config, to_config
 from asrl_mlflow.residuals.sample_weights import WeightRule
-from asrl_mlflow.residuals.statistics import Residuals, distances
 from asrl_mlflow.rounds import Round
 
 # Attributes of the booster, which survive save and load: the file itself always claims
@@ -37,24 +33,13 @@ SCALE_ATTRIBUTE = "asrl_objective_scale"
 # What `RobustXGBRegressor` computes its intervals from, which is of these trees and no others.
 CALIBRATION_ATTRIBUTE = "asrl_calibration"
 
-# Objectives whose gains do not depend on the target's unit: before XGBoost 3.4, absolute and quantile
-# error had gradients of size 1 and refitted leaves to quantiles; since, its gains are those of squared error.
-_WITHOUT_UNIT = (
-    {"reg:absoluteerror", "reg:quantileerror"}
-    if Version(xgboost.__version__) < Version("3.4")
-    else set()
-)
-
-# How much larger gradients may grow in later rounds than they are in the first.
-_ROOM = 64
-
 
 def train(
     params: Mapping[str, Any] | None,
     dtrain: xgboost.DMatrix,
     num_boost_round: int = 100,
     *,
-    loss: Loss,
+    loss: BaseLoss,
     evals: Sequence[tuple[xgboost.DMatrix, str]] | None = (),
     early_stopping_rounds: int | None = None,
     metric: str | None = None,
@@ -158,7 +143,7 @@ def train(
     >>> bool(off.mean() < 0.5)
     True
     """
-    if not isinstance(loss, Loss):
+    if not isinstance(loss, BaseLoss):
         msg = f"train needs a loss, such as losses.auto(); got {loss!r}."
         raise InputError(msg)
     to_config(loss)  # refuses a loss that the booster could not record
@@ -172,51 +157,40 @@ def train(
         metric,
         callbacks or (),
         custom_metric,
+        loss,
     )
     if xgb_model is not None:
         _check_continues(xgb_model, loss, change_loss=change_loss)
 
-    rows = MatrixRows.of(dtrain, "dtrain", weight_rule)
-    judged = [
-        (name, rows if matrix is dtrain else MatrixRows.of(matrix, name, weight_rule))
-        for matrix, name in evals
-    ]
-    target = Residuals(rows.target, rows.counts)
-    scaling = Scaling.of(target)
-    settings = _settings(asked, loss, None if xgb_model is not None else target.median())
-    del target  # and its sorted rows
-    factor = _within_float32(scaling.factor, loss, rows) if _has_unit(asked, loss) else 1.0
+    learner = _learner(loss, dtrain, evals, asked, weight_rule, continues=xgb_model is not None)
     with ExitStack() as stack:
         _lend_evals(stack, [matrix for matrix, _ in evals if matrix is not dtrain], asked)
-        model = xgboost.Booster(settings, [dtrain, *(matrix for matrix, _ in evals)], xgb_model)
-        # XGBoost would measure the rows that it trains on by what we have changed about them.
-        measures_itself = asked.measures_natively and any(each is rows for _, each in judged)
+        matrices = [dtrain, *(matrix for matrix, _ in evals)]
+        model = xgboost.Booster(_settings(asked, learner), matrices, xgb_model)
         pace = Pace(
             model,
             xgb_model if isinstance(xgb_model, xgboost.Booster) else None,
             keeps=_is_of(model, loss),
             is_watched=bool(callbacks),
         )
-        training_rows = TrainingRows(rows, 0.0 if measures_itself else scaling.centre, pace)
-        builder = _lend(
+        rows, builder = learner.begin(
             stack,
-            loss,
-            training_rows,
-            asked,
-            changed=_changed(training_rows, loss, factor, model),
-            factor=factor,
-            measures_itself=measures_itself,
+            model,
+            pace,
+            # XGBoost would measure the rows that it trains on by what we have changed about them.
+            measures_itself=asked.measures_natively
+            and any(each is learner.rows for _, each in learner.judged),
             is_heard=on_round is not None,
         )
         # Before the first round, so that what callbacks save can be continued.
-        _record(model, loss, rows, factor)
+        _record(model, loss, learner)
         pace.record(model)
-        evaluation = Evaluation(rows=training_rows, evals=judged, asked=asked)
+        evaluation = Evaluation(learned=learner.rows, rows=rows, evals=learner.judged, asked=asked)
         boosting = Boosting(
             builder=builder,
-            rows=training_rows,
+            rows=rows,
             evaluation=evaluation,
-            regularisation=Regularisation(factor),
+            regularisation=Regularisation(learner.factor),
             listeners=[
                 *(callbacks or ()),
                 *_own_listeners(asked, evals, verbose_eval, early_stopping_rounds),
@@ -231,7 +205,7 @@ def train(
     return model.reset()
 
 
-def recorded_loss(booster: xgboost.Booster) -> Loss | None:
+def recorded_loss(booster: xgboost.Booster) -> BaseLoss | None:
     """Read the loss that a booster was trained with; None where `train` did not make the booster.
 
     Raises
@@ -243,9 +217,25 @@ def recorded_loss(booster: xgboost.Booster) -> Loss | None:
     return None if config is None else from_config(json.loads(config))
 
 
-def _has_unit(asked: Arguments, loss: Loss) -> bool:
-    """Check whether the gains of splits have the target's unit, squared."""
-    return asked.boosts_trees and loss.XGBOOST_OBJECTIVE not in _WITHOUT_UNIT
+def _learner(
+    loss: BaseLoss,
+    dtrain: xgboost.DMatrix,
+    evals: Sequence[tuple[xgboost.DMatrix, str]],
+    asked: Arguments,
+    weight_rule: WeightRule | None,
+    *,
+    continues: bool,
+) -> Learner:
+    """Choose by the loss what is learned: numbers or classes."""
+    if isinstance(loss, Loss):
+        return RegressionLearner(loss, dtrain, evals, asked, weight_rule, continues=continues)
+    if isinstance(loss, ClassificationLoss):
+        return ClassLearner(loss, dtrain, evals, asked, weight_rule, continues=continues)
+    msg = (
+        "train needs a subclass of losses.Loss or of losses.ClassificationLoss; got "
+        f"{type(loss).__name__}; derive it from one of them."
+    )
+    raise InputError(msg)
 
 
 def _own_listeners(
@@ -271,97 +261,30 @@ def _lend_evals(stack: ExitStack, matrices: Sequence[xgboost.DMatrix], asked: Ar
         stack.enter_context(lend(matrix, relied_on=relied_on))
 
 
-def _record(model: xgboost.Booster, loss: Loss, rows: MatrixRows, factor: float) -> None:
+def _record(model: xgboost.Booster, loss: BaseLoss, learner: Learner) -> None:
     """Write into a booster what trains it, and forget what is true of the trees so far only."""
     attributes = {
         LOSS_ATTRIBUTE: json.dumps(to_config(loss)),
-        WEIGHT_RULE_ATTRIBUTE: rows.counts.rule,
-        SCALE_ATTRIBUTE: f"{factor:.0f}",
+        WEIGHT_RULE_ATTRIBUTE: learner.weight_rule,
+        SCALE_ATTRIBUTE: f"{learner.factor:.0f}",
     }
     forgotten = dict.fromkeys(("best_iteration", "best_score", CALIBRATION_ATTRIBUTE))
     model.set_attr(**attributes, **forgotten)
 
 
-def _settings(asked: Arguments, loss: Loss, start: float | None) -> dict[str, Any]:
-    """Make XGBoost's parameters; `start` is the base_score unless the user gives one."""
-    settings: dict[str, Any] = {} if start is None else {"base_score": start}
-    settings |= asked.settings
-    settings |= loss.xgboost_parameters
-    settings["objective"] = loss.XGBOOST_OBJECTIVE or "reg:squarederror"
-    settings["disable_default_eval_metric"] = int(not asked.natives)
+def _settings(asked: Arguments, learner: Learner) -> dict[str, Any]:
+    """Make XGBoost's parameters."""
+    settings = {**learner.settings, "disable_default_eval_metric": int(not asked.natives)}
     if asked.natives:
         settings["eval_metric"] = list(asked.natives)
     return settings
 
 
-def _within_float32(factor: float, loss: Loss, rows: MatrixRows) -> float:
-    """Limit the factor for tiny targets so that gradients times it stay within float32."""
-    if factor == 1:
-        return factor
-    start = distances(rows.target, rows.counts)
-    r = (rows.target - np.float64(Residuals(rows.target, rows.counts).median())).astype(np.float32)
-    with name_round(0):
-        weighed = weigh(loss.adapt(start), r, rows.counts.values)
-    while factor > 1 and factor * weighed.steepness > STEEPEST / _ROOM:
-        factor /= 4
-    return factor
-
-
-def _lend(
-    stack: ExitStack,
-    loss: Loss,
-    rows: TrainingRows,
-    asked: Arguments,
-    *,
-    changed: Mapping[str, npt.NDArray[np.float32]],
-    factor: float,
-    measures_itself: bool,
-    is_heard: bool,
-) -> Builder:
-    """Lend the training matrix to this training, and choose what builds the trees."""
-    matrix = rows.rows.matrix
-    if loss.XGBOOST_OBJECTIVE is not None:
-        stack.enter_context(lend(matrix, changed=changed))
-        return ObjectiveBuilder(loss, rows, factor, is_heard=is_heard)
-    if asked.is_plain and is_quantised(matrix) and not measures_itself:
-        try:
-            weighed = {**changed, "weight": user_info(matrix, "weight")}
-            stack.enter_context(lend(matrix, changed=weighed))
-        except InputError:
-            pass  # another training relies on its weights: gradients do without
-        else:
-            return WeightBuilder(loss, rows, factor)
-    # A plain matrix is cut by its weights in the first round.
-    reads = INFO if measures_itself or not is_quantised(matrix) else frozenset({"base_margin"})
-    stack.enter_context(lend(matrix, relied_on=reads, changed=changed))
-    return GradientBuilder(loss, rows, factor, dropout=asked.drops_trees)
-
-
-def _changed(
-    rows: TrainingRows, loss: Loss, factor: float, model: xgboost.Booster
-) -> dict[str, npt.NDArray[np.float32]]:
-    """Compute the labels, weights and margins that XGBoost must see instead of the user's."""
-    changed: dict[str, npt.NDArray[np.float32]] = {}
-    target, counts = rows.target, rows.rows.counts
-    if loss.XGBOOST_OBJECTIVE is not None and (factor != 1 or counts.rule == "mean 1"):
-        weight = np.ones(target.size) if counts.values is None else counts.values
-        changed["weight"] = (weight * factor).astype(np.float32)
-    if rows.centre:
-        margin = user_info(rows.rows.matrix, "base_margin")
-        margin = margin if margin.size else np.full(target.shape, _base_score(model))
-        changed["base_margin"] = (margin - np.float64(rows.centre)).astype(np.float32)
-        changed["label"] = target
-    return changed
-
-
-def _base_score(model: xgboost.Booster) -> float:
-    """Read the constant from which a model's predictions start."""
-    learner = json.loads(model.save_config())["learner"]
-    return float(learner["learner_model_param"]["base_score"].strip("[]"))
-
-
 def _check_continues(
-    xgb_model: str | PathLike[str] | xgboost.Booster | bytearray, loss: Loss, *, change_loss: bool
+    xgb_model: str | PathLike[str] | xgboost.Booster | bytearray,
+    loss: BaseLoss,
+    *,
+    change_loss: bool,
 ) -> None:
     if change_loss:
         return
@@ -375,12 +298,12 @@ def _check_continues(
         raise InputError(msg)
 
 
-def _is_of(model: xgboost.Booster, loss: Loss) -> bool:
+def _is_of(model: xgboost.Booster, loss: BaseLoss) -> bool:
     """Check whether a model records this loss."""
     return _recorded(model) in (loss, to_config(loss))
 
 
-def _recorded(model: xgboost.Booster) -> Loss | Any:  # noqa: ANN401 - its config, or None
+def _recorded(model: xgboost.Booster) -> BaseLoss | Any:  # noqa: ANN401 - its config, or None
     """Read the loss that a model records.
 
     Parameters that it does not name, because they came later, have their defaults. A loss that is not

@@ -26,7 +26,7 @@ from asrl_mlflow.boosting import (
 from asrl_mlflow.boosting.arguments import CustomMetric
 from asrl_mlflow.datasets.columns import check_types
 from asrl_mlflow.errors import InputError, did_you_mean
-from asrl_mlflow.losses import Loss, check_names, from_config, from_name
+from asrl_mlflow.losses import BaseLoss, Loss, check_names, from_config, from_name
 from asrl_mlflow.metrics import BY_RESIDUALS
 from asrl_mlflow.residuals.conformal import half_width, sample_rows
 from asrl_mlflow.residuals.sample_weights import WeightRule
@@ -87,7 +87,7 @@ class RobustXGBRegressor(xgboost.XGBRegressor):
     def __init__(
         self,
         *,
-        loss: str | Loss | Mapping[str, Any] = "asrl_c",
+        loss: str | BaseLoss | Mapping[str, Any] = "asrl_c",
         interval_folds: int = 0,
         **kwargs: Any,  # noqa: ANN401 - XGBoost's parameters
     ) -> None:
@@ -184,7 +184,7 @@ class RobustXGBRegressor(xgboost.XGBRegressor):
             As described for the class.
         """
         config = self._config()
-        loss, params, model = from_config(config), self._boosting_params(), _booster_of(xgb_model)
+        loss, params, model = _loss_of(config), self._boosting_params(), _booster_of(xgb_model)
         metric, params["eval_metric"] = self._metrics()
         rows = _Rows(X, y, sample_weight, base_margin)
         if feature_weights is None:
@@ -529,12 +529,23 @@ def _config_of(loss: object) -> dict[str, Any]:
     """Describe a loss by its name and all of its parameters, valid or not."""
     if isinstance(loss, str):
         loss = from_name(loss)
-    if isinstance(loss, Loss):
+    if isinstance(loss, BaseLoss):
         return {"name": loss.name, "params": dataclasses.asdict(loss)}
     if isinstance(loss, Mapping):
         return {"name": loss["name"], "params": dict(loss.get("params", {}))}
     msg = f"RobustXGBRegressor needs a loss or the name of one, such as 'auto'; got {loss!r}."
     raise InputError(msg)
+
+
+def _loss_of(config: Mapping[str, Any]) -> Loss:
+    """Make the loss of a config, which must be one for regression."""
+    loss = from_config(config)
+    if not isinstance(loss, Loss):
+        msg = (
+            f"RobustXGBRegressor needs a loss for regression; got {loss}; use RobustXGBClassifier."
+        )
+        raise InputError(msg)
+    return loss
 
 
 def _held_out_residuals(

@@ -21,7 +21,7 @@ from asrl_mlflow.datasets.splits import Rows, Split, join, split
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.figures.run_figures import draw_run
-from asrl_mlflow.losses import Loss
+from asrl_mlflow.losses import BaseLoss
 from asrl_mlflow.metrics import METRICS
 from asrl_mlflow.records.artifacts import BOOSTER, FEATURES, LOSS, UNSEEN
 from asrl_mlflow.records.features import describe_columns, example_rows
@@ -80,7 +80,7 @@ def prepare_split(dataset: Dataset, seed: int, contamination: Contamination) -> 
 
 
 def run_experiment(
-    loss: Loss,
+    loss: BaseLoss,
     dataset: Dataset,
     parts: Split,
     log: RunLog,
@@ -96,7 +96,7 @@ def run_experiment(
 
     Parameters
     ----------
-    loss : Loss
+    loss : BaseLoss
         What to minimise.
     dataset : Dataset
         The table that was split.
@@ -155,7 +155,7 @@ def run_experiment(
 
 
 def refit(
-    loss: Loss,
+    loss: BaseLoss,
     params: Mapping[str, Any],
     rounds: int,
     dataset: Dataset,
@@ -170,7 +170,7 @@ def refit(
 
     Parameters
     ----------
-    loss : Loss
+    loss : BaseLoss
         What to minimise.
     params : mapping
         XGBoost's parameters.
@@ -217,7 +217,7 @@ def refit(
 
 
 def _evaluate_and_log(
-    loss: Loss,
+    loss: BaseLoss,
     booster: xgboost.Booster,
     rounds: Sequence[Round],
     seconds: float,
@@ -269,7 +269,7 @@ def _last_round(booster: xgboost.Booster, rounds: Sequence[Round]) -> Round:
 
 
 def _draw(
-    loss: Loss,
+    loss: BaseLoss,
     booster: xgboost.Booster,
     test: Rows,
     result: Result,
@@ -295,7 +295,7 @@ def _draw(
 
 
 def fit(
-    loss: Loss,
+    loss: BaseLoss,
     parts: Split,
     settings: Settings,
     seed: int,

@@ -13,7 +13,7 @@ from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.datasets.splits import Split
 from asrl_mlflow.experiments.experiment import Result, run_experiment
 from asrl_mlflow.experiments.settings import Settings
-from asrl_mlflow.losses import Loss
+from asrl_mlflow.losses import BaseLoss
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Case:
     ----------
     name : str
         The name of the run.
-    loss : Loss
+    loss : BaseLoss
         What to minimise.
     table : Dataset
         The table that was split.
@@ -37,7 +37,7 @@ class Case:
     """
 
     name: str
-    loss: Loss
+    loss: BaseLoss
     table: Dataset
     parts: Split
     seed: int

@@ -297,7 +297,7 @@ def draw_thresholds_and_weights(rounds: Sequence[Round], loss: str, context: str
 def _moving_fields(rounds: Sequence[Round]) -> dict[str, list[str]]:
     """List the fields that are logged, by group; a loss of two stages has others later on."""
     names: dict[str, list[str]] = {"threshold": [], "shape": [], "weight": []}
-    kinds = dict.fromkeys(type(each.pointwise) for each in rounds)
+    kinds = dict.fromkeys(type(each.pointwise) for each in rounds if each.pointwise is not None)
     for field in itertools.chain.from_iterable(map(dataclasses.fields, kinds)):
         group = names.get(field.metadata.get("group", ""))
         if group is not None and field.name not in [*group, "fallback"]:

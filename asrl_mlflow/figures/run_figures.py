@@ -11,12 +11,12 @@ import xgboost
 from asrl_mlflow.datasets.splits import Rows
 from asrl_mlflow.figures import loss_figures, model_figures
 from asrl_mlflow.figures.style import png
-from asrl_mlflow.losses import Loss
+from asrl_mlflow.losses import BaseLoss
 from asrl_mlflow.rounds import Round
 
 
 def draw_run(
-    loss: Loss,
+    loss: BaseLoss,
     booster: xgboost.Booster,
     test: Rows,
     prediction: npt.NDArray[np.float32],
@@ -31,7 +31,7 @@ def draw_run(
 
     Parameters
     ----------
-    loss : Loss
+    loss : BaseLoss
         The loss that was minimised.
     booster : xgboost.Booster
         The model that was trained.
@@ -71,10 +71,10 @@ def draw_run(
             calibration, size, name, context
         ),
     }
-    if valid is not None:
+    point = last.pointwise
+    if valid is not None and point is not None:
         residuals = valid.target - booster.inplace_predict(valid.features)
         reach = float(np.quantile(np.abs(residuals), 0.95))
-        point = last.pointwise
         figures |= {
             "learning_curves": model_figures.draw_learning_curves(
                 rounds, last.number, name, context

@@ -13,7 +13,7 @@ import xgboost
 
 from asrl_mlflow.boosting.training import SCALE_ATTRIBUTE, WEIGHT_RULE_ATTRIBUTE
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses import Loss, from_config, to_config
+from asrl_mlflow.losses import BaseLoss, from_config, to_config
 from asrl_mlflow.rounds import Round
 
 SCHEMA = 1
@@ -31,7 +31,7 @@ class Record:
     loss : mapping
         The loss as `losses.to_config` returns it.
     pointwise : mapping of name to float
-        Thresholds and weights of the last round, thresholds in target units.
+        Thresholds and weights of the last round, thresholds in target units; losses for classes have none.
     rounds : int, >= 1
         The number of rounds in the booster.
     base_score : float
@@ -65,7 +65,7 @@ class Record:
     def from_training(
         cls,
         booster: xgboost.Booster,
-        loss: Loss,
+        loss: BaseLoss,
         last: Round,
         data: Mapping[str, Any],
         metrics: Mapping[str, float],
@@ -74,7 +74,7 @@ class Record:
         config = json.loads(booster.save_config())
         return cls(
             loss=to_config(loss),
-            pointwise=dataclasses.asdict(last.pointwise),
+            pointwise={} if last.pointwise is None else dataclasses.asdict(last.pointwise),
             rounds=booster.num_boosted_rounds(),
             base_score=json.loads(config["learner"]["learner_model_param"]["base_score"])[0],
             weight_rule=booster.attr(WEIGHT_RULE_ATTRIBUTE),
@@ -138,6 +138,6 @@ class Record:
             f"{PREFIX}record": json.dumps(dataclasses.asdict(self)),
         }
 
-    def build_loss(self) -> Loss:
+    def build_loss(self) -> BaseLoss:
         """Build the loss that the record describes."""
         return from_config(self.loss)

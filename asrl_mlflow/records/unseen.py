@@ -14,7 +14,7 @@ import xgboost
 from asrl_mlflow.boosting.training import train
 from asrl_mlflow.datasets.matrices import make_matrix
 from asrl_mlflow.datasets.splits import FloatArray, Rows, folds
-from asrl_mlflow.losses import Loss
+from asrl_mlflow.losses import BaseLoss
 from asrl_mlflow.residuals.conformal import sample_rows
 
 # A small table gets more folds, so that each booster learns from nearly all of its rows.
@@ -97,13 +97,13 @@ def held_out_residuals(booster: xgboost.Booster, rows: Rows) -> FloatArray:
 
 
 def out_of_fold_residuals(
-    loss: Loss, params: Mapping[str, Any], rounds: int, rows: Rows, seed: int
+    loss: BaseLoss, params: Mapping[str, Any], rounds: int, rows: Rows, seed: int
 ) -> FloatArray:
     """Compute each row's absolute residual by a booster that learned from the other folds only.
 
     Parameters
     ----------
-    loss : Loss
+    loss : BaseLoss
         The loss of the booster that learned from all rows.
     params : mapping
         Its XGBoost parameters.
@@ -126,7 +126,7 @@ def out_of_fold_residuals(
 
 
 def fold_residuals(
-    loss: Loss, params: Mapping[str, Any], rounds: int, pairs: Iterable[tuple[Rows, Rows]]
+    loss: BaseLoss, params: Mapping[str, Any], rounds: int, pairs: Iterable[tuple[Rows, Rows]]
 ) -> tuple[FloatArray, FloatArray]:
     """Compute the absolute residuals of the second rows of each pair by a booster of the first.
 

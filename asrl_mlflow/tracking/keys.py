@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.datasets.dataset import Dataset
-from asrl_mlflow.losses import Loss
+from asrl_mlflow.losses import BaseLoss
 from asrl_mlflow.system.processes import Owner
 
 # Of every run: the version of this package, and the entry point.
@@ -32,7 +32,7 @@ LINK_TAG = "asrl.study_run"
 KEY_TAG = "asrl.key"
 
 
-def loss_params(loss: Loss) -> dict[str, object]:
+def loss_params(loss: BaseLoss) -> dict[str, object]:
     """Name the params of a loss: `loss.name` and `loss.<field>`."""
     fields = dataclasses.asdict(loss).items()
     return {"loss.name": loss.name, **{f"loss.{key}": value for key, value in fields}}

@@ -12,7 +12,7 @@ import xgboost
 from asrl_mlflow.boosting.training import train
 from asrl_mlflow.datasets.matrices import make_matrix
 from asrl_mlflow.datasets.splits import Rows
-from asrl_mlflow.losses import Loss
+from asrl_mlflow.losses import BaseLoss
 from asrl_mlflow.rounds import Round
 
 # Called after a round with its number, which begins anew in each fold, and its `Round.metrics`.
@@ -93,13 +93,13 @@ class Judge:
             self._matrices.append((dtrain, make_matrix(judged, ref=dtrain)))
 
     def judge(
-        self, loss: Loss, params: Mapping[str, Any], on_round: Listener, keep: Keeper
+        self, loss: BaseLoss, params: Mapping[str, Any], on_round: Listener, keep: Keeper
     ) -> Verdict:
         """Train on every fold, and average the metric over the folds.
 
         Parameters
         ----------
-        loss : Loss
+        loss : BaseLoss
             The loss to minimise.
         params : mapping of str to object
             XGBoost's parameters of this trial; they take precedence over the contest's.

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
-from asrl_mlflow.losses import LOSSES, Loss, import_path, to_config
+from asrl_mlflow.losses import LOSSES, BaseLoss, import_path, to_config
 from asrl_mlflow.trials.judging import Contest
 
 
@@ -53,7 +53,7 @@ class Worker:
         """Send rows and rules; once, before anything else."""
         self._send(contest)
 
-    def judge(self, loss: Loss, params: Mapping[str, Any]) -> None:
+    def judge(self, loss: BaseLoss, params: Mapping[str, Any]) -> None:
         """Send a trial to judge.
 
         The worker answers with messages ("rounds", [(number, metrics), ...]) and ("step", step,

@@ -18,7 +18,7 @@ from asrl_mlflow.datasets.splits import Split
 from asrl_mlflow.errors import InputError, StorageError
 from asrl_mlflow.experiments.experiment import prepare_split, refit
 from asrl_mlflow.figures.style import png
-from asrl_mlflow.losses import LOSSES, Loss, from_config, import_path, register
+from asrl_mlflow.losses import LOSSES, BaseLoss, from_config, import_path, register
 from asrl_mlflow.losses.search_space import Interval, SearchSpace
 from asrl_mlflow.metrics import METRICS
 from asrl_mlflow.studies.sampler import SAMPLER, UNDER_WAY
@@ -45,7 +45,7 @@ class Outcome:
         Name of the study.
     log : RunLog
         Of its parent run.
-    loss : Loss
+    loss : BaseLoss
         The best loss.
     best : Best
         The trial of the best loss.
@@ -61,7 +61,7 @@ class Outcome:
 
     study: str
     log: RunLog
-    loss: Loss
+    loss: BaseLoss
     best: Best
     untuned: float | None
     complete: int

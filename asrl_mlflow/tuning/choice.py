@@ -17,7 +17,7 @@ from statistics import mean
 import numpy as np
 
 from asrl_mlflow.datasets import Rows, Split, folds, join
-from asrl_mlflow.losses import Loss
+from asrl_mlflow.losses import BaseLoss
 from asrl_mlflow.records.unseen import fold_residuals
 from asrl_mlflow.residuals import FloatArray
 from asrl_mlflow.trials import Judge
@@ -67,7 +67,7 @@ class Candidate:
     ----------
     name : str
         As tables show it.
-    loss : Loss
+    loss : BaseLoss
         The loss.
     is_tuned : bool
         Whether its parameters were searched.
@@ -80,7 +80,7 @@ class Candidate:
     """
 
     name: str
-    loss: Loss
+    loss: BaseLoss
     is_tuned: bool
     rounds: int
     errors: Errors
@@ -142,7 +142,7 @@ def choose(candidates: Sequence[Candidate]) -> Choice:
 
 
 def candidates_of(
-    plan: Plan, parts: Split, losses: Mapping[str, tuple[Loss, int | None]]
+    plan: Plan, parts: Split, losses: Mapping[str, tuple[BaseLoss, int | None]]
 ) -> list[Candidate]:
     """Judge losses by rows of training and validation that they do not learn from.
 
@@ -155,7 +155,7 @@ def candidates_of(
         Table, metric and boosting.
     parts : Split
         Of the plan's table.
-    losses : mapping of name to (Loss, rounds)
+    losses : mapping of name to (loss, rounds)
         What to judge. Rounds are those of a tuned loss; None where early stopping shall find them.
     """
     contest = plan.contest(parts)

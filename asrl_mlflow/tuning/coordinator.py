@@ -20,7 +20,7 @@ from optuna.trial import Trial
 
 from asrl_mlflow import tracking
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses import Loss, describe_params, to_config
+from asrl_mlflow.losses import BaseLoss, describe_params, to_config
 from asrl_mlflow.losses.search_space import Point
 from asrl_mlflow.studies.leases import ERROR, SECONDS_BETWEEN_LEASES
 from asrl_mlflow.studies.study import LOSS, ROUNDS, RUN_ID, Study
@@ -87,7 +87,7 @@ class Coordinator:
 
     study: Study
     contest: Contest
-    candidate: Callable[[Point], tuple[Loss, Mapping[str, Any]]]
+    candidate: Callable[[Point], tuple[BaseLoss, Mapping[str, Any]]]
     parent: RunLog
     params: Mapping[str, object]
     on_change: Callable[[Study], object]
@@ -204,7 +204,7 @@ class Coordinator:
             self._busy[worker] = attempt
             worker.judge(loss, params)
 
-    def _open_run(self, trial: Trial, loss: Loss, params: Mapping[str, Any]) -> RunLog:
+    def _open_run(self, trial: Trial, loss: BaseLoss, params: Mapping[str, Any]) -> RunLog:
         log = tracking.open_child(
             _run_name(trial, loss, params),
             flow="tune",
@@ -328,7 +328,7 @@ class Coordinator:
         self._busy.clear()
 
 
-def _run_name(trial: Trial, loss: Loss, params: Mapping[str, Any]) -> str:
+def _run_name(trial: Trial, loss: BaseLoss, params: Mapping[str, Any]) -> str:
     """Name the run of a trial by its values, such as "trial 7: q_low=0.62, q_high=0.71"."""
     # Each coordinate of a point stands for one value, and a loss names its fixed values last.
     searched = len(trial.params) - len(params)

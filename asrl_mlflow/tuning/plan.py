@@ -13,7 +13,7 @@ from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.datasets.splits import Split, folds, join
 from asrl_mlflow.errors import InputError, did_you_mean
 from asrl_mlflow.experiments.settings import Settings
-from asrl_mlflow.losses import Loss
+from asrl_mlflow.losses import BaseLoss
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace
 from asrl_mlflow.metrics import SELECTING
 from asrl_mlflow.residuals.statistics import distances
@@ -45,7 +45,7 @@ class Plan:
 
     Parameters
     ----------
-    loss : type of Loss
+    loss : type of loss
         Class of the loss whose parameters are searched.
     table : Dataset
         The table to learn from.
@@ -66,7 +66,7 @@ class Plan:
         An unknown metric, or a seed outside its interval.
     """
 
-    loss: type[Loss]
+    loss: type[BaseLoss]
     table: Dataset
     metric: str
     seed: int
@@ -178,7 +178,7 @@ class Plan:
             }
         return [{**point, **booster} for point in points]
 
-    def candidate(self, point: Point) -> tuple[Loss, dict[str, Any]]:
+    def candidate(self, point: Point) -> tuple[BaseLoss, dict[str, Any]]:
         """Loss and XGBoost parameters that a point of the search space stands for."""
         booster = {key: value for key, value in point.items() if key in BOOSTER_SPACE}
         own = {key: value for key, value in point.items() if key not in BOOSTER_SPACE}

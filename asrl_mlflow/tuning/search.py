@@ -17,7 +17,7 @@ from asrl_mlflow.datasets.dataset import from_arrays
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.estimators import RobustXGBRegressor
 from asrl_mlflow.experiments.settings import Settings
-from asrl_mlflow.losses import Loss, loss_class
+from asrl_mlflow.losses import BaseLoss, loss_class
 from asrl_mlflow.studies.storages import default_storage, open_storage
 from asrl_mlflow.tuning.api import Outcome, tune_plan
 from asrl_mlflow.tuning.plan import EARLY_STOPPING_ROUNDS, Plan
@@ -48,7 +48,7 @@ class TunedLoss:
     study: optuna.Study
 
     @property
-    def best_loss_(self) -> Loss:
+    def best_loss_(self) -> BaseLoss:
         """The best loss."""
         return self.outcome.loss
 
@@ -82,7 +82,7 @@ def tune(
     X: Any,  # noqa: ANN401, N803 - a table of any kind, under scikit-learn's name
     y: npt.ArrayLike,
     *,
-    loss: str | type[Loss] = "asrl_c",
+    loss: str | type[BaseLoss] = "asrl_c",
     trials: int = 100,
     study: str | None = None,
     storage: str | None = None,
@@ -109,7 +109,7 @@ def tune(
     ----------
     X, y, sample_weight, groups, times, name
         As for `datasets.from_arrays`. A fifth of the rows are test rows: no trial sees them.
-    loss : str or type of Loss
+    loss : str or type of BaseLoss
         The loss whose parameters are searched.
     trials : int, >= 1
         How many complete and pruned trials the study should have, earlier ones included.
@@ -194,10 +194,10 @@ def tune(
     return TunedLoss(outcome, metric, estimator, _copy_study(where, outcome.study))
 
 
-def _class_of(loss: object) -> type[Loss]:
+def _class_of(loss: object) -> type[BaseLoss]:
     if isinstance(loss, str):
         return loss_class(loss)
-    if isinstance(loss, type) and issubclass(loss, Loss):
+    if isinstance(loss, type) and issubclass(loss, BaseLoss):
         return loss
     msg = f"tune searches the parameters of a loss; got {loss!r}; pass its name or its class."
     raise InputError(msg)

@@ -13,7 +13,7 @@ import pytest
 import xgboost
 
 from asrl_mlflow import losses, train
-from asrl_mlflow.boosting.margins import residuals
+from asrl_mlflow.boosting.regression.margins import residuals
 from asrl_mlflow.boosting.training import recorded_loss
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses.regression.loss import Loss
@@ -726,8 +726,8 @@ def test_a_base_score_that_was_given_is_kept(table, dtrain):
         ),
         (
             {"params": {"scale_pos_weight": 3}},
-            "scale_pos_weight is for classes, and train is for regression; got 3; set sample "
-            "weights instead.",
+            "train weighs classes by sample weights, which every loss heeds; got "
+            "scale_pos_weight=3; set the weights of the matrix instead.",
         ),
         (
             {"early_stopping_rounds": 0},

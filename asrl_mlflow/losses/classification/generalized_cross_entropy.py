@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from asrl_mlflow.losses.base import Formulas
 from asrl_mlflow.losses.checks import check_between
+from asrl_mlflow.losses.classification.log_loss import LogLoss
 from asrl_mlflow.losses.classification.loss import Array
 from asrl_mlflow.losses.classification.probability_loss import Phi, ProbabilityLoss
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace
@@ -21,9 +23,10 @@ class GeneralizedCrossEntropy(ProbabilityLoss):
 
     Parameters
     ----------
-    q : float, in [1e-3, 1]
-        Towards 0 it is log loss, at 1 the probability that the row is wrong. The larger, the less a row
-        pulls whose label the model does not believe: p^q times as hard as under log loss.
+    q : float, in [1e-3, 0.95]
+        Towards 0 it is log loss, towards 1 the probability that the row is wrong, of which no probability
+        of a class could be read any more. The larger, the less a row pulls whose label the model does not
+        believe: p^q times as hard as under log loss.
 
     Raises
     ------
@@ -33,7 +36,8 @@ class GeneralizedCrossEntropy(ProbabilityLoss):
     Notes
     -----
     The one made for wrong labels: it is bounded. Its price are slow first rounds for many classes, as a
-    row pulls little while its class has little probability.
+    row pulls little while its class has little probability; so boosting starts where log loss does: its own
+    best constant is so far on the side of the largest class that the others would hardly pull.
 
     References
     ----------
@@ -51,15 +55,19 @@ class GeneralizedCrossEntropy(ProbabilityLoss):
     q: float = 0.7
 
     def __post_init__(self) -> None:
-        check_between(self, "q", 1e-3, 1, "0.7")
+        check_between(self, "q", 1e-3, 0.95, "0.7")
 
     @classmethod
     def search_space(cls, target: Statistics) -> SearchSpace:  # noqa: ARG003, D102 - BaseLoss says it
-        return {"q": Interval(0.05, 1)}
+        return {"q": Interval(0.05, 0.95)}
 
     @classmethod
     def starts(cls, target: Statistics) -> tuple[Point, ...]:  # noqa: ARG003, D102 - BaseLoss says it
         return ({"q": 0.7}, {"q": 0.3})
+
+    def start(self, shares: npt.ArrayLike) -> Array:
+        """The best constant margins of log loss; see the notes of the class."""
+        return LogLoss().start(shares)
 
     def phi(self, u: Array, p: Array, q: Array) -> Phi:  # noqa: ARG002, D102 - ProbabilityLoss says it
         raised = p**self.q

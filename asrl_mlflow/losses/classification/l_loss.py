@@ -39,7 +39,7 @@ class LLoss(SoftmaxOnly, ProbabilityLoss):
     Examples
     --------
     >>> LLoss().value([0, 1], [[0.0, 0.0, 0.0], [3.0, 0.0, 0.0]]).round(4)
-    array([0.3416, 2.4137])
+    array([0.3416, 2.3613])
     """
 
     name: ClassVar[str] = "l_loss"

@@ -28,7 +28,7 @@ class LogLoss(ProbabilityLoss):
     Examples
     --------
     >>> LogLoss().value([1, 1, 0], [0.0, 10.0, 10.0]).round(4)
-    array([6.931e-01, 0.000e+00, 1.000e+01])
+    array([ 0.6931,  0.    , 10.    ])
     """
 
     name: ClassVar[str] = "log_loss"

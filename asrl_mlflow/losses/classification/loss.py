@@ -173,10 +173,12 @@ class ClassificationLoss(BaseLoss):
         gradient = self.terms(y, z).gradient
         if z.ndim == 1:
             far = sigmoid(np.where(y > 0.5, -z, z))  # noqa: PLR2004 - the nearer class
-            return np.abs(gradient) / np.maximum(far, TINY)
+            alone: Array = np.abs(gradient) / np.maximum(far, TINY)
+            return alone
         own = y[:, None] == np.arange(z.shape[1])
         far = np.where(own, 0.0, softmax(z)).sum(axis=1)
-        return np.abs(gradient[own]) / np.maximum(far, TINY)
+        pull: Array = np.abs(gradient[own]) / np.maximum(far, TINY)
+        return pull
 
     def predict(self, margin: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Probabilities of the classes, corrected for what the loss makes of margins.
@@ -409,7 +411,8 @@ def sigmoid(z: Array) -> Array:
     array([0. , 0.5, 1. ])
     """
     small = np.exp(-np.abs(z))
-    return np.where(z >= 0, 1.0, small) / (1 + small)
+    share: Array = np.where(z >= 0, 1.0, small) / (1 + small)
+    return share
 
 
 def softmax(z: Array) -> Array:

@@ -1,40 +1,21 @@
-"""Add one tree to a model, from what a loss says that rows weigh."""
+"""Add one tree to a model, from what a loss says that rows weigh.
+
+Gradient -w r and hessian w are weighted least squares. A tree is built from them in one of three ways,
+to the same bits: from gradients that are computed here, which serves every loss, every kind of matrix
+and every booster; faster, where the matrix is free and quantised, by handing its weights to XGBoost's
+squared error; or by XGBoost's own objective, for the losses that have one.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple, Protocol
 
 import xgboost
 
-from asrl_mlflow.boosting.rows import TrainingRows
+from asrl_mlflow.boosting.learner import Built
+from asrl_mlflow.boosting.regression.rows import TrainingRows
 from asrl_mlflow.losses import Loss, PointwiseLoss
 from asrl_mlflow.losses.regression.weighing import Weighed, weigh
-
-
-class Built(NamedTuple):
-    """What the newest tree was built from.
-
-    Parameters
-    ----------
-    pointwise : PointwiseLoss
-        Of this round.
-    mean_weight : float
-        Mean weight of a row, relative to a full one.
-    floored : int
-        Rows whose weight was held up.
-    """
-
-    pointwise: PointwiseLoss
-    mean_weight: float = 1.0
-    floored: int = 0
-
-
-class Builder(Protocol):
-    """Interface for what adds one tree to a model."""
-
-    def build(self, model: xgboost.Booster, epoch: int) -> Built:
-        """Add the tree of this round, which counts from 0 in each training."""
 
 
 class LossBuilder(ABC):

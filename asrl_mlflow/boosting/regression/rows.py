@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -11,15 +11,38 @@ import numpy.typing as npt
 import xgboost
 
 from asrl_mlflow.boosting.lending import user_info
-from asrl_mlflow.boosting.margins import residuals
 from asrl_mlflow.boosting.pace import Pace
+from asrl_mlflow.boosting.regression.margins import residuals
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import PointwiseLoss
+from asrl_mlflow.metrics import BY_RESIDUALS
 from asrl_mlflow.residuals.forecast import Forecast
 from asrl_mlflow.residuals.sample_weights import RowCounts, WeightRule, row_counts
 from asrl_mlflow.residuals.statistics import Residuals, distances
 
 Float32Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SeenResiduals:
+    """Residuals after a round, for metrics.
+
+    Parameters
+    ----------
+    stats : Residuals
+        Of some rows.
+    """
+
+    stats: Residuals
+
+    def measure(self, names: Sequence[str]) -> dict[str, float]:
+        """Compute the metrics of these names."""
+        return {name: BY_RESIDUALS[name](self.stats) for name in names}
+
+    def shares(self, pointwise: PointwiseLoss) -> Mapping[str, float]:
+        """Compute the share of rows in each region of a pointwise loss; they sum to 1."""
+        within = [self.stats.share_within(limit) for limit in pointwise.regions.values()]
+        return dict(zip(pointwise.regions, np.diff(within, prepend=0.0).tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -61,11 +84,11 @@ class MatrixRows:
             raise InputError(msg)
         return cls(matrix, target, row_counts(user_info(matrix, "weight"), target.size, rule))
 
-    def look(self, model: xgboost.Booster) -> Residuals:
+    def look(self, model: xgboost.Booster) -> SeenResiduals:
         """The residuals of all trees so far."""
         out, scratch = np.empty_like(self.target), np.empty_like(self.target)
         seen = residuals(model, self.matrix, self.target, out=out, scratch=scratch)
-        return Residuals(out, self.counts, scratch=scratch, subtracted=seen)
+        return SeenResiduals(Residuals(out, self.counts, scratch=scratch, subtracted=seen))
 
 
 class TrainingRows:
@@ -122,14 +145,12 @@ class TrainingRows:
             )
         return self._stats
 
+    def see(self, model: xgboost.Booster) -> SeenResiduals:
+        """The residuals of all trees so far, for metrics."""
+        return SeenResiduals(self.look(model))
+
     def forget(self) -> None:
         """Let later questions to this round's statistics fail, as their arrays are used again."""
         if self._stats is not None:
             self._forecast.learn(self._stats.release())
             self._stats = None
-
-
-def region_shares(stats: Residuals, pointwise: PointwiseLoss) -> Mapping[str, float]:
-    """Compute the share of rows in each region of a pointwise loss; they sum to 1."""
-    within = [stats.share_within(limit) for limit in pointwise.regions.values()]
-    return dict(zip(pointwise.regions, np.diff(within, prepend=0.0).tolist(), strict=True))
