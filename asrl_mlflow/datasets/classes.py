@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from asrl_mlflow.datasets.splits import FloatArray
+from asrl_mlflow.datasets.splits import FloatArray, Label
 from asrl_mlflow.errors import InputError, listed
-
-Label = str | int | bool | float
 
 # Three fifths of a class's rows train, one validates and one tests.
 _FEWEST_ROWS = 5
@@ -19,7 +17,7 @@ _MOST_CLASSES = 1000
 _FEWEST_CLASSES = 2
 # Up to here float64 tells all integers apart.
 _EXACT = 2.0**53
-_FOR_NUMBERS = "if the target is a number, take a loss for numbers"
+_FOR_NUMBERS = "take a loss for numbers if the target is a number"
 
 
 def names_classes(column: pd.Series[Any]) -> bool:
@@ -82,8 +80,8 @@ def _plain(column: pd.Series[Any], who: str) -> pd.Series[Any]:
     missing = np.flatnonzero(column.isna() | (column == ""))
     if missing.size:
         msg = (
-            f"{who} must name the class of every row; got {missing.size} rows without one, the first in "
-            f"row {missing[0] + 1}; fill them in, or remove those rows."
+            f"{who} must name the class of every row; got {missing.size} missing, the first in row "
+            f"{missing[0] + 1}; fill them in, or remove those rows."
         )
         raise InputError(msg)
     # Of categories and of objects, the values decide.
@@ -94,8 +92,8 @@ def _plain(column: pd.Series[Any], who: str) -> pd.Series[Any]:
         return values
     if kind not in ("floating", "mixed-integer-float"):
         msg = (
-            f"{who} must name classes by text, whole numbers or booleans, all in one way; got {kind}; "
-            "write all of them as text."
+            f"{who} must name classes by text, whole numbers or booleans, all in one way; got values "
+            f"of kind {kind!r}; write all of them as text."
         )
         raise InputError(msg)
     numbers = values.to_numpy(np.float64)
@@ -104,7 +102,7 @@ def _plain(column: pd.Series[Any], who: str) -> pd.Series[Any]:
     if odd.size:
         msg = (
             f"{who} must name classes by whole numbers; got {numbers[odd[0]]:g} in row {odd[0] + 1}; write "
-            f"them as text or whole numbers, or {_FOR_NUMBERS}."
+            f"labels as text or whole numbers, or {_FOR_NUMBERS}."
         )
         raise InputError(msg)
     return pd.Series(numbers.astype(np.int64))

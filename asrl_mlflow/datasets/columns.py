@@ -87,7 +87,7 @@ def to_numbers(column: pd.Series[float], owner: str, role: str) -> FloatArray:
     """
     is_category = isinstance(column.dtype, pd.CategoricalDtype)
     if is_category or pd.api.types.infer_dtype(column) not in _NUMBERS:
-        got = "categories" if is_category else f"text or the like ({column.iloc[0]!r:.40})"
+        got = "categories" if is_category else f"{column.dropna().iloc[0]!r:.40}"
         remedy = "encode them"
         if role == "target":
             remedy += ", or take a loss for classes, such as --loss=log_loss"

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from asrl_mlflow.datasets.classes import Label, names_classes, to_classes
+from asrl_mlflow.datasets.classes import names_classes, to_classes
 from asrl_mlflow.datasets.columns import (
     check_features,
     list_warnings,
@@ -31,7 +31,7 @@ from asrl_mlflow.datasets.embedded import EMBEDDED
 from asrl_mlflow.datasets.names import check_columns_exist
 from asrl_mlflow.datasets.published import PUBLISHED, fetch_table
 from asrl_mlflow.datasets.roles import Roles
-from asrl_mlflow.datasets.splits import Rows
+from asrl_mlflow.datasets.splits import Label, Rows
 from asrl_mlflow.datasets.tables import SUFFIXES, read_table
 from asrl_mlflow.errors import InputError, did_you_mean
 from asrl_mlflow.residuals.sample_weights import row_counts
@@ -41,6 +41,7 @@ PAPER = tuple(PUBLISHED)
 NAMED = (*EMBEDDED, *PAPER)
 DATA_DIR_VARIABLE = "ASRL_DATA_DIR"
 
+_OF_PANDAS = (pd.Series, pd.Index, pd.Categorical)
 # With fewer rows a 60/20/20 split leaves too few test rows.
 _LEAST_ROWS = 20
 
@@ -231,8 +232,9 @@ def from_arrays(
     if target in frame:
         msg = f"{name}: features need other names than the target; got a column {target!r}; rename it."
         raise InputError(msg)
+    # Without an index, which pandas would match with the features'; categories stay categories.
     columns = {
-        column: each.to_numpy() if isinstance(each, pd.Series) else np.asarray(each)
+        column: pd.Series(each).array if isinstance(each, _OF_PANDAS) else np.asarray(each)
         for column, each in given.items()
     }
     frame = pd.concat([frame, pd.DataFrame(columns, index=frame.index)], axis=1)
