@@ -22,7 +22,7 @@ class StorageError(RuntimeError):
     """The storage of a study cannot be used (exit code 5); what it holds stays, and can be resumed."""
 
 
-def listed(names: Sequence[str], most: int = 5) -> str:
+def listed(names: Sequence[object], most: int = 5) -> str:
     """Names for an error's one line: quoted, and no more than `most` of them.
 
     Examples

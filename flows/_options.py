@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from asrl_mlflow.datasets.contamination import CONTAMINATIONS, Contamination, ContaminationKind
-from asrl_mlflow.datasets.dataset import EMBEDDED, Dataset, load
+from asrl_mlflow.datasets.dataset import DEFAULT, Dataset, load
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import BASIC, LOSSES, BaseLoss, from_name
@@ -154,7 +154,7 @@ def option(name: str, **settings: Any) -> Callable[[Function], Function]:  # noq
 DATA = (
     option(
         "--data",
-        default=EMBEDDED,
+        default=DEFAULT,
         help="Name of a data set, or a path to .csv, .parquet or a folder of .parquet files.",
     ),
     option("--target", help="Column to predict.  [default: the last without another role]"),

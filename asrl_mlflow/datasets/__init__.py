@@ -13,20 +13,22 @@ from asrl_mlflow.datasets.contamination import (
 )
 from asrl_mlflow.datasets.dataset import (
     DATA_DIR_VARIABLE,
-    EMBEDDED,
+    DEFAULT,
+    NAMED,
     PAPER,
     Dataset,
-    Roles,
     from_arrays,
     load,
 )
 from asrl_mlflow.datasets.matrices import ParquetBatches, make_matrix
+from asrl_mlflow.datasets.roles import Roles
 from asrl_mlflow.datasets.splits import Blocks, Rows, Split, folds, join, split
 
 __all__ = [
     "CONTAMINATIONS",
     "DATA_DIR_VARIABLE",
-    "EMBEDDED",
+    "DEFAULT",
+    "NAMED",
     "PAPER",
     "Blocks",
     "Contamination",

@@ -17,6 +17,10 @@ _LEAST_BLOCKS = 3
 _EXACT_INTEGERS, _EXACT_DOUBLES = 2.0**24, 2.0**53
 # float32 is too coarse if its step is more than this share of the target's interquartile range.
 _COARSE = 0.01
+# What pandas calls columns of numbers; "empty" is one in which all are missing.
+_NUMBERS = ("floating", "integer", "boolean", "mixed-integer-float", "decimal", "empty")
+# A class that is rarer, or so common, is warned of.
+_FEW_ROWS, _MOST_COMMON = 20, 0.99
 # A block larger than the validation share makes the 60/20/20 split impossible.
 _LARGEST_BLOCK = 0.2
 
@@ -81,8 +85,13 @@ def to_numbers(column: pd.Series[float], owner: str, role: str) -> FloatArray:
     InputError
         The line names the first row, counted from 1.
     """
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        msg = f"{owner}: the {role} {column.name!r} must be numbers; got categories; encode them."
+    is_category = isinstance(column.dtype, pd.CategoricalDtype)
+    if is_category or pd.api.types.infer_dtype(column) not in _NUMBERS:
+        got = "categories" if is_category else f"{column.dropna().iloc[0]!r:.40}"
+        remedy = "encode them"
+        if role == "target":
+            remedy += ", or take a loss for classes, such as --loss=log_loss"
+        msg = f"{owner}: the {role} {column.name!r} must be numbers; got {got}; {remedy}."
         raise InputError(msg)
     values: FloatArray = column.to_numpy(dtype=np.float64, na_value=np.nan)  # type: ignore[assignment]  # pandas-stubs forget the dtype
     with np.errstate(over="ignore"):
@@ -183,15 +192,10 @@ def list_warnings(rows: Rows, target_name: str) -> tuple[str, ...]:
             f"all columns have numbers for names ({target_name!r}): if the first row is no header, "
             "write one above it."
         )
-    lines += _target_warnings(rows.target, target_name)
+    warn = _class_warnings if rows.classes else _target_warnings
+    lines += warn(rows, target_name)
     if rows.blocks is not None:
-        largest = np.bincount(rows.blocks.codes).max() / len(rows)
-        if largest > _LARGEST_BLOCK:
-            what = "moment" if rows.blocks.in_time else "group"
-            lines.append(
-                f"one {what} has {largest:.0%} of the rows, and is not parted; so the parts cannot be "
-                "near 60%, 20% and 20%."
-            )
+        lines += _block_warnings(rows.blocks)
     return tuple(lines)
 
 
@@ -204,8 +208,21 @@ def _is_number(name: str) -> bool:
     return True
 
 
-def _target_warnings(target: FloatArray, name: str) -> list[str]:
+def _block_warnings(blocks: Blocks) -> list[str]:
+    """Warn of a group or moment that is too large for its part."""
+    largest = np.bincount(blocks.codes).max() / blocks.codes.size
+    if largest <= _LARGEST_BLOCK:
+        return []
+    line = (
+        f"one {'moment' if blocks.in_time else 'group'} has {largest:.0%} of the rows, and is not parted; "
+        "so the parts cannot be near 60%, 20% and 20%."
+    )
+    return [line]
+
+
+def _target_warnings(rows: Rows, name: str) -> list[str]:
     """Warn of a constant target, and of one that float32 holds too coarsely."""
+    target = rows.target
     if target.min() == target.max():
         return [f"{name!r}: the target is the same in every row; there is nothing to learn."]
     low, high = np.quantile(target, [0.25, 0.75])
@@ -217,6 +234,25 @@ def _target_warnings(target: FloatArray, name: str) -> list[str]:
         )
         return [line]
     return []
+
+
+def _class_warnings(rows: Rows, name: str) -> list[str]:
+    """Warn of classes with few rows, and of one that has nearly all."""
+    counts = np.bincount(rows.target.astype(np.int64), minlength=len(rows.classes))
+    rare, lines = np.flatnonzero(counts < _FEW_ROWS), []
+    if rare.size:
+        names = listed([rows.classes[code] for code in rare])
+        lines.append(
+            f"{name!r}: fewer than {_FEW_ROWS} rows of {names}; the test part has four or fewer of "
+            "each, so measures of them vary much; join classes, or add rows."
+        )
+    share = counts.max() / len(rows)
+    if share > _MOST_COMMON:
+        lines.append(
+            f"{name!r}: {share:.2%} of the rows are {rows.classes[int(counts.argmax())]!r}; to predict "
+            "it always has a small error: look at balanced_accuracy and auc."
+        )
+    return lines
 
 
 def _precision_warnings(name: str, known: npt.NDArray[np.number]) -> list[str]:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from asrl_mlflow.datasets.names import check_column_names, check_columns_exist, check_model_columns
+from asrl_mlflow.datasets.roles import Roles
 from asrl_mlflow.errors import InputError
 
 # Tried in this order where several cut a file into equally many columns.
@@ -36,13 +37,7 @@ _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*")
 _THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2},\d{3}\s*")
 
 
-def read_csv(
-    path: Path,
-    *,
-    drop: Collection[str] = (),
-    group: str | None = None,
-    time: str | None = None,
-) -> pa.Table:
+def read_csv(path: Path, roles: Roles, *, labels: bool = False) -> pa.Table:
     """Read a CSV file into a table whose numbers are float64.
 
     Parameters
@@ -51,12 +46,11 @@ def read_csv(
         Encoded as UTF-8, or as UTF-16 with a byte order mark. Delimited by comma, semicolon or tab,
         whichever cuts header and rows into the same number of fields. Numbers have a decimal point
         or, throughout the file, a decimal comma.
-    drop : collection of str
-        Columns that are not read.
-    group : str, optional
-        A column that is read as text, whatever it holds.
-    time : str, optional
-        A column that may hold dates, times or text.
+    roles : Roles
+        The column for groups is read as text, whatever it holds; that for time may hold dates, times or
+        text; columns to drop are not read.
+    labels : bool
+        Whether the target names classes, so that some of its text may look like numbers.
 
     Raises
     ------
@@ -68,16 +62,20 @@ def read_csv(
     encoding = _find_encoding(path)
     delimiter, names = _find_delimiter(path, encoding)
     check_column_names(names, path)
-    check_columns_exist(drop, names, path)
-    reader = _CsvReader(path, encoding, delimiter, [name for name in names if name not in drop])
+    check_columns_exist(roles.drop, names, path)
+    kept = [name for name in names if name not in roles.drop]
+    # Text in these columns is no mistake.
+    free = {roles.group, roles.time, roles.target_among(kept, str(path)) if labels else None}
+    reader = _CsvReader(path, encoding, delimiter, kept)
     decimal_point, types = ".", reader.types(".")
-    if reader.has_decimal_commas(_text_columns(types, group, time)):
+    if reader.has_decimal_commas(_text_columns(types, free)):
         decimal_point, types = ",", reader.types(",")
-    _refuse_text_with_numbers(reader, _text_columns(types, group, time), decimal_point)
-    kept = {
-        name: pa.string() if name == group else _widest_type(kind) for name, kind in types.items()
+    _refuse_text_with_numbers(reader, _text_columns(types, free), decimal_point)
+    wide = {
+        name: pa.string() if name == roles.group else _widest_type(kind)
+        for name, kind in types.items()
     }
-    return reader.table(kept, decimal_point)
+    return reader.table(wide, decimal_point)
 
 
 def stream_csv(
@@ -262,11 +260,9 @@ class _CsvReader:
             raise self._explain(error) from error
 
 
-def _text_columns(
-    types: Mapping[str, pa.DataType], group: str | None, time: str | None
-) -> list[str]:
+def _text_columns(types: Mapping[str, pa.DataType], free: Collection[str | None]) -> list[str]:
     text = [name for name, kind in types.items() if pa.types.is_string(kind)]
-    return [name for name in text if name not in (group, time)]
+    return [name for name in text if name not in free]
 
 
 def _widest_type(kind: pa.DataType) -> pa.DataType:

@@ -1,8 +1,8 @@
 """Load a table to learn from, by name or path, with the roles of its columns.
 
-The table "diabetes" comes with scikit-learn. The other named tables are those of the paper: they are
-read from `<name>.csv` (features first, target last) in the folder that `ASRL_DATA_DIR` names, else in
-the user's cache. A table that is in neither is downloaded into the cache.
+Named tables are those that come with scikit-learn and those of the paper. They are read from `<name>.csv`
+(features first, target last) in the folder that `ASRL_DATA_DIR` names, else in the user's cache. A
+table of the paper that is in neither is downloaded into the cache.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from asrl_mlflow.datasets.classes import names_classes, to_classes
 from asrl_mlflow.datasets.columns import (
     check_features,
     list_warnings,
@@ -26,68 +27,23 @@ from asrl_mlflow.datasets.columns import (
     to_numbers,
     to_weights,
 )
+from asrl_mlflow.datasets.embedded import EMBEDDED
 from asrl_mlflow.datasets.names import check_columns_exist
 from asrl_mlflow.datasets.published import PUBLISHED, fetch_table
-from asrl_mlflow.datasets.splits import Rows
+from asrl_mlflow.datasets.roles import Roles
+from asrl_mlflow.datasets.splits import Label, Rows
 from asrl_mlflow.datasets.tables import SUFFIXES, read_table
-from asrl_mlflow.errors import InputError, did_you_mean, listed
+from asrl_mlflow.errors import InputError, did_you_mean
 from asrl_mlflow.residuals.sample_weights import row_counts
 
-EMBEDDED = "diabetes"
+DEFAULT = "diabetes"
 PAPER = tuple(PUBLISHED)
+NAMED = (*EMBEDDED, *PAPER)
 DATA_DIR_VARIABLE = "ASRL_DATA_DIR"
 
+_OF_PANDAS = (pd.Series, pd.Index, pd.Categorical)
 # With fewer rows a 60/20/20 split leaves too few test rows.
 _LEAST_ROWS = 20
-
-
-@dataclass(frozen=True)
-class Roles:
-    """The columns that are not features, each with its role.
-
-    Parameters
-    ----------
-    target : str, optional
-        The column to predict; by default the last column without another role.
-    weight : str, optional
-        The column of sample weights.
-    group : str, optional
-        The column of groups; a split never separates rows with the same value.
-    time : str, optional
-        The column of numbers, dates or times to split by: training on earlier rows, testing on later.
-    drop : tuple of str
-        The columns that are not read.
-
-    Raises
-    ------
-    InputError
-        A column has two roles, or both group and time are given.
-    """
-
-    target: str | None = None
-    weight: str | None = None
-    group: str | None = None
-    time: str | None = None
-    drop: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.group is not None and self.time is not None:
-            msg = (
-                f"A split goes by group or by time; got group {self.group!r} and time {self.time!r}; "
-                "leave one of them out."
-            )
-            raise InputError(msg)
-        named = [*self.named, *self.drop]
-        twice = sorted({name for name in named if named.count(name) > 1})
-        if twice:
-            msg = f"A column can have one role; got {listed(twice)} in several; decide for one."
-            raise InputError(msg)
-
-    @property
-    def named(self) -> list[str]:
-        """The columns that have a role and are read, in the order target, weight, group, time."""
-        roles = (self.target, self.weight, self.group, self.time)
-        return [name for name in roles if name is not None]
 
 
 @dataclass(frozen=True)
@@ -120,6 +76,11 @@ class Dataset:
     roles: Roles = field(default_factory=Roles)
     warnings: tuple[str, ...] = ()
 
+    @property
+    def classes(self) -> tuple[Label, ...]:
+        """The labels of the classes in the order of their codes; empty where the target is a number."""
+        return self.rows.classes
+
     def describe(self) -> str:
         """Describe the table in one line, so that a wrong table is noticed before training.
 
@@ -127,6 +88,8 @@ class Dataset:
         --------
         >>> load("diabetes").describe()
         "diabetes: 442 rows, 10 features, target 'disease_progression'"
+        >>> load("breast_cancer").describe()
+        "breast_cancer: 569 rows, 30 features, target 'diagnosis', 2 classes"
         """
         rows, features = self.rows.features.shape
         roles = [
@@ -140,29 +103,35 @@ class Dataset:
         ]
         return (
             f"{self.name}: {rows} rows, {features} features, target {self.target_name!r}"
-            f"{''.join(roles)}"
+            f"{f', {len(self.classes)} classes' if self.classes else ''}{''.join(roles)}"
         )
 
 
 def load(
-    data: str = EMBEDDED,
+    data: str = DEFAULT,
     target: str | None = None,
     *,
     weight: str | None = None,
     group: str | None = None,
     time: str | None = None,
     drop: Sequence[str] = (),
+    classes: bool | None = None,
 ) -> Dataset:
     """Read a table by name or path.
 
     Parameters
     ----------
     data : str
-        "diabetes" (embedded), "california", "concrete", "gas_turbine", "power_plant", "airfoil"
-        (fetched once), or a path to a .csv file (comma, semicolon or tab; decimal point or comma),
+        "diabetes", or with classes "breast_cancer", "wine", "digits" (embedded); "california",
+        "concrete", "gas_turbine", "power_plant", "airfoil" (fetched once); or a path to a .csv file (comma, semicolon or tab; decimal point or comma),
         a .parquet file or a folder of .parquet files.
     target, weight, group, time, drop
         As for `Roles`.
+    classes : bool, optional
+        Whether the target names classes: text, whole numbers, booleans or categories. Then targets are
+        the codes 0.0, 1.0, ... of the classes, and `Rows.classes` has the labels, sorted. False: the
+        target is a number. By default the column decides: text, booleans, categories and the targets
+        of the tables with classes name classes; all others are numbers.
 
     Raises
     ------
@@ -170,25 +139,32 @@ def load(
         A file or column does not exist; a named table cannot be downloaded; `Roles` or `read_table`
         refuses something; a feature is infinite; a target, weight, group or time is missing in some
         row, or is no number where it must be one; there are fewer than 20 rows, or fewer than 3 groups
-        or times. The message names the file, the row or column, and the remedy.
+        or times; there are fewer than 2 classes or more than 1000, or fewer than 5 rows of one. The
+        message names the file, the row or column, and the remedy.
 
     Examples
     --------
     >>> table = load("diabetes", drop=["sex"])
     >>> table.rows.features.shape, table.target_name
     ((442, 9), 'disease_progression')
+    >>> load("wine").classes
+    ('class_0', 'class_1', 'class_2')
     """
     roles = Roles(target, weight, group, time, tuple(drop))
-    path = _find_file(data)
-    if path is None:
-        frame, source, name = _load_diabetes(), "sklearn.datasets.load_diabetes", EMBEDDED
-        check_columns_exist(roles.drop, list(frame.columns), source)
-        frame = frame.drop(columns=list(roles.drop))
-    else:
-        frame = read_table(path, drop=roles.drop, group=group, time=time)
-        source = str(path.resolve())
-        name = data if data in PAPER or data == EMBEDDED else path.stem
-    return _with_roles(frame, roles, name, source, owner=source if path is None else str(path))
+    path, table = _find_file(data), EMBEDDED.get(data)
+    if classes is None and table is not None and target in (None, table.target):
+        classes = table.classes
+    if path is not None:
+        frame = read_table(path, roles, labels=bool(classes))
+        name = data if data in NAMED else path.stem
+        return _with_roles(
+            frame, roles, name, str(path.resolve()), owner=str(path), classes=classes
+        )
+    source = EMBEDDED[data].source
+    frame = EMBEDDED[data].load()
+    check_columns_exist(roles.drop, list(frame.columns), source)
+    frame = frame.drop(columns=list(roles.drop))
+    return _with_roles(frame, roles, data, source, owner=source, classes=classes)
 
 
 def from_arrays(
@@ -199,6 +175,7 @@ def from_arrays(
     groups: npt.ArrayLike | None = None,
     times: npt.ArrayLike | None = None,
     name: str = "table",
+    classes: bool | None = None,
 ) -> Dataset:
     """Make a table from features and targets in memory.
 
@@ -216,6 +193,8 @@ def from_arrays(
         Numbers, dates or times to split by: training on earlier rows, testing on later.
     name : str
         A short name.
+    classes : bool, optional
+        Whether the targets name classes, as for `load`.
 
     Raises
     ------
@@ -227,6 +206,8 @@ def from_arrays(
     >>> table = from_arrays(np.zeros((30, 2)), np.arange(30.0))
     >>> table.describe()
     "table: 30 rows, 2 features, target 'target'"
+    >>> from_arrays(np.zeros((30, 2)), ["no", "yes"] * 15).classes
+    ('no', 'yes')
     """
     frame = _to_frame(X, name)
     target = str(y.name) if isinstance(y, pd.Series) and y.name else "target"
@@ -251,12 +232,13 @@ def from_arrays(
     if target in frame:
         msg = f"{name}: features need other names than the target; got a column {target!r}; rename it."
         raise InputError(msg)
+    # Without an index, which pandas would match with the features'; categories stay categories.
     columns = {
-        column: each.to_numpy() if isinstance(each, pd.Series) else np.asarray(each)
+        column: pd.Series(each).array if isinstance(each, _OF_PANDAS) else np.asarray(each)
         for column, each in given.items()
     }
     frame = pd.concat([frame, pd.DataFrame(columns, index=frame.index)], axis=1)
-    return _with_roles(frame, roles, name, "memory", owner=name)
+    return _with_roles(frame, roles, name, "memory", owner=name, classes=classes)
 
 
 def _free_name(name: str, taken: Collection[str]) -> str:
@@ -282,11 +264,12 @@ def _to_frame(X: Any, owner: str) -> pd.DataFrame:  # noqa: ANN401, N803 - a tab
 
 
 def _with_roles(
-    frame: pd.DataFrame, roles: Roles, name: str, source: str, *, owner: str
+    frame: pd.DataFrame, roles: Roles, name: str, source: str, *, owner: str, classes: bool | None
 ) -> Dataset:
     """Check the columns of a frame, and give each its role; `owner` is who an error is about."""
-    check_columns_exist(roles.named, list(frame.columns), owner)
-    column = roles.target or _default_target(frame, roles, owner)
+    names = list(map(str, frame.columns))
+    check_columns_exist(roles.named, names, owner)
+    column = roles.target_among(names, owner)
     if len(frame) < _LEAST_ROWS:
         msg = f"{owner}: needs at least {_LEAST_ROWS} rows to split; got {len(frame)}."
         raise InputError(msg)
@@ -297,28 +280,33 @@ def _with_roles(
     check_features(features, owner)
     by = roles.group or roles.time
     weighed = None if roles.weight is None else to_weights(frame[roles.weight], owner)
+    labels: tuple[Label, ...] = ()
+    if names_classes(frame[column]) if classes is None else classes:
+        target, labels = to_classes(frame[column], owner)
+    else:
+        target = to_numbers(frame[column], owner, "target")
     rows = Rows(
         features,
-        to_numbers(frame[column], owner, "target"),
+        target,
         weighed,
         None if by is None else to_blocks(frame[by], owner, in_time=roles.time is not None),
         row_counts(weighed, len(frame)).rule,
+        labels,
     )
     return Dataset(name, rows, column, source, _digest(frame), roles, list_warnings(rows, column))
 
 
 def _find_file(data: str) -> Path | None:
-    """Find the file that a name or path means; None means the table that scikit-learn has."""
-    if data not in (EMBEDDED, *PAPER):
+    """Find the file that a name or path means; None means a table that scikit-learn has."""
+    if data not in NAMED:
         if Path(data).is_file() or Path(data).is_dir():
             return Path(data)
         if Path(data).suffix.lower() in SUFFIXES:
             msg = f"Data needs a .csv or .parquet file; got no such file: {data}; check the path."
             raise InputError(msg)
-        known = (EMBEDDED, *PAPER)
-        hint = did_you_mean(data, known) or "check the path."
+        hint = did_you_mean(data, NAMED) or "check the path."
         msg = (
-            f"Data needs a .csv or .parquet file or one of {', '.join(known)}; got {data!r}; {hint}"
+            f"Data needs a .csv or .parquet file or one of {', '.join(NAMED)}; got {data!r}; {hint}"
         )
         raise InputError(msg)
     named = os.environ.get(DATA_DIR_VARIABLE)
@@ -326,7 +314,7 @@ def _find_file(data: str) -> Path | None:
     for folder in [Path(named or cache), cache]:
         if (folder / f"{data}.csv").is_file():
             return folder / f"{data}.csv"
-    return None if data == EMBEDDED else fetch_table(data, cache)
+    return None if data in EMBEDDED else fetch_table(data, cache)
 
 
 def _cache_folder() -> Path:
@@ -336,25 +324,6 @@ def _cache_folder() -> Path:
     except RuntimeError:  # a container's user may have no home
         base = Path(tempfile.gettempdir())
     return base / "asrl-mlflow"
-
-
-def _load_diabetes() -> pd.DataFrame:
-    """Load the table that scikit-learn has, the target last."""
-    # Here, not above: scikit-learn takes a second to import and only this table needs it.
-    from sklearn.datasets import load_diabetes  # noqa: PLC0415 - see above
-
-    bunch = load_diabetes(as_frame=True)
-    frame: pd.DataFrame = bunch.data.assign(disease_progression=bunch.target)
-    return frame
-
-
-def _default_target(frame: pd.DataFrame, roles: Roles, owner: str) -> str:
-    """Choose the target where none is named: the last column without a role."""
-    left = [str(name) for name in frame.columns if name not in roles.named]
-    if not left:
-        msg = f"{owner}: needs a target; got none beside {listed(roles.named)}; drop fewer columns."
-        raise InputError(msg)
-    return left[-1]
 
 
 def _digest(frame: pd.DataFrame) -> str:

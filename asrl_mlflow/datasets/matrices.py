@@ -96,9 +96,7 @@ class ParquetBatches(xgboost.DataIter):
         with explain_read_errors(self._path, "parquet"):
             self._source = open_parquet(self._path, drop)
             names = kept_columns(self._source, self._path, drop)
-            empty = convert_columns(
-                self._source.schema.empty_table().select(names), self._path, None, None
-            )
+            empty = convert_columns(self._source.schema.empty_table().select(names), self._path)
         if cache is not None and not Path(cache).parent.is_dir():
             msg = f"A cache needs a folder that exists; got {cache}; make {Path(cache).parent}."
             raise InputError(msg)

@@ -12,6 +12,8 @@ from asrl_mlflow.residuals.sample_weights import WeightRule
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+# Plain types, which JSON can hold.
+Label = str | int | bool | float
 
 # The shares of train and valid; the rest is test.
 _SHARES = (0.6, 0.2)
@@ -59,7 +61,7 @@ class Rows:
     weight_rule : {"none", "counts", "mean 1"}
         How the weights of the whole table are read: not at all, as counts of rows, or rescaled to mean
         1. Some rows of a table may have whole weights only; they are read like the whole table.
-    classes : tuple of str, int or bool
+    classes : tuple of str, int, bool or float
         The labels of the classes in the order of their codes; empty where the target is a number. Some
         rows of a table have all its classes, also those without a row among them.
     """
@@ -69,7 +71,7 @@ class Rows:
     weight: FloatArray | None = None
     blocks: Blocks | None = None
     weight_rule: WeightRule = "none"
-    classes: tuple[str | int | bool | float, ...] = ()
+    classes: tuple[Label, ...] = ()
 
     def __len__(self) -> int:
         """The number of rows."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,37 +14,31 @@ import pyarrow.parquet
 
 from asrl_mlflow.datasets import csv_files
 from asrl_mlflow.datasets.parquet import read_parquet
+from asrl_mlflow.datasets.roles import Roles
 from asrl_mlflow.errors import InputError, listed
 
 SUFFIXES = (".csv", ".parquet")
 _LOOKED_AT = 10_000
 
 
-def read_table(
-    path: Path,
-    *,
-    drop: Collection[str] = (),
-    group: str | None = None,
-    time: str | None = None,
-) -> pd.DataFrame:
+def read_table(path: Path, roles: Roles, *, labels: bool = False) -> pd.DataFrame:
     """Read a .csv file, a .parquet file, or a folder of .parquet files with the same columns.
 
     Parameters
     ----------
     path : Path
         The file or folder.
-    drop : collection of str
-        Columns to leave out; they are not read.
-    group : str, optional
-        A column of group names, of any type but lists and structures.
-    time : str, optional
-        A column of numbers, dates or times.
+    roles : Roles
+        The columns for group and time may have any type but lists and structures; the target may be
+        text; columns to drop are not read.
+    labels : bool
+        Whether the target names classes, so that some of its text may look like numbers.
 
     Returns
     -------
     DataFrame
-        Columns of numbers, booleans and categories (NaN is a missing value); the columns `group` and
-        `time` as they are in the file.
+        Columns of numbers, booleans and categories (NaN is a missing value); group, time and a target
+        of text as they are in the file.
 
     Raises
     ------
@@ -56,12 +50,15 @@ def read_table(
     if suffix not in SUFFIXES:
         msg = f"Data needs a .csv or .parquet file; got {path}; rename or convert it."
         raise InputError(msg)
+    group, time = roles.group, roles.time
     with explain_read_errors(path, suffix[1:]):
         if suffix == ".csv":
-            table = csv_files.read_csv(path, drop=drop, group=group, time=time)
+            table = csv_files.read_csv(path, roles, labels=labels)
         else:
-            table = read_parquet(path, drop)
-        table = convert_columns(table, path, group, time)
+            table = read_parquet(path, roles.drop)
+        target = roles.target_among(table.column_names, str(path))
+        table = convert_columns(table, path, group, time, target)
+    booleans = [field.name for field in table.schema if pa.types.is_boolean(field.type)]
     # Each column is freed once it is converted. pandas' metadata would turn a column into the index.
     frame: pd.DataFrame = table.to_pandas(
         ignore_metadata=True, split_blocks=True, self_destruct=True
@@ -69,7 +66,7 @@ def read_table(
     del table
     pa.default_memory_pool().release_unused()
     # pyarrow gives booleans with missing values as objects.
-    for name in frame:
+    for name in booleans:
         if name not in (group, time) and frame[name].dtype == object:
             frame[name] = frame[name].astype(np.float64)
     return frame
@@ -89,7 +86,13 @@ def explain_read_errors(path: Path, kind: str) -> Iterator[None]:
         raise InputError(msg) from error
 
 
-def convert_columns(table: pa.Table, path: Path, group: str | None, time: str | None) -> pa.Table:
+def convert_columns(
+    table: pa.Table,
+    path: Path,
+    group: str | None = None,
+    time: str | None = None,
+    target: str | None = None,
+) -> pa.Table:
     """Convert decimals to float64, and refuse columns of a type that XGBoost cannot learn from.
 
     Parameters
@@ -100,6 +103,8 @@ def convert_columns(table: pa.Table, path: Path, group: str | None, time: str | 
         The file, for the error.
     group, time : str, optional
         Columns that may have any type but lists and structures.
+    target : str, optional
+        A column that may be text, or categories of any type.
 
     Raises
     ------
@@ -110,6 +115,7 @@ def convert_columns(table: pa.Table, path: Path, group: str | None, time: str | 
         field
         for field in table.schema
         if field.name not in (group, time) or pa.types.is_nested(field.type)
+        if field.name != target or not _is_label(field.type)
     ]
     _refuse_types(table, features, path)
     for field in features:
@@ -168,6 +174,11 @@ def _is_learnable(kind: pa.DataType) -> bool:
         or pa.types.is_boolean(kind)
         or pa.types.is_null(kind)
     )
+
+
+def _is_label(kind: pa.DataType) -> bool:
+    """Check whether a type is one that only labels of classes have."""
+    return _is_text(kind) or bool(pa.types.is_dictionary(kind))
 
 
 def _columns(names: Sequence[str]) -> str:

@@ -131,8 +131,8 @@ REFUSED = {
     "misspelt name": (
         None,
         {"data": "califronia"},
-        "Data needs a .csv or .parquet file or one of diabetes, california, concrete, gas_turbine, "
-        "power_plant, airfoil; got 'califronia'; did you mean 'california'?",
+        "Data needs a .csv or .parquet file or one of diabetes, breast_cancer, wine, "
+        "digits, california, concrete, gas_turbine, power_plant, airfoil; got 'califronia'; did you mean 'california'?",
     ),
     "no such target": (
         GOOD,

@@ -222,9 +222,13 @@ def test_columns_that_cannot_be_used_are_refused_in_one_line(columns, line):
     assert len(datasets.load("table.parquet", drop=list(columns)).rows) == 25
 
 
-def test_categories_cannot_be_the_target(coloured):
-    with pytest.raises(InputError, match="the target 'colour' must be numbers; got categories"):
-        datasets.load("coloured.parquet", target="colour")
+def test_categories_are_no_target_that_is_a_number(coloured):
+    with pytest.raises(InputError) as caught:
+        datasets.load("coloured.parquet", target="colour", classes=False)
+    assert str(caught.value) == (
+        "coloured.parquet: the target 'colour' must be numbers; got categories; encode them, or take a "
+        "loss for classes, such as --loss=log_loss."
+    )
 
 
 def test_a_broken_parquet_file_is_refused_in_one_line():
