@@ -65,7 +65,7 @@ class FullL(FullLoss):
     Examples
     --------
     >>> FullL().value([1, 0], [1.0, 1.0]).round(4)
-    array([0.038 , 0.4673])
+    array([0.0383, 0.4656])
     """
 
     name: ClassVar[str] = "full_l"
