@@ -77,6 +77,11 @@ class Rows:
         """The number of rows."""
         return len(self.target)
 
+    @property
+    def booster_params(self) -> dict[str, int]:
+        """What a booster has to be told of the target: how many classes the whole table has."""
+        return {"num_class": len(self.classes)} if self.classes else {}
+
     def take(self, order: IntArray) -> Rows:
         """Take the rows with these numbers, in this order."""
         blocks = None
