@@ -65,9 +65,9 @@ SUMMARIES = {
     ),
     "classification": Summary(
         TASKS["classification"],
-        "error: share of the test rows that are put into another class. Brier: squared error of the\n"
-        "probabilities. calibration error: how far the probability of the predicted class is from the\n"
-        "share that is right.",
+        "error: share of the test rows that are put into another class. bal. acc.: share that is right,\n"
+        "each class counting as much. Brier: squared error of the probabilities. ECE, the expected\n"
+        "calibration error: how far the probability of the predicted class is from the share that is right.",
         {
             **dict.fromkeys(("logloss", "error", "brier", "calibration_error"), _SMALLER),
             **dict.fromkeys(("balanced_accuracy", "auc"), _LARGER),

@@ -71,10 +71,10 @@ TASKS: Mapping[str, Task] = {
             {
                 "logloss": "log loss",
                 "error": "error",
-                "balanced_accuracy": "balanced accuracy",
+                "balanced_accuracy": "bal. acc.",
                 "auc": "AUC",
                 "brier": "Brier",
-                "calibration_error": "calibration error",
+                "calibration_error": "ECE",
             },
         ),
     )
