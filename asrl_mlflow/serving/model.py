@@ -28,7 +28,7 @@ _NUMBERS = {"integer", "floating", "mixed-integer-float", "boolean", "decimal", 
 _VISITS_FOR_THREADS = 10_000_000
 _MOST_NAMES = 5
 # Probabilities are held above these, as where the losses are defined.
-_LEAST_P, _TINY = float(np.exp(-30.0)), 1e-300
+_MOST_U, _LEAST_P, _TINY = 30.0, float(np.exp(-30.0)), 1e-300
 
 Matrix = npt.NDArray[np.float32]
 
@@ -203,7 +203,7 @@ def probabilities(loss: dict[str, Any], margin: npt.NDArray[Any]) -> npt.NDArray
     else:
         p = np.maximum(p, _LEAST_P)
         q = np.maximum(1 - p, np.finfo(np.float64).eps)
-        raised = p / _first(name, params, p, q)
+        raised = p / _first(name, params, -np.log(p), p, q)
     shares: npt.NDArray[np.float64] = raised / raised.sum(axis=1, keepdims=True)
     return shares
 
@@ -216,19 +216,20 @@ def _pull(name: str, params: dict[str, Any], s: npt.NDArray[np.float64]) -> Any:
         return np.minimum(np.maximum(1 - s, 0) / params["gamma"], 1)
     small = np.exp(-np.abs(s))
     p, q = (np.where(far, 1.0, small) / (1 + small) for far in (s >= 0, s <= 0))
-    return _first(name, params, np.maximum(p, _LEAST_P), np.maximum(q, _TINY)) * q
+    u = np.minimum(np.log1p(small) + np.maximum(-s, 0), _MOST_U)
+    return _first(name, params, u, np.maximum(p, _LEAST_P), np.maximum(q, _TINY)) * q
 
 
 def _slope(name: str, params: dict[str, Any], p: Any, q: Any) -> Any:  # noqa: ANN401 - arrays
-    return _first(name, params, p, q) / p
+    return _first(name, params, -np.log(p), p, q) / p
 
 
-def _first(name: str, params: dict[str, Any], p: Any, q: Any) -> Any:  # noqa: ANN401 - arrays
-    """The derivative of a loss by -log p, with q = 1 - p."""
+def _first(name: str, params: dict[str, Any], u: Any, p: Any, q: Any) -> Any:  # noqa: ANN401 - arrays
+    """The derivative of a loss by u = -log p, with q = 1 - p."""
     if name == "poly1":
         return 1 + params["epsilon"] * p
     if name == "focal":
-        near = np.where(q < 1e-8, 1 + q / 2, -np.log(p) / q)  # noqa: PLR2004 - rounding leaves nothing there
+        near = np.where(q < 1e-8, 1 + q / 2, u / q)  # noqa: PLR2004 - rounding leaves nothing there
         return q ** params["gamma"] * (1 + params["gamma"] * p * near)
     if name == "generalized_cross_entropy":
         return p ** params["q"]

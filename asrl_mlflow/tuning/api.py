@@ -259,7 +259,7 @@ def _judge_once(
         title=_title(plan) if plan.settings.figures else None,
     )
     params = {**best.loss["params"], **booster}
-    numbers = {key: value for key, value in params.items() if not isinstance(value, str)}
+    numbers = {key: value for key, value in params.items() if isinstance(value, int | float)}
     parent.metrics({"best.objective": best.value, "best.trial": best.number})
     parent.metrics({f"best.{key}": float(value) for key, value in numbers.items()})
     parent.flush()

@@ -34,7 +34,7 @@ def test_compare_on_classes_ranks_by_log_loss_and_leaves_out_what_has_no_form(fl
     assert code == 0
     assert "left out, as they are for two classes: squared_hinge, smooth_hinge" in out
     assert "10% of the training labels flipped" in out
-    parents, children = runs(store)
+    _, children = runs(store)
     assert len(children) == len(losses.CLASSIFICATION_LOSSES) - 2
     for run in children:
         found = artifacts(store, run.info.run_id)

@@ -90,7 +90,7 @@ def served_functions():
 
 
 def test_a_better_model_of_classes_is_promoted_by_its_log_loss(flow, registered, store):
-    version, _ = registered
+    assert registered[0].is_new
     assert flow("register", f"--run-id={newest(store)}", "--alias=champion")[0] == 0
     command = ["--data=wine", "--loss=log_loss", "--rounds=1", "--learning-rate=0.01"]
     assert flow("train", *command, "--figures=false")[0] == 0
