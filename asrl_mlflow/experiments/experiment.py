@@ -242,6 +242,8 @@ def _evaluate_and_log(
         }
     )
     record = Record.from_training(booster, loss, last, data, metrics)
+    # One that is in a spool gets its id later.
+    log.describe(_describe(record, log.run_id if log.is_created else "<id of this run>"))
     columns = {"features": describe_columns(test.features), "example": example_rows(test.features)}
     log.artifact(LOSS, record.to_json().encode())
     log.artifact(FEATURES, json.dumps(columns).encode())
@@ -249,6 +251,21 @@ def _evaluate_and_log(
     # Last, so that a run with a booster has the other files too.
     log.artifact(BOOSTER, bytes(booster.save_raw("ubj")))
     return Result(metrics, seconds, rounds, prediction)
+
+
+def _describe(record: Record, run_id: str) -> str:
+    """Describe a run in Markdown: what was trained, on what, how good it is, what to do next."""
+    data, task = record.data, record.task
+    spoiled = f", labels spoiled on purpose: {data['spoiled']}" if "spoiled" in data else ""
+    shown = {name: record.metrics[name] for name in task.titles if name in record.metrics}
+    heads = " | ".join(task.titles[name] for name in shown)
+    cells = " | ".join(f"{value:.4g}" for value in shown.values())
+    return (
+        f"**{record.build_loss()}**, {record.rounds} rounds, on *{data['name']}* ({data['rows']} rows, "
+        f"target `{data['target']}`{spoiled}).\n\n"
+        f"On test rows:\n\n| {heads} |\n|{'---|' * len(shown)}\n| {cells} |\n\n"
+        f"Register it: `python -m flows.register --run-id={run_id}`"
+    )
 
 
 def _data_record(dataset: Dataset, contamination: Contamination) -> dict[str, Any]:
