@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from asrl_mlflow import datasets, losses, metrics, registry, residuals, tracking, tuning
     from asrl_mlflow.boosting import train
     from asrl_mlflow.estimators import RobustXGBRegressor
+    from asrl_mlflow.labels import which_labels
     from asrl_mlflow.rounds import Round
     from asrl_mlflow.tuning import tune
 
@@ -24,6 +25,7 @@ _HOMES = {
     "Round": "asrl_mlflow.rounds",
     "train": "asrl_mlflow.boosting",
     "tune": "asrl_mlflow.tuning",
+    "which_labels": "asrl_mlflow.labels",
 }
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "train",
     "tune",
     "tuning",
+    "which_labels",
 ]
 
 

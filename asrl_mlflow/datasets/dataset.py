@@ -303,6 +303,7 @@ def _with_roles(
         weighed,
         None if by is None else to_blocks(frame[by], owner, in_time=roles.time is not None),
         row_counts(weighed, len(frame)).rule,
+        np.arange(len(frame)),
     )
     return Dataset(name, rows, column, source, _digest(frame), roles, list_warnings(rows, column))
 

@@ -57,6 +57,8 @@ class Rows:
     weight_rule : {"none", "counts", "mean 1"}
         How the weights of the whole table are read: not at all, as counts of rows, or rescaled to mean
         1. Some rows of a table may have whole weights only; they are read like the whole table.
+    numbers : int64 array of shape (n,), optional
+        The position of each row in the table, from 0.
     """
 
     features: pd.DataFrame
@@ -64,6 +66,7 @@ class Rows:
     weight: FloatArray | None = None
     blocks: Blocks | None = None
     weight_rule: WeightRule = "none"
+    numbers: IntArray | None = None
 
     def __len__(self) -> int:
         """The number of rows."""
@@ -81,6 +84,7 @@ class Rows:
             None if self.weight is None else self.weight[order],
             blocks,
             self.weight_rule,
+            None if self.numbers is None else self.numbers[order],
         )
 
 
@@ -157,15 +161,17 @@ def join(first: Rows, second: Rows) -> Rows:
     >>> len(join(parts.train, parts.valid))
     353
     """
-    weight = blocks = None
+    weight = blocks = numbers = None
     if first.weight is not None and second.weight is not None:
         weight = np.concatenate([first.weight, second.weight])
     if first.blocks is not None and second.blocks is not None:
         later = second.blocks.codes + first.blocks.count
         blocks = replace(first.blocks, codes=np.concatenate([first.blocks.codes, later]))
+    if first.numbers is not None and second.numbers is not None:
+        numbers = np.concatenate([first.numbers, second.numbers])
     features = pd.concat([first.features, second.features], ignore_index=True)
     target = np.concatenate([first.target, second.target])
-    return Rows(features, target, weight, blocks, first.weight_rule)
+    return Rows(features, target, weight, blocks, first.weight_rule, numbers)
 
 
 def folds(rows: Rows, count: int, seed: int) -> list[tuple[Rows, Rows]]:

@@ -21,6 +21,7 @@ from asrl_mlflow.datasets.splits import Rows, Split, join, split
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.figures.run_figures import draw_run
+from asrl_mlflow.labels.keeping import MOST_ROWS, keep_ranking, predict_in_halves
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.metrics import METRICS
 from asrl_mlflow.records.artifacts import BOOSTER, FEATURES, LOSS, UNSEEN
@@ -30,7 +31,7 @@ from asrl_mlflow.records.unseen import (
     UnseenResiduals,
     held_out_residuals,
     measure_unseen,
-    out_of_fold_residuals,
+    predict_out_of_fold,
 )
 from asrl_mlflow.rounds import Round
 from asrl_mlflow.system.threads import thread_count
@@ -151,6 +152,15 @@ def run_experiment(
     result = _evaluate_and_log(loss, booster, rounds, seconds, parts.test, data, kept, log)
     if settings.figures:
         _draw(loss, booster, parts.test, result, log, title, parts.valid, kept)
+    if len(parts.train) <= MOST_ROWS:
+        found = predict_in_halves(
+            loss,
+            _with_threads(params, parts.train),
+            booster.num_boosted_rounds(),
+            parts.train,
+            seed,
+        )
+        keep_ranking(found, loss, log, title if settings.figures else None)
     return result
 
 
@@ -197,7 +207,7 @@ def refit(
 
     started = time.perf_counter()
     known = join(parts.train, parts.valid)
-    params = {"nthread": thread_count(*known.features.shape), **params}
+    params = _with_threads(params, known)
     booster = train(
         params,
         make_matrix(known),
@@ -207,12 +217,14 @@ def refit(
         weight_rule=known.weight_rule,
     )
     seconds = time.perf_counter() - started
-    calibration = out_of_fold_residuals(loss, params, rounds, known, seed)
-    kept = measure_unseen(calibration, booster, parts.test, is_fresh=True)
+    found = predict_out_of_fold(loss, params, rounds, known, seed)
+    kept = measure_unseen(np.abs(found.residual), booster, parts.test, is_fresh=True)
     data = _data_record(dataset, contamination)
     result = _evaluate_and_log(loss, booster, heard, seconds, parts.test, data, kept, log)
     if title is not None:
         _draw(loss, booster, parts.test, result, log, title, None, kept)
+    if len(known) <= MOST_ROWS:
+        keep_ranking(found, loss, log, title)
     return result
 
 
@@ -268,6 +280,11 @@ def _last_round(booster: xgboost.Booster, rounds: Sequence[Round]) -> Round:
     return next(round_ for round_ in reversed(rounds) if round_.number == number)
 
 
+def _with_threads(params: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
+    """Add the number of threads that suits these rows, unless the parameters say it."""
+    return {"nthread": thread_count(*rows.features.shape), **params}
+
+
 def _draw(
     loss: Loss,
     booster: xgboost.Booster,
@@ -308,7 +325,7 @@ def fit(
     dtrain = make_matrix(parts.train)
     dvalid = make_matrix(parts.valid, ref=dtrain)
     return train(
-        {**settings.booster_params(seed), "nthread": thread_count(*parts.train.features.shape)},
+        _with_threads(settings.booster_params(seed), parts.train),
         dtrain,
         settings.rounds,
         loss=loss,

@@ -1,0 +1,60 @@
+"""Keep the ranking of a run's training rows with the run, as a table and a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from asrl_mlflow.datasets.splits import Rows
+from asrl_mlflow.figures.style import png
+from asrl_mlflow.labels.figure import draw_ranking
+from asrl_mlflow.labels.ranking import final_loss, rank_residuals
+from asrl_mlflow.losses import Loss
+from asrl_mlflow.records.unseen import OutOfFold, predict_out_of_fold
+from asrl_mlflow.tracking.run_log import RunLog
+
+# CSV, as MLflow shows it as a table and every program opens it; at this many rows it has some 9 MB.
+TABLE = "which_labels.csv"
+FIGURE = "figures/which_labels.png"
+MOST_ROWS = 100_000
+# Two halves, shuffled anew: the mean of two boosters, each of half of the rows, ranks better than one
+# booster of four fifths of them, in half the time (benchmarks/labels.py).
+FOLDS, REPEATS = 2, 2
+
+
+def predict_in_halves(
+    loss: Loss, params: Mapping[str, Any], rounds: int, rows: Rows, seed: int
+) -> OutOfFold:
+    """Predict each row by boosters of a half of the rows without it: twice the cost of a training.
+
+    Parameters
+    ----------
+    loss, params, rounds, rows, seed
+        As for `predict_out_of_fold`.
+    """
+    return predict_out_of_fold(loss, params, rounds, rows, seed, count=FOLDS, repeats=REPEATS)
+
+
+def keep_ranking(found: OutOfFold, loss: Loss, log: RunLog, context: str | None) -> None:
+    """Rank rows, and log the table, its number of rows and the figure to an open run.
+
+    Parameters
+    ----------
+    found : OutOfFold
+        The rows that the run learned from, with their out-of-fold predictions.
+    loss : Loss
+        The run's loss.
+    log : RunLog
+        The log of the open run.
+    context : str, optional
+        Which loss, table and seed it is about; without it no figure is drawn.
+    """
+    ranked = len(found.target)
+    log.metrics({"labels.ranked": ranked, "labels.left_out": found.left_out})
+    if not ranked:
+        return
+    table = rank_residuals(found, loss)
+    log.artifact(TABLE, table.to_csv(index=False).encode())
+    if context is not None:
+        regions = final_loss(found, loss).regions
+        log.artifact(FIGURE, png(draw_ranking(table, regions, found.left_out, context)))
