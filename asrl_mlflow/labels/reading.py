@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 import mlflow
 import pandas as pd
+import pyarrow.csv
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from asrl_mlflow.errors import InputError, StorageError
@@ -49,4 +50,6 @@ def read_ranking(source: str) -> pd.DataFrame:
                 "tune, or an estimator with its rows."
             )
             raise InputError(msg) from error
-        return pd.read_csv(file, float_precision="round_trip")
+        # Not by pandas, whose earlier releases lose the last digits.
+        table: pd.DataFrame = pyarrow.csv.read_csv(file).to_pandas()
+        return table

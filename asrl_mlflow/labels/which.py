@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.labels.keeping import FOLDS, REPEATS
+from asrl_mlflow.labels.keeping import FOLDS, count_repeats
 from asrl_mlflow.labels.ranking import rank_residuals
 from asrl_mlflow.labels.reading import read_ranking
-from asrl_mlflow.records.unseen import OutOfFold
+from asrl_mlflow.records.unseen import OutOfFold, average
 from asrl_mlflow.residuals.sample_weights import row_counts
 from asrl_mlflow.system.threads import thread_count
 
@@ -69,10 +69,10 @@ def which_labels(
 
     Notes
     -----
-    A prediction is the mean of two boosters, each of which learned from another half of the rows. A run
-    of `tune` and one of `main` that it trains at its end have more folds, which they need for intervals.
-    With a time, rows are predicted by earlier ones, and the earliest are left out. The score ranks: it is
-    no probability, and a table without wrong labels has a first row too.
+    A prediction is the mean of five boosters, each of which learned from another half of the rows; of two
+    above 5000 rows. What `tune` and `main` train at their end is predicted once, by the folds that calibrate
+    its intervals. With a time, rows are predicted by earlier ones, and the earliest are left out. The score
+    ranks: it is no probability, and a table without wrong labels has a first row too.
 
     Examples
     --------
@@ -141,14 +141,16 @@ def _predict(
             groups=groups,
             cv=kind(FOLDS, shuffle=True, random_state=seed + repeat),
             params=None if counted is None else {"sample_weight": weight},
-        )
-        for repeat in range(REPEATS)
+        ).astype(np.float64)
+        for repeat in range(count_repeats(target.size))
     ]
     kept = np.flatnonzero(weight > 0)
+    prediction, spread = average(predictions)
     return OutOfFold(
         numbers=kept,
         target=target[kept],
-        prediction=np.mean(predictions, axis=0, dtype=np.float64)[kept],
+        prediction=prediction[kept],
+        spread=spread[kept],
         weight=None if counted is None else weight[kept],
         weight_rule=rule,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,7 +36,9 @@ class OutOfFold:
     target : float64 array of shape (n,)
         In target units.
     prediction : float64 array of shape (n,)
-        In target units.
+        In target units; the mean where there are several.
+    spread : float64 array of shape (n,)
+        The standard deviation of several predictions; 0 where there is one.
     weight : float64 array of shape (n,), optional
         Sample weights above 0.
     weight_rule : {"none", "counts", "mean 1"}
@@ -48,6 +50,7 @@ class OutOfFold:
     numbers: IntArray
     target: FloatArray
     prediction: FloatArray
+    spread: FloatArray
     weight: FloatArray | None = None
     weight_rule: WeightRule = "none"
     left_out: int = 0
@@ -169,24 +172,39 @@ def predict_out_of_fold(
     # One group, or one moment in time, cannot be divided.
     shuffles = [] if rows.blocks is not None and rows.blocks.count == 1 else range(repeats)
     places = replace(rows, numbers=np.arange(len(rows)))
-    total, times = np.zeros(len(rows)), np.zeros(len(rows), np.int64)
+    predictions = []
     for shuffle in shuffles[:1] if in_time else shuffles:
+        predictions.append(np.full(len(rows), np.nan))
         pairs = folds(places, min(count, len(rows)), seed + shuffle)
         for judged, prediction in _predict_folds(loss, params, rounds, pairs):
-            total[judged.numbers] += prediction
-            times[judged.numbers] += 1
+            predictions[-1][judged.numbers] = prediction
+    mean, spread = average(predictions or [np.full(len(rows), np.nan)])
     counts = np.ones(len(rows), np.bool_) if rows.weight is None else rows.weight > 0
-    kept = np.flatnonzero(counts & (times > 0))
+    kept = np.flatnonzero(counts & ~np.isnan(mean))
     numbers = np.arange(len(rows)) if rows.numbers is None else rows.numbers
     kept = kept[np.argsort(numbers[kept])]
     return OutOfFold(
         numbers=numbers[kept],
         target=rows.target[kept],
-        prediction=total[kept] / times[kept],
+        prediction=mean[kept],
+        spread=spread[kept],
         weight=None if rows.weight is None else rows.weight[kept],
         weight_rule=rows.weight_rule,
         left_out=int(np.count_nonzero(counts)) - len(kept),
     )
+
+
+def average(predictions: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:
+    """Compute each row's mean over predictions, and their standard deviation, 0 of a single one.
+
+    Examples
+    --------
+    >>> average([np.array([1.0, 5.0]), np.array([3.0, 5.0])])
+    (array([2., 5.]), array([1.41421356, 0.        ]))
+    """
+    if len(predictions) == 1:
+        return predictions[0], np.zeros(len(predictions[0]))
+    return np.mean(predictions, axis=0), np.std(predictions, axis=0, ddof=1)
 
 
 def fold_residuals(
