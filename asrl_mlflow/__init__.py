@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from asrl_mlflow import datasets, losses, metrics, registry, residuals, tracking, tuning
     from asrl_mlflow.boosting import predict, train
     from asrl_mlflow.estimators import RobustXGBRegressor
+    from asrl_mlflow.labels import which_labels
     from asrl_mlflow.rounds import Round
     from asrl_mlflow.tuning import tune
 
@@ -25,6 +26,7 @@ _HOMES = {
     "predict": "asrl_mlflow.boosting",
     "train": "asrl_mlflow.boosting",
     "tune": "asrl_mlflow.tuning",
+    "which_labels": "asrl_mlflow.labels",
 }
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "train",
     "tune",
     "tuning",
+    "which_labels",
 ]
 
 

@@ -144,6 +144,21 @@ class RobustXGBRegressor(xgboost.XGBRegressor):
         super().set_params(**params)
         return self
 
+    def get_loss(self) -> Loss:
+        """Give the loss that `fit` minimises.
+
+        Raises
+        ------
+        InputError
+            An unknown loss, or a parameter outside its interval.
+
+        Examples
+        --------
+        >>> RobustXGBRegressor(loss="huber").get_loss()
+        Huber(delta=1.0)
+        """
+        return _loss_of(self._config())
+
     def get_xgb_params(self) -> dict[str, Any]:
         """Give the parameters that XGBoost takes."""
         params: dict[str, Any] = super().get_xgb_params()
