@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asrl_mlflow import datasets, losses, metrics, registry, residuals, tracking, tuning
-    from asrl_mlflow.boosting import train
+    from asrl_mlflow.boosting import predict, train
     from asrl_mlflow.estimators import RobustXGBClassifier, RobustXGBRegressor
     from asrl_mlflow.rounds import Round
     from asrl_mlflow.tuning import tune
@@ -23,6 +23,7 @@ _HOMES = {
     "RobustXGBClassifier": "asrl_mlflow.estimators",
     "RobustXGBRegressor": "asrl_mlflow.estimators",
     "Round": "asrl_mlflow.rounds",
+    "predict": "asrl_mlflow.boosting",
     "train": "asrl_mlflow.boosting",
     "tune": "asrl_mlflow.tuning",
 }
@@ -34,6 +35,7 @@ __all__ = [
     "datasets",
     "losses",
     "metrics",
+    "predict",
     "registry",
     "residuals",
     "tracking",

@@ -13,13 +13,29 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from asrl_mlflow.datasets.contamination import CONTAMINATIONS, Contamination, ContaminationKind
+from asrl_mlflow.datasets.contamination import (
+    CONTAMINATIONS,
+    WITH_SHARE,
+    Contamination,
+    ContaminationKind,
+)
 from asrl_mlflow.datasets.dataset import DEFAULT, Dataset, load
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments.settings import Settings
-from asrl_mlflow.losses import BASIC, LOSSES, BaseLoss, from_name
+from asrl_mlflow.losses import (
+    BASIC,
+    BASIC_CLASSIFICATION,
+    CLASSIFICATION_LOSSES,
+    LOSSES,
+    BaseLoss,
+    ClassificationLoss,
+    from_name,
+)
 from asrl_mlflow.losses.regression.scale import AUTO
 from asrl_mlflow.system.uris import JOURNAL, SQLITE
+
+# Names for several losses.
+GROUPS = ("basic", "all")
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -103,10 +119,13 @@ def _broken_rule(text: str, longest: int | None) -> str:
     return ""
 
 
-def parse_losses(ctx: click.Context, param: click.Parameter, value: str) -> tuple[BaseLoss, ...]:
-    """`basic`, `all`, or names between commas, to losses with their default parameters."""
-    groups = {"basic": [*BASIC, AUTO], "all": [*LOSSES, AUTO]}
-    names = groups.get(value) or list(filter(None, map(str.strip, value.split(","))))
+def parse_losses(
+    ctx: click.Context, param: click.Parameter, value: str
+) -> str | tuple[BaseLoss, ...]:
+    """`basic` or `all` as they are, names between commas to losses with their default parameters."""
+    if value in GROUPS:
+        return value
+    names = list(filter(None, map(str.strip, value.split(","))))
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         msg = f"each loss may stand once; got {', '.join(twice)} more than once."
@@ -115,9 +134,36 @@ def parse_losses(ctx: click.Context, param: click.Parameter, value: str) -> tupl
         msg = f"it takes basic, all, or names of losses; got {value!r}."
         raise click.BadParameter(msg, ctx, param)
     try:
-        return tuple(map(from_name, names))
+        losses = tuple(map(from_name, names))
     except InputError as error:
         raise click.BadParameter(str(error), ctx, param) from error
+    if len({loss.task for loss in losses}) > 1:
+        by_task = {loss.task: loss.name for loss in losses}
+        got = ", ".join(f"{name} (for {task})" for task, name in by_task.items())
+        msg = f"losses of one comparison are for the same kind of target; got {got}."
+        raise click.BadParameter(msg, ctx, param)
+    return losses
+
+
+def losses_for(asked: str | tuple[BaseLoss, ...], table: Dataset) -> tuple[BaseLoss, ...]:
+    """The losses that a value of `parse_losses` means for a table; says which of a group it leaves out."""
+    if not isinstance(asked, str):
+        return asked
+    if not table.classes:
+        return tuple(map(from_name, {"basic": [*BASIC, AUTO], "all": [*LOSSES, AUTO]}[asked]))
+    names = {"basic": BASIC_CLASSIFICATION, "all": CLASSIFICATION_LOSSES}[asked]
+    serving, left = [], []
+    for name in names:
+        loss = cast("ClassificationLoss", from_name(name))
+        try:
+            loss.check_outputs(loss.outputs(len(table.classes)))
+        except InputError:
+            left.append(name)
+        else:
+            serving.append(loss)
+    if left:
+        click.echo(f"left out, as they are for two classes: {', '.join(left)}")
+    return tuple(serving)
 
 
 def parse_params(ctx: click.Context, param: click.Parameter, value: str) -> dict[str, float | str]:
@@ -193,7 +239,7 @@ BOOSTING = (
     option(
         "--early-stopping-rounds",
         type=click.IntRange(1),
-        help="Stop when the validation MAE has not improved for so many rounds.",
+        help="Stop when the validation MAE, or log loss, has not improved for so many rounds.",
     ),
 )
 FIGURES = (
@@ -209,7 +255,7 @@ CONTAMINATION = (
     option(
         "--contaminate-kind",
         type=click.Choice(CONTAMINATIONS),
-        help="How to spoil them.  [default: asym where a share is given, else none]",
+        help="How to spoil them.  [default: none; where a share is given asym, for classes flip]",
     ),
 )
 
@@ -276,10 +322,21 @@ def boosting(values: dict[str, Any]) -> Settings:
     )
 
 
-def dataset(values: dict[str, Any], data: str | None = None) -> Dataset:
-    """The table that the values of `DATA` mean; `data` stands in for their own."""
+def dataset(values: dict[str, Any], data: str | None = None, *, task: str | None = None) -> Dataset:
+    """The table that the values of `DATA` mean.
+
+    Parameters
+    ----------
+    values : dict
+        Those of a command.
+    data : str, optional
+        Stands in for the name or path among them.
+    task : {"regression", "classification"}, optional
+        What shall be learned from it; without it the target's column decides.
+    """
     roles = {name: values[name] for name in ("weight", "group", "time", "drop")}
-    return load(data or values["data"], values["target"], **roles)
+    classes = None if task is None else task == "classification"
+    return load(data or values["data"], values["target"], classes=classes, **roles)
 
 
 def tell(table: Dataset) -> None:
@@ -289,11 +346,12 @@ def tell(table: Dataset) -> None:
         click.echo(f"Warning: {table.name}: {line}", err=True)
 
 
-def contamination(values: dict[str, Any]) -> Contamination:
+def contamination(values: dict[str, Any], table: Dataset) -> Contamination:
     """The values of `CONTAMINATION`; a share and a kind that contradict each other are refused."""
     share: float = values["contaminate_share"]
-    kind: ContaminationKind = values["contaminate_kind"] or ("asym" if share else "none")
-    takes_share = kind in ("sym", "asym")
+    usual: ContaminationKind = "flip" if table.classes else "asym"
+    kind: ContaminationKind = values["contaminate_kind"] or (usual if share else "none")
+    takes_share = kind in WITH_SHARE
     if takes_share != bool(share):
         rule = "needs a share above 0" if takes_share else "takes no share"
         remedy = "pass --contaminate-share=0.2" if takes_share else "leave --contaminate-share out"

@@ -21,6 +21,7 @@ from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.figures.comparison_figures import draw_validation_curves
 from asrl_mlflow.figures.style import png
 from asrl_mlflow.losses import BaseLoss, PointwiseLoss
+from asrl_mlflow.metrics import TASKS
 from asrl_mlflow.paper import figures as paper_figures
 from asrl_mlflow.paper.protocol import PAPER_SEED, split_as_the_paper
 from asrl_mlflow.tracking.keys import data_params
@@ -33,6 +34,7 @@ from flows._options import (
     boosting,
     contamination,
     dataset,
+    losses_for,
     option,
     options,
     parse_losses,
@@ -51,7 +53,7 @@ ALL = "all"
             "--losses",
             default="basic",
             callback=parse_losses,
-            help="basic (seven), all, or names between commas, with their default parameters; auto is one.",
+            help="basic (seven; six for classes), all, or names between commas, with their default parameters; auto is one.",
         ),
         option("--repeats", type=click.IntRange(1), default=1, help="Seeds, from --seed upwards."),
         option(
@@ -65,16 +67,19 @@ ALL = "all"
     FIGURES,
 )
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
-    """Train many losses on the same rows and rank them by test MAE.
+    """Train many losses on the same rows and rank them by test MAE, or log loss for classes.
 
     --data=all means the paper's five tables.
     """
     if values["preset"] == "paper":
         _check_preset(values)
-        return reproduce(_tables(values), figures=values["figures"])
-    tables, spoiling = _tables(values), contamination(values)
+        return reproduce(_tables(values, "regression"), figures=values["figures"])
+    asked = values["losses"]
+    tables = _tables(values, None if isinstance(asked, str) else asked[0].task)
+    losses = losses_for(asked, tables[0])
+    spoiling = contamination(values, tables[0])
     seeds = range(values["seed"], values["seed"] + values["repeats"])
-    settings, losses = boosting(values), values["losses"]
+    settings = boosting(values)
     tracking.connect()
     for table in tables:
         tell(table)
@@ -95,7 +100,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
         )
         # Without the cases, whose rows need not be held any longer.
         results = [(case.table.name, case.loss.label, result) for case, result in series]
-        _show(results, seeds, spoiling, parent, figures=settings.figures)
+        _show(results, losses[0].task, seeds, spoiling, parent, figures=settings.figures)
     return end(parent)
 
 
@@ -117,6 +122,7 @@ def _cases(
 
 def _show(
     results: Sequence[tuple[str, str, Result]],
+    task: str,
     seeds: Sequence[int],
     spoiling: Contamination,
     parent: RunLog,
@@ -126,26 +132,28 @@ def _show(
     """Print a summary of each table; keep it, and its figures, with the parent run."""
     title = f"seed {', '.join(map(str, seeds))}{spoiling.describe()}"
     spread = "\n±: standard deviation over the seeds." if len(seeds) > 1 else ""
-    click.echo(f"\n{title}\n\n{report.NOTE}{spread}")
+    click.echo(f"\n{title}\n\n{report.SUMMARIES[task].note}{spread}")
     tables = list(dict.fromkeys(table for table, _, _ in results))
     for table in tables:
         scores = report.scores((loss, result) for where, loss, result in results if where == table)
-        summary = report.summary_table(scores)
+        summary = report.summary_table(scores, task)
         heading, place = (f"{table}\n", f"{table}/") if len(tables) > 1 else ("", "")
         click.echo(f"\n{heading}{summary}")
-        parent.table(f"{place}comparison.json", report.summary_columns(scores))
+        parent.table(f"{place}comparison.json", report.summary_columns(scores, task))
         parent.artifact(f"{place}comparison.txt", f"{summary}\n".encode())
         if figures:
             curves = {loss: list[list[float]]() for loss in scores}
             for where, loss, result in results:
                 if where == table:
-                    curves[loss].append([each.valid["mae"] for each in result.rounds])
-            draw_comparison(scores, curves, f"{table}, {title}", parent, f"{place}figures")
+                    curves[loss].append([each.valid[TASKS[task].default] for each in result.rounds])
+            draw_comparison(
+                scores, curves, f"{table}, {title}", parent, f"{place}figures", task=task
+            )
 
 
-def _tables(values: dict[str, Any]) -> list[Dataset]:
+def _tables(values: dict[str, Any], task: str | None) -> list[Dataset]:
     if values["data"] != ALL:
-        return [dataset(values)]
+        return [dataset(values, task=task)]
     named = [name for name in ("target", "weight", "group", "time", "drop") if values[name]]
     if named:
         msg = (
@@ -251,11 +259,16 @@ def draw_comparison(
     context: str,
     parent: RunLog,
     folder: str,
+    *,
+    task: str,
 ) -> None:
     """Log the figures of losses side by side: their metrics, and their errors by boosting round."""
+    title = TASKS[task].default_title
     figures = {
-        "metrics": report.draw_metric_bars(scores, context),
-        "validation_curves": draw_validation_curves(curves, context),
+        "metrics": report.draw_metric_bars(scores, context, task),
+        "validation_curves": draw_validation_curves(
+            curves, context, f"{title} (target units)" if task == "regression" else title
+        ),
     }
     for name, figure in figures.items():
         if figure is not None:

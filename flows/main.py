@@ -1,8 +1,8 @@
 """Show on one table what robust losses are for, and register the loss that suits its labels.
 
-Each of seven losses is trained twice: on the labels as they are, and with a fifth of the training labels
-spoiled. Test labels stay clean. Huber's loss and ContinuousASRL are tuned too. The model that is registered
-learned from the labels as they are.
+Each of seven losses (six for classes) is trained twice: on the labels as they are, and with a fifth of the
+training labels spoiled. Test labels stay clean. Two losses are tuned too. The model that is registered learned
+from the labels as they are.
 """
 
 from __future__ import annotations
@@ -20,7 +20,20 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments import report
 from asrl_mlflow.experiments.experiment import prepare_split, refit
 from asrl_mlflow.experiments.settings import Settings
-from asrl_mlflow.losses import BASIC, LOSSES, BaseLoss, ContinuousASRL, Huber, auto
+from asrl_mlflow.losses import (
+    BASIC,
+    BASIC_CLASSIFICATION,
+    BaseLoss,
+    ContinuousASRL,
+    Focal,
+    GeneralizedCrossEntropy,
+    Huber,
+    LogLoss,
+    SquaredError,
+    auto,
+    from_name,
+)
+from asrl_mlflow.metrics import TASKS
 from asrl_mlflow.registry import CHAMPION, check_name, promote
 from asrl_mlflow.studies import open_storage
 from asrl_mlflow.tracking import RunLog, booster_params, data_params, loss_params
@@ -34,9 +47,43 @@ from flows.compare import draw_comparison
 from flows.register import REGISTERED_MODEL, registered, tell_promotion
 from flows.tune import STORAGE, tell_choice, tuned
 
-UNTUNED = (*(LOSSES[name]() for name in BASIC), auto())
-TUNED = (Huber, ContinuousASRL)
-SPOILED = Contamination("asym", 0.2)
+
+@dataclass(frozen=True)
+class Setup:
+    """The losses that a table of one kind is shown with, and how its labels are spoiled.
+
+    Parameters
+    ----------
+    untuned : tuple of BaseLoss
+        Trained as they are.
+    tuned : tuple of type of BaseLoss
+        Tuned too.
+    plain : str
+        The loss that everybody uses, to which the best is compared.
+    spoiled : Contamination
+        Of training and validation labels, in the second scene.
+    """
+
+    untuned: tuple[BaseLoss, ...]
+    tuned: tuple[type[BaseLoss], ...]
+    plain: str
+    spoiled: Contamination
+
+
+SETUPS = {
+    "regression": Setup(
+        (*map(from_name, BASIC), auto()),
+        (Huber, ContinuousASRL),
+        SquaredError.name,
+        Contamination("asym", 0.2),
+    ),
+    "classification": Setup(
+        tuple(map(from_name, BASIC_CLASSIFICATION)),
+        (Focal, GeneralizedCrossEntropy),
+        LogLoss.name,
+        Contamination("flip", 0.2),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -88,19 +135,20 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
         with open_storage(values["storage"]):
             pass
     table = dataset(values)
+    setup = SETUPS[_task(table)]
     tracking.connect()
     tell(table)
     with tracking.run(f"main {table.name}", flow="main") as parent:
         parent.params({**data_params(table, Contamination()), "seed": values["seed"]})
         parent.params(
             {
-                "losses": ",".join(each.label for each in UNTUNED),
-                "tuned": ",".join(each.name for each in TUNED),
+                "losses": ",".join(each.label for each in setup.untuned),
+                "tuned": ",".join(each.name for each in setup.tuned),
             }
         )
         parent.dataset(table)
         clean = _play(table, Contamination(), values, parent)
-        spoiled = _play(table, SPOILED, values, parent)
+        spoiled = _play(table, setup.spoiled, values, parent)
         _show(clean, spoiled, table, parent, figures=values["figures"])
     if not parent.unsent_files():
         _register(clean.run_ids[clean.choice.chosen.name], values["registered_model"])
@@ -116,12 +164,15 @@ def _play(
     """Tune two losses, judge all, train each once more on all its rows and judge it on test rows."""
     is_spoiled = contamination.kind != "none"
     click.echo(f"\n{_heading(contamination)}")
-    plans = {loss: _plan(loss, table, contamination, values) for loss in TUNED}
-    plan = plans[ContinuousASRL]
+    setup = SETUPS[_task(table)]
+    plans = {loss: _plan(loss, table, contamination, values) for loss in setup.tuned}
+    plan = plans[setup.tuned[-1]]
     parts = prepare_split(table, plan.seed, contamination)
-    losses: dict[str, tuple[BaseLoss, int | None]] = {each.label: (each, None) for each in UNTUNED}
+    losses: dict[str, tuple[BaseLoss, int | None]] = {
+        each.label: (each, None) for each in setup.untuned
+    }
     scores, run_ids = {}, {}
-    for loss in TUNED:
+    for loss in setup.tuned:
         name = f"{loss.name} tuned"
         outcome = tuned(plans[loss], values)
         tell_choice(plans[loss], outcome)
@@ -154,7 +205,7 @@ def _plan(
     return Plan(
         loss=loss,
         table=table,
-        metric="mae",
+        metric=TASKS[loss.task].default,
         seed=values["seed"],
         settings=Settings(early_stopping_rounds=EARLY_STOPPING_ROUNDS, figures=values["figures"]),
         contamination=contamination,
@@ -191,18 +242,19 @@ def _train(plan: Plan, parts: Split, candidate: Candidate, log: RunLog) -> dict[
 
 def _show(clean: Scene, spoiled: Scene, table: Dataset, parent: RunLog, *, figures: bool) -> None:
     """Print both scenes side by side; keep tables and figures with the parent run."""
-    click.echo(f"\n{_side_by_side(clean, spoiled)}\n")
+    task = _task(table)
+    click.echo(f"\n{_side_by_side(clean, spoiled, task)}\n")
     for scene in (clean, spoiled):
         click.echo(f"{_heading(scene.contamination)}: {scene.choice.describe()}")
-    click.echo(_conclude(clean, spoiled))
+    click.echo(_conclude(clean, spoiled, task))
     for folder, scene in (("", clean), ("spoiled/", spoiled)):
         title = f"{table.name}{scene.contamination.describe()}"
-        parent.table(f"{folder}comparison.json", report.summary_columns(scene.scores))
-        text = f"{report.NOTE}\n\n{report.summary_table(scene.scores)}\n"
+        parent.table(f"{folder}comparison.json", report.summary_columns(scene.scores, task))
+        text = f"{report.SUMMARIES[task].note}\n\n{report.summary_table(scene.scores, task)}\n"
         parent.artifact(f"{folder}comparison.txt", text.encode())
         if figures:
             curves = {name: [curve] for name, curve in scene.curves.items()}
-            draw_comparison(scene.scores, curves, title, parent, f"{folder}figures")
+            draw_comparison(scene.scores, curves, title, parent, f"{folder}figures", task=task)
 
 
 def _heading(contamination: Contamination) -> str:
@@ -211,15 +263,14 @@ def _heading(contamination: Contamination) -> str:
     return f"{contamination.share:.0%} of the training labels spoiled"
 
 
-def _side_by_side(clean: Scene, spoiled: Scene) -> str:
+def _side_by_side(clean: Scene, spoiled: Scene, task: str) -> str:
     """The errors of both scenes on the same clean test rows, sorted by those of the spoiled one."""
     headings = [_heading(scene.contamination) for scene in (clean, spoiled)]
-    rows = [["loss", "test MAE", "test MedAE", "test MAE", "test MedAE"]]
-    names = sorted(spoiled.scores, key=lambda name: spoiled.scores[name]["mae"][0])
+    shown = report.SUMMARIES[task].columns[:2]
+    rows = [["loss", *[heading for _, heading in shown] * 2]]
+    names = report.rank_losses(spoiled.scores, task)
     for name in names:
-        numbers = [
-            scene.scores[name][key][0] for scene in (clean, spoiled) for key in ("mae", "medae")
-        ]
+        numbers = [scene.scores[name][key][0] for scene in (clean, spoiled) for key, _ in shown]
         rows.append([name, *(f"{number:#.4g}".rstrip(".") for number in numbers)])
     first = max(len(row[0]) for row in rows)
     width = [max(len(row[place]) for row in rows) for place in range(1, 5)]
@@ -234,21 +285,26 @@ def _side_by_side(clean: Scene, spoiled: Scene) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _conclude(clean: Scene, spoiled: Scene) -> str:
-    """Say what follows, from the errors of squared error and of the best loss in each condition."""
+def _conclude(clean: Scene, spoiled: Scene, task: str) -> str:
+    """Say what follows, from the errors of the plain loss and of the best one in each condition."""
+    metric, plain_loss = TASKS[task], SETUPS[task].plain
 
     def compare(scene: Scene) -> tuple[float, float, str]:
-        errors = {name: each["mae"][0] for name, each in scene.scores.items()}
+        errors = {name: each[metric.default][0] for name, each in scene.scores.items()}
         best = min(errors, key=lambda name: errors[name])
-        return errors["squared_error"], errors[best], best
+        return errors[plain_loss], errors[best], best
 
     plain, smallest, best = compare(clean)
     plain_spoiled, smallest_spoiled, best_spoiled = compare(spoiled)
     return (
-        f"So: with the labels as they are, squared_error has a test MAE of {plain:.4g} and the best loss "
+        f"So: with the labels as they are, {plain_loss} has a test {metric.default_title} of {plain:.4g} and the best loss "
         f"{smallest:.4g} ({best}); with spoiled labels {plain_spoiled:.4g} and {smallest_spoiled:.4g} "
         f"({best_spoiled})."
     )
+
+
+def _task(table: Dataset) -> str:
+    return "classification" if table.classes else "regression"
 
 
 def _register(run_id: str, name: str | None) -> None:

@@ -31,7 +31,7 @@ MODEL_URI = (
         option(
             "--interval",
             type=Share(0, 1, min_open=True, max_open=True),
-            help="Level of prediction intervals, 0.9 say: adds lower and upper.",
+            help="Level of prediction intervals, 0.9 say: adds lower and upper; for classes of prediction sets.",
         ),
         option(
             "--keep",

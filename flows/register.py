@@ -63,7 +63,11 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
         return end()
     test = None
     if values["test"]:
-        test = load(values["test"], version.record.data["target"])
+        test = load(
+            values["test"],
+            version.record.data["target"],
+            classes=version.record.task.name == "classification",
+        )
     promotion = promote(version, values["alias"], force=values["force"], test=test)
     tell_promotion(version, values["alias"], promotion, forced=values["force"])
     return end()
@@ -72,10 +76,11 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
 def registered(run_id: str, name: str | None) -> RegisteredVersion:
     """Register a run under a name, or that of its data, and say so."""
     version = registry.register(run_id, name)
+    task = version.record.task
     what = "registered" if version.is_new else "was registered already"
     click.echo(
-        f"{version.uri}: {what}, alias {CHALLENGER}\n{version.record.build_loss()}, test MAE "
-        f"{version.record.metrics['mae']:.4g} on {version.record.data['name']}"
+        f"{version.uri}: {what}, alias {CHALLENGER}\n{version.record.build_loss()}, test "
+        f"{task.default_title} {version.record.metrics[task.default]:.4g} on {version.record.data['name']}"
     )
     if "spoiled" in version.record.data:
         click.echo(
@@ -84,9 +89,10 @@ def registered(run_id: str, name: str | None) -> RegisteredVersion:
             err=True,
         )
     if not len(registry.load_unseen_residuals(version.uri).calibration):
+        things = "sets" if version.record.data.get("classes") else "intervals"
         click.echo(
-            "It has no prediction intervals: training used every row but the test rows (with early "
-            "stopping, the validation rows too). For intervals, register a tuned model, or train without "
+            f"It has no prediction {things}: training used every row but the test rows (with early "
+            f"stopping, the validation rows too). For {things}, register a tuned model, or train without "
             "--early-stopping-rounds."
         )
     return version

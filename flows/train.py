@@ -13,9 +13,19 @@ from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.errors import InputError, listed
 from asrl_mlflow.experiments import report
 from asrl_mlflow.experiments.experiment import prepare_split, run_experiment
-from asrl_mlflow.losses import LOSSES, BaseLoss, ContinuousASRL, auto, from_config, to_config
+from asrl_mlflow.losses import (
+    CLASSIFICATION_LOSSES,
+    LOSSES,
+    BaseLoss,
+    ContinuousASRL,
+    LogLoss,
+    auto,
+    from_config,
+    to_config,
+)
 from asrl_mlflow.losses.regression.scale import AUTO
 from asrl_mlflow.records.features import describe_columns
+from asrl_mlflow.registry.versions import RegisteredVersion
 from asrl_mlflow.tracking.keys import CONTINUED_TAG
 from flows._options import (
     BOOSTING,
@@ -39,7 +49,7 @@ from flows._running import end, run
     (
         option(
             "--loss",
-            help=f"One of {', '.join(LOSSES)}, or auto: asrl_c that needs no tuning.  [default: {ContinuousASRL.name}, or what --model-uri recorded]",
+            help=f"One of {', '.join(LOSSES)}, or auto: asrl_c that needs no tuning; for classes {', '.join(CLASSIFICATION_LOSSES)}.  [default: {ContinuousASRL.name}, for classes {LogLoss.name}, or what --model-uri recorded]",
         ),
         option(
             "--loss-params",
@@ -67,14 +77,20 @@ from flows._running import end, run
 )
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
     """Train one loss and log all of it."""
-    settings, spoiling = boosting(values), contamination(values)
-    loss = None if values["model_uri"] else _asked(values)
-    table = dataset(values)
+    settings = boosting(values)
+    version = None
+    if values["model_uri"]:
+        tracking.connect()
+        # Once: an alias may move meanwhile.
+        version = registry.find(values["model_uri"])
+    loss = _loss(values, version)
+    table = dataset(values, task=None if loss is None else loss.task)
+    loss = loss or (LogLoss() if table.classes else ContinuousASRL())
+    spoiling = contamination(values, table)
     parts = prepare_split(table, values["seed"], spoiling)
-    tracking.connect()
-    continued, origin = None, ""
-    if loss is None:
-        loss, continued, origin = _continued(values, table)
+    if version is None:
+        tracking.connect()
+    continued = None if version is None else _continued(version, loss, table)
     tell(table)
     with (
         tracking.run(f"{loss.label} {table.name}", flow="train") as log,
@@ -92,15 +108,32 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
             continued=continued,
             change_loss=values["change_loss"],
         )
-        if continued is not None:
-            log.tags({CONTINUED_TAG: origin})
+        if version is not None:
+            log.tags({CONTINUED_TAG: version.uri})
     scores = {name: [value] for name, value in result.metrics.items()}
-    summary = report.summary_table({loss.label: {**scores, "seconds": [result.seconds]}})
-    click.echo(
-        f"\n{loss}, seed {values['seed']}{spoiling.describe()}\n\n{report.NOTE}\n\n{summary}"
+    summary = report.summary_table(
+        {loss.label: {**scores, report.SECONDS: [result.seconds]}}, loss.task
     )
+    note = report.SUMMARIES[loss.task].note
+    click.echo(f"\n{loss}, seed {values['seed']}{spoiling.describe()}\n\n{note}\n\n{summary}")
     click.echo(f"\nRegister it: {tracking.runner()}python -m flows.register --run-id={log.run_id}")
     return end(log)
+
+
+def _loss(values: dict[str, Any], version: RegisteredVersion | None) -> BaseLoss | None:
+    """The loss that was asked for, or that the model to go on from recorded; None where the table decides."""
+    given = values["loss"] or values["loss_params"]
+    if version is None:
+        return _asked(values) if given else None
+    recorded = version.record.build_loss()
+    loss = _asked(values) if given else recorded
+    if loss != recorded and not values["change_loss"]:
+        msg = (
+            f"{version.uri}: goes on with the loss that it recorded, {recorded}; got {loss}; leave --loss and "
+            "--loss-params out, or pass --change-loss=true."
+        )
+        raise InputError(msg)
+    return loss
 
 
 def _asked(values: dict[str, Any]) -> BaseLoss:
@@ -109,10 +142,8 @@ def _asked(values: dict[str, Any]) -> BaseLoss:
     return from_config(config | {"params": config["params"] | values["loss_params"]})
 
 
-def _continued(values: dict[str, Any], table: Dataset) -> tuple[BaseLoss, xgboost.Booster, str]:
-    """A registered model, and the loss to go on with: the one it recorded, unless told."""
-    # Once: an alias may move meanwhile.
-    version = registry.find(values["model_uri"])
+def _continued(version: RegisteredVersion, loss: BaseLoss, table: Dataset) -> xgboost.Booster:
+    """The booster of a registered model, which knows the table's features and classes."""
     uri, recorded = version.uri, version.record.build_loss()
     booster = registry.load_booster(uri)
     known, here = registry.load_columns(uri), describe_columns(table.rows.features)
@@ -125,16 +156,15 @@ def _continued(values: dict[str, Any], table: Dataset) -> tuple[BaseLoss, xgboos
             f"got another {listed(names)}; give it such a table."
         )
         raise InputError(msg)
-    given = values["loss"] or values["loss_params"]
-    loss = _asked(values) if given else recorded
-    if loss != recorded and not values["change_loss"]:
+    classes = version.record.data.get("classes", [])
+    if classes != list(table.classes) or loss.task != recorded.task:
         msg = (
-            f"{uri}: goes on with the loss that it recorded, {recorded}; got {loss}; leave --loss and "
-            "--loss-params out, or pass --change-loss=true."
+            f"{uri}: goes on with the kind of target that it knows, {listed(classes) or 'numbers'}; got "
+            f"{listed(table.classes) or 'numbers'}; give it such a table, or train a model anew."
         )
         raise InputError(msg)
     click.echo(f"goes on from {uri}, {recorded}, {booster.num_boosted_rounds()} rounds")
-    return loss, booster, uri
+    return booster
 
 
 if __name__ == "__main__":

@@ -11,8 +11,16 @@ import mlflow
 
 from asrl_mlflow import tracking
 from asrl_mlflow.experiments import report
-from asrl_mlflow.losses import LOSSES, BaseLoss, describe_params, loss_class
-from asrl_mlflow.metrics import SELECTING
+from asrl_mlflow.losses import (
+    CLASSIFICATION_LOSSES,
+    LOSSES,
+    BaseLoss,
+    ContinuousASRL,
+    GeneralizedCrossEntropy,
+    describe_params,
+    loss_class,
+)
+from asrl_mlflow.metrics import TASKS
 from asrl_mlflow.studies.storages import default_storage
 from asrl_mlflow.system.uris import public_address
 from asrl_mlflow.tuning.api import Outcome, Plan, tune_plan
@@ -62,9 +70,8 @@ STUDY = (
     ),
     option(
         "--metric",
-        type=click.Choice(SELECTING),
-        default="mae",
-        help="To choose by, on validation rows.",
+        type=click.Choice([name for task in TASKS.values() for name in task.selecting]),
+        help="To choose by, on validation rows.  [default: mae, for classes logloss]",
     ),
     option(
         "--timeout",
@@ -92,7 +99,12 @@ TUNED_BOOSTING = (
 @click.command("tune")
 @options(
     DATA,
-    (option("--loss", default="asrl_c", help=f"One of {', '.join(LOSSES)}."),),
+    (
+        option(
+            "--loss",
+            help=f"One of {', '.join(LOSSES)}; for classes {', '.join(CLASSIFICATION_LOSSES)}.  [default: {ContinuousASRL.name}, for classes {GeneralizedCrossEntropy.name}]",
+        ),
+    ),
     STUDY,
     STORAGE,
     TUNED_BOOSTING,
@@ -101,13 +113,15 @@ TUNED_BOOSTING = (
 )
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
     """Tune one loss, and go on where an earlier run of the same command was stopped."""
-    loss = loss_class(values["loss"])
-    settings, spoiling = boosting(values), contamination(values)
-    table = dataset(values)
+    loss = loss_class(values["loss"]) if values["loss"] else None
+    settings = boosting(values)
+    table = dataset(values, task=None if loss is None else loss.task)
+    loss = loss or (GeneralizedCrossEntropy if table.classes else ContinuousASRL)
+    spoiling = contamination(values, table)
     plan = Plan(
         loss=loss,
         table=table,
-        metric=values["metric"],
+        metric=values["metric"] or TASKS[loss.task].default,
         seed=values["seed"],
         settings=settings,
         contamination=spoiling,
@@ -169,10 +183,10 @@ def _in_short(loss: BaseLoss) -> str:
 
 
 def _tell_scores(outcome: Outcome) -> None:
-    scores = {**outcome.metrics, "seconds": outcome.seconds}
-    name = f"{outcome.loss.name} tuned"
-    summary = report.summary_table({name: {key: [value] for key, value in scores.items()}})
-    click.echo(f"\n{report.NOTE}\n\n{summary}")
+    scores = {**outcome.metrics, report.SECONDS: outcome.seconds}
+    name, task = f"{outcome.loss.name} tuned", outcome.loss.task
+    summary = report.summary_table({name: {key: [value] for key, value in scores.items()}}, task)
+    click.echo(f"\n{report.SUMMARIES[task].note}\n\n{summary}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ Knows nothing of MLflow: a listener is called after each round (`on_round`). Imp
 from __future__ import annotations
 
 from asrl_mlflow.boosting.pace import PROGRESS_ATTRIBUTE
+from asrl_mlflow.boosting.prediction import predict
 from asrl_mlflow.boosting.training import (
     CALIBRATION_ATTRIBUTE,
     LOSS_ATTRIBUTE,
@@ -22,6 +23,7 @@ __all__ = [
     "PROGRESS_ATTRIBUTE",
     "SCALE_ATTRIBUTE",
     "WEIGHT_RULE_ATTRIBUTE",
+    "predict",
     "recorded_loss",
     "train",
 ]

@@ -77,6 +77,11 @@ class Rows:
         """The number of rows."""
         return len(self.target)
 
+    @property
+    def booster_params(self) -> dict[str, int]:
+        """What a booster has to be told of the target: how many classes the whole table has."""
+        return {"num_class": len(self.classes)} if self.classes else {}
+
     def take(self, order: IntArray) -> Rows:
         """Take the rows with these numbers, in this order."""
         blocks = None
@@ -250,8 +255,9 @@ def _folds_by_class(rows: Rows, count: int, seed: int) -> IntArray | None:
         return None
     codes = rows.target.astype(np.int64)
     fold = np.empty(len(rows), np.int64)
+    rng = np.random.default_rng(seed)
     if rows.blocks is None:
-        shuffled = np.random.default_rng(seed).permutation(len(rows))
+        shuffled = rng.permutation(len(rows))
         by_class = shuffled[np.argsort(codes[shuffled], kind="stable")]
         # Class after class, the rows go to the folds in turn: five rows of a class to five folds.
         fold[by_class] = np.arange(len(rows)) % count
@@ -262,7 +268,11 @@ def _folds_by_class(rows: Rows, count: int, seed: int) -> IntArray | None:
     # Here, not above: scikit-learn takes a second to import.
     from sklearn.model_selection import StratifiedGroupKFold  # noqa: PLC0415 - see above
 
-    by_group = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-    for each, (_, judged) in enumerate(by_group.split(fold, codes, rows.blocks.codes)):
-        fold[judged] = each
+    # Shuffled here: scikit-learn 1.6's own shuffling loses the shares of the classes, and that of 1.9
+    # only moves groups that are alike. The folds' numbers are drawn too, so that each seed splits anew.
+    group = rng.permutation(rows.blocks.count)[rows.blocks.codes]
+    numbers = rng.permutation(count)
+    by_group = StratifiedGroupKFold(count).split(fold, codes, group)
+    for number, (_, judged) in zip(numbers, by_group, strict=True):
+        fold[judged] = number
     return fold

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import xgboost
 
 from asrl_mlflow import tracking
+from asrl_mlflow.boosting.prediction import predict
 from asrl_mlflow.boosting.training import train
 from asrl_mlflow.datasets.contamination import Contamination, contaminate
 from asrl_mlflow.datasets.dataset import Dataset
@@ -22,7 +23,7 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.figures.run_figures import draw_run
 from asrl_mlflow.losses import BaseLoss
-from asrl_mlflow.metrics import METRICS
+from asrl_mlflow.metrics import TASKS
 from asrl_mlflow.records.artifacts import BOOSTER, FEATURES, LOSS, UNSEEN
 from asrl_mlflow.records.features import describe_columns, example_rows
 from asrl_mlflow.records.record import Record
@@ -50,14 +51,14 @@ class Result:
         The duration of training alone.
     rounds : sequence of Round
         One entry per boosting round.
-    prediction : float32 array of shape (n,)
-        The predictions of the test rows, in target units.
+    prediction : array of shape (n,) or (n, K)
+        The predictions of the test rows, in target units; for classes the probability of each.
     """
 
     metrics: Mapping[str, float]
     seconds: float
     rounds: Sequence[Round]
-    prediction: npt.NDArray[np.float32]
+    prediction: npt.NDArray[np.floating]
 
 
 def prepare_split(dataset: Dataset, seed: int, contamination: Contamination) -> Split:
@@ -197,7 +198,7 @@ def refit(
 
     started = time.perf_counter()
     known = join(parts.train, parts.valid)
-    params = {"nthread": thread_count(*known.features.shape), **params}
+    params = {"nthread": thread_count(*known.features.shape), **known.booster_params, **params}
     booster = train(
         params,
         make_matrix(known),
@@ -227,9 +228,10 @@ def _evaluate_and_log(
     log: RunLog,
 ) -> Result:
     """Measure on the test rows; log the metrics, the booster and the files that a model needs."""
-    prediction = booster.inplace_predict(test.features)
+    prediction = predict(booster, test.features, loss=loss)
     metrics = {
-        name: metric(test.target, prediction, test.weight) for name, metric in METRICS.items()
+        name: metric(test.target, prediction, test.weight)
+        for name, metric in TASKS[loss.task].metrics.items()
     }
     last = _last_round(booster, rounds)
     log.metrics(
@@ -251,12 +253,14 @@ def _evaluate_and_log(
 
 def _data_record(dataset: Dataset, contamination: Contamination) -> dict[str, Any]:
     """Describe the table for a model's record."""
-    data = {
+    data: dict[str, Any] = {
         "name": dataset.name,
         "digest": dataset.digest,
         "target": dataset.target_name,
         "rows": len(dataset.rows),
     }
+    if dataset.classes:
+        data["classes"] = list(dataset.classes)
     if contamination.kind == "none":
         return data
     return {**data, "spoiled": f"{contamination.kind} {contamination.share:g}"}
@@ -308,7 +312,11 @@ def fit(
     dtrain = make_matrix(parts.train)
     dvalid = make_matrix(parts.valid, ref=dtrain)
     return train(
-        {**settings.booster_params(seed), "nthread": thread_count(*parts.train.features.shape)},
+        {
+            **settings.booster_params(seed),
+            **parts.train.booster_params,
+            "nthread": thread_count(*parts.train.features.shape),
+        },
         dtrain,
         settings.rounds,
         loss=loss,

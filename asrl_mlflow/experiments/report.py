@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import mean, stdev
 
 import numpy as np
@@ -13,28 +14,70 @@ from matplotlib.ticker import MaxNLocator
 
 from asrl_mlflow.experiments.experiment import Result
 from asrl_mlflow.figures.style import AUTO, TUNED, colour_of, open_figure, style_axes
+from asrl_mlflow.metrics import TASKS, Task
 
-# Columns of the summary, as (metric, heading).
-SUMMARY = (
-    ("mae", "test MAE"),
-    ("medae", "test MedAE"),
-    ("rmse", "test RMSE"),
-    ("r2", "test R2"),
-    ("recall", "recall"),
-    ("seconds", "seconds"),
-)
-# Printed above the table, so that no column comes before its explanation.
-NOTE = (
-    "MedAE: median absolute error. recall: share of the test rows above the median target that are\n"
-    "predicted above it too; predictions that are too high raise it."
-)
-_BETTER = {
-    "mae": "target units; smaller is better",
-    "medae": "target units; smaller is better",
-    "rmse": "target units; smaller is better",
-    "r2": "larger is better",
-    "recall": "too high predictions do well",
+SECONDS = "seconds"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How the results of one task are shown.
+
+    Parameters
+    ----------
+    task : Task
+        Whose metrics they are.
+    note : str
+        Printed above the table, so that no column comes before its explanation.
+    units : mapping of metric name to str
+        What stands below a panel of bars.
+    alone : tuple of str
+        Metrics whose headings do not begin with "test".
+    """
+
+    task: Task
+    note: str
+    units: Mapping[str, str]
+    alone: tuple[str, ...]
+
+    @property
+    def columns(self) -> tuple[tuple[str, str], ...]:
+        """The columns, as (metric, heading)."""
+        titles = self.task.titles.items()
+        headings = (
+            (metric, title if metric in self.alone else f"test {title}") for metric, title in titles
+        )
+        return (*headings, (SECONDS, SECONDS))
+
+
+_SMALLER, _LARGER = "smaller is better", "larger is better"
+SUMMARIES = {
+    "regression": Summary(
+        TASKS["regression"],
+        "MedAE: median absolute error. recall: share of the test rows above the median target that are\n"
+        "predicted above it too; predictions that are too high raise it.",
+        {
+            **dict.fromkeys(("mae", "medae", "rmse"), f"target units; {_SMALLER}"),
+            "r2": _LARGER,
+            "recall": "too high predictions do well",
+        },
+        ("recall",),
+    ),
+    "classification": Summary(
+        TASKS["classification"],
+        "error: share of the test rows that are put into another class. bal. acc.: share that is right,\n"
+        "each class counting as much. Brier: squared error of the probabilities. ECE, the expected\n"
+        "calibration error: how far the probability of the predicted class is from the share that is right.",
+        {
+            **dict.fromkeys(("logloss", "error", "brier", "calibration_error"), _SMALLER),
+            **dict.fromkeys(("balanced_accuracy", "auc"), _LARGER),
+        },
+        ("balanced_accuracy", "auc", "brier", "calibration_error"),
+    ),
 }
+
+# Metrics without a unit, all of about the same size.
+_SHARES = ("r2", "recall", "error", "balanced_accuracy", "auc", "brier", "calibration_error")
 
 # The results of one loss: metric name to one value per seed.
 Scores = Mapping[str, Sequence[float]]
@@ -45,35 +88,39 @@ def scores(results: Iterable[tuple[str, Result]]) -> dict[str, dict[str, list[fl
     found: dict[str, dict[str, list[float]]] = {}
     for name, result in results:
         mine = found.setdefault(name, {})
-        for metric, value in {**result.metrics, "seconds": result.seconds}.items():
+        for metric, value in {**result.metrics, SECONDS: result.seconds}.items():
             mine.setdefault(metric, []).append(value)
     return found
 
 
-def rank_losses(scores: Mapping[str, Scores]) -> list[str]:
-    """Sort the names of the losses by mean test MAE, the smallest first."""
-    return sorted(scores, key=lambda name: mean(scores[name]["mae"]))
+def rank_losses(scores: Mapping[str, Scores], task: str = "regression") -> list[str]:
+    """Sort the names of the losses by the mean of the task's default metric, the smallest first."""
+    return sorted(scores, key=lambda name: mean(scores[name][TASKS[task].default]))
 
 
-def summary_columns(scores: Mapping[str, Scores]) -> dict[str, list[str | float]]:
+def summary_columns(
+    scores: Mapping[str, Scores], task: str = "regression"
+) -> dict[str, list[str | float]]:
     """Give the summary as columns: the mean over seeds and, with several seeds, the standard deviation."""
-    names = rank_losses(scores)
+    names = rank_losses(scores, task)
     columns: dict[str, list[str | float]] = {"loss": list(names)}
-    for metric, heading in SUMMARY:
+    for metric, heading in SUMMARIES[task].columns:
         columns[heading] = [mean(scores[name][metric]) for name in names]
         if len(scores[names[0]][metric]) > 1:
             columns[f"{heading} sd"] = [stdev(scores[name][metric]) for name in names]
     return columns
 
 
-def summary_table(scores: Mapping[str, Scores]) -> str:
-    """Format the summary as text, sorted by test MAE; with several seeds as mean±standard deviation.
+def summary_table(scores: Mapping[str, Scores], task: str = "regression") -> str:
+    """Format the summary as text, sorted by the default metric; with several seeds as mean±standard deviation.
 
     Parameters
     ----------
     scores : mapping of loss name to {metric: one value per seed}
-        With the metrics "mae", "medae", "rmse" (in target units), "r2", "recall" (without unit) and
-        "seconds" of training.
+        With the metrics of the task's summary, and "seconds" of training: "mae", "medae", "rmse" (in
+        target units), "r2", "recall" (without unit).
+    task : {"regression", "classification"}
+        What was learned.
 
     Returns
     -------
@@ -88,10 +135,11 @@ def summary_table(scores: Mapping[str, Scores]) -> str:
     asrl_c     1.250       1.000      2.000    0.500   0.750        1
     huber      1.500       1.000      2.000    0.500   0.750        1
     """
-    rows = [["loss", *(heading for _, heading in SUMMARY)]]
+    columns = SUMMARIES[task].columns
+    rows = [["loss", *(heading for _, heading in columns)]]
     rows += [
-        [name, *(_cell(metric, scores[name][metric]) for metric, _ in SUMMARY)]
-        for name in rank_losses(scores)
+        [name, *(_cell(metric, scores[name][metric]) for metric, _ in columns)]
+        for name in rank_losses(scores, task)
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
@@ -100,16 +148,18 @@ def summary_table(scores: Mapping[str, Scores]) -> str:
 
 
 def _cell(metric: str, values: Sequence[float]) -> str:
-    if metric == "seconds":
+    if metric == SECONDS:
         return f"{mean(values):.2g}"
     # Zeros at the end stay, so that the numbers of a column are equally long.
-    digits = ".3f" if metric in ("r2", "recall") else "#.4g"
+    digits = ".3f" if metric in _SHARES else "#.4g"
     number = f"{mean(values):{digits}}".rstrip(".")
     return f"{number}±{stdev(values):.2g}" if len(values) > 1 else number
 
 
-def draw_metric_bars(scores: Mapping[str, Scores], context: str) -> Figure:
-    """Draw the mean of each metric as a bar a loss, sorted by MAE, the best on top.
+def draw_metric_bars(
+    scores: Mapping[str, Scores], context: str, task: str = "regression"
+) -> Figure:
+    """Draw the mean of each metric as a bar a loss, sorted by the default metric, the best on top.
 
     With several seeds each is a dot, and a line has the standard error of the mean on both sides.
 
@@ -119,10 +169,12 @@ def draw_metric_bars(scores: Mapping[str, Scores], context: str) -> Figure:
         As for `summary_table`. The label is the name of a loss, or "<name> tuned" (a darker bar).
     context : str
         Which table and seeds it is about.
+    task : {"regression", "classification"}
+        What was learned.
     """
-    names = rank_losses(scores)[::-1]
-    panels = [entry for entry in SUMMARY if entry[0] != "seconds"]
-    several = max(len(scores[name]["mae"]) for name in names) > 1
+    names = rank_losses(scores, task)[::-1]
+    panels = [entry for entry in SUMMARIES[task].columns if entry[0] != SECONDS]
+    several = max(map(len, (scores[name][panels[0][0]] for name in names))) > 1
     keys = ["bars: mean over seeds; dots: seeds; lines: standard error of the mean"] * several
     for kind, shade in ((TUNED, "dark"), (AUTO, "light")):
         keys += [f"{shade}: {kind}"] * any(name.endswith(f" {kind}") for name in names)
@@ -149,7 +201,7 @@ def draw_metric_bars(scores: Mapping[str, Scores], context: str) -> Figure:
         axes.set_yticks(range(len(names)), names)
         axes.tick_params(axis="y", length=0)
         axes.set_title(heading, fontsize="medium")
-        axes.set(xlabel=_BETTER[metric])
+        axes.set(xlabel=SUMMARIES[task].units[metric])
         axes.xaxis.set_major_locator(MaxNLocator(4))
         style_axes(axes)
         axes.grid(visible=False, axis="y")

@@ -21,7 +21,7 @@ class Settings:
     max_depth : int, >= 1
         Depth of each tree.
     early_stopping_rounds : int, optional
-        Stop when the validation MAE has not improved for so many rounds.
+        Stop when the validation metric (MAE, or log loss) has not improved for so many rounds.
     figures : bool
         Whether to draw a run's figures.
 

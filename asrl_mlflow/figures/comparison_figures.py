@@ -22,9 +22,11 @@ _WIDE = 3.0
 
 
 def draw_validation_curves(
-    curves: Mapping[str, Sequence[Sequence[float]]], context: str
+    curves: Mapping[str, Sequence[Sequence[float]]],
+    context: str,
+    title: str = "MAE (target units)",
 ) -> Figure | None:
-    """Draw the MAE on validation rows by boosting round, one line a loss.
+    """Draw an error on validation rows by boosting round, one line a loss.
 
     With several seeds the line is the mean and each seed is a thin line behind it. A tuned loss has a
     dashed line.
@@ -32,10 +34,12 @@ def draw_validation_curves(
     Parameters
     ----------
     curves : mapping of label to curves
-        The label is the name of a loss, or "<name> tuned". For each seed one sequence: the MAE after
-        each round, in target units; lengths may differ.
+        The label is the name of a loss, or "<name> tuned". For each seed one sequence: the error
+        after each round; lengths may differ.
     context : str
         Which table and seeds it is about.
+    title : str
+        What the error is called.
 
     Returns
     -------
@@ -71,7 +75,7 @@ def draw_validation_curves(
         labels.append(f"{label} {mean[-1]:.3g}")
         colours.append(colour)
     several = max(map(len, kept.values())) > 1
-    axes.set(ylabel=f"validation MAE (target units){', mean over seeds' if several else ''}")
+    axes.set(ylabel=f"validation {title}{', mean over seeds' if several else ''}")
     label_rounds(axes)
     axes.margins(x=0.01)
     values = np.concatenate([seed for seeds in kept.values() for seed in seeds])

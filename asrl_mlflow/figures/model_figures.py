@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -95,8 +96,16 @@ def scatter_predicted_against_actual(
             handle.set_alpha(1)
 
 
-def draw_learning_curves(rounds: Sequence[Round], best: int, loss: str, context: str) -> Figure:
-    """Draw MAE and RMSE on training and validation rows, round by round.
+def draw_learning_curves(
+    rounds: Sequence[Round],
+    best: int,
+    loss: str,
+    context: str,
+    metrics: Mapping[str, str] = MappingProxyType(
+        {"mae": "MAE (target units)", "rmse": "RMSE (target units)"}
+    ),
+) -> Figure:
+    """Draw two metrics on training and validation rows, round by round.
 
     Parameters
     ----------
@@ -108,12 +117,14 @@ def draw_learning_curves(rounds: Sequence[Round], best: int, loss: str, context:
         Name of the loss, for the colour.
     context : str
         Which loss, table and seed it is about.
+    metrics : mapping of str to str
+        The two metrics that every round reports, with what they are called.
     """
     figure, body = open_figure(
         (9, 4.4), "Error on training and validation rows, round by round", context
     )
     numbers = [round_.number for round_ in rounds]
-    for axes, metric in zip(body.subplots(1, 2), ("mae", "rmse"), strict=True):
+    for axes, (metric, title) in zip(body.subplots(1, 2), metrics.items(), strict=True):
         style_axes(axes)
         axes.plot(
             numbers,
@@ -133,7 +144,7 @@ def draw_learning_curves(rounds: Sequence[Round], best: int, loss: str, context:
             axes.axvline(
                 best, color="black", linewidth=1, linestyle="--", label=f"kept up to round {best}"
             )
-        axes.set(ylabel=f"{metric.upper()} (target units)")
+        axes.set(ylabel=title)
         if axes.get_ylim()[0] < axes.get_ylim()[1] / 2:
             axes.set_ylim(bottom=0)
         label_rounds(axes)
@@ -238,19 +249,23 @@ def draw_interval_calibration(
     test: npt.NDArray[np.floating],
     loss: str,
     context: str,
+    things: str = "intervals",
 ) -> Figure | None:
     """Draw how many test rows lie inside intervals of each level: calibrated models are on the diagonal.
 
     Parameters
     ----------
     calibration : array of shape (n,)
-        Absolute residuals of rows that the booster did not learn from, by which intervals are made.
+        Errors of rows that the booster did not learn from, by which intervals are made: absolute
+        residuals, or for sets of classes minus the logarithm of the class's probability.
     test : array of shape (m,)
-        Absolute residuals of test rows.
+        Errors of test rows.
     loss : str
         Name of the loss, for the colour.
     context : str
         Which loss, table and seed it is about.
+    things : {"intervals", "sets"}
+        What is calibrated.
 
     Returns
     -------
@@ -277,7 +292,7 @@ def draw_interval_calibration(
         stats.betabinom.ppf(share, len(test), ranks, count + 1 - ranks) / len(test)
         for share in _BAND
     )
-    figure, body = open_figure((6, 6), "Do prediction intervals hold on test rows?", context)
+    figure, body = open_figure((6, 6), f"Do prediction {things} hold on test rows?", context)
     axes = body.add_subplot()
     style_axes(axes)
     axes.fill_between(
@@ -314,7 +329,10 @@ def draw_interval_calibration(
         fontsize="small",
     )
     axes.set(
-        xlim=(0, 1), ylim=(0, 1), xlabel="level of the interval", ylabel="share of test rows inside"
+        xlim=(0, 1),
+        ylim=(0, 1),
+        xlabel=f"level of the {things}",
+        ylabel="share of test rows inside",
     )
     axes.set_aspect("equal")
     axes.xaxis.set_major_formatter("{x:.0%}")

@@ -27,6 +27,8 @@ class Task:
         Those that a model can be selected by: smaller is better.
     default : str
         The one that selects where none is named.
+    titles : mapping of str to str
+        What people call the metrics that summaries show, the most important first.
 
     Examples
     --------
@@ -41,18 +43,39 @@ class Task:
     reported: tuple[str, str]
     selecting: tuple[str, ...]
     default: str
+    titles: Mapping[str, str]
+
+    @property
+    def default_title(self) -> str:
+        """What people call the metric that selects where none is named."""
+        return self.titles[self.default]
 
 
 TASKS: Mapping[str, Task] = {
     task.name: task
     for task in (
-        Task("regression", regression.METRICS, ("mae", "rmse"), regression.SELECTING, "mae"),
+        Task(
+            "regression",
+            regression.METRICS,
+            ("mae", "rmse"),
+            regression.SELECTING,
+            "mae",
+            {"mae": "MAE", "medae": "MedAE", "rmse": "RMSE", "r2": "R2", "recall": "recall"},
+        ),
         Task(
             "classification",
             classification.METRICS,
             ("logloss", "error"),
             classification.SELECTING,
             "logloss",
+            {
+                "logloss": "log loss",
+                "error": "error",
+                "balanced_accuracy": "bal. acc.",
+                "auc": "AUC",
+                "brier": "Brier",
+                "calibration_error": "ECE",
+            },
         ),
     )
 }

@@ -13,7 +13,8 @@ import xgboost
 
 from asrl_mlflow.boosting.training import SCALE_ATTRIBUTE, WEIGHT_RULE_ATTRIBUTE
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses import BaseLoss, from_config, to_config
+from asrl_mlflow.losses import BaseLoss, from_config, loss_class, to_config
+from asrl_mlflow.metrics import TASKS, Task
 from asrl_mlflow.rounds import Round
 
 SCHEMA = 1
@@ -137,6 +138,11 @@ class Record:
             **{f"{PREFIX}package.{key}": value for key, value in self.packages.items()},
             f"{PREFIX}record": json.dumps(dataclasses.asdict(self)),
         }
+
+    @property
+    def task(self) -> Task:
+        """What the loss learns, and its metrics."""
+        return TASKS[loss_class(self.loss["name"]).task]
 
     def build_loss(self) -> BaseLoss:
         """Build the loss that the record describes."""

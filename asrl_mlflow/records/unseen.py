@@ -1,4 +1,4 @@
-"""Measure residuals on rows that training did not see, to calibrate intervals and to compare models."""
+"""Measure errors on rows that training did not see, to calibrate intervals or sets, and to compare models."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import xgboost
 
-from asrl_mlflow.boosting.training import train
+from asrl_mlflow.boosting.prediction import predict
+from asrl_mlflow.boosting.training import recorded_loss, train
 from asrl_mlflow.datasets.matrices import make_matrix
 from asrl_mlflow.datasets.splits import FloatArray, Rows, folds
+from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import BaseLoss
 from asrl_mlflow.residuals.conformal import sample_rows
 
@@ -23,15 +25,18 @@ _FEW_ROWS, _FOLDS_OF_FEW, _FOLDS = 5_000, 20, 5
 
 @dataclass(frozen=True)
 class UnseenResiduals:
-    """Absolute residuals on rows that a booster did not learn from.
+    """Errors on rows that a booster did not learn from.
+
+    An error is an absolute residual, in target units; of classes it is minus the logarithm of the
+    probability that the row's class was given.
 
     Parameters
     ----------
     calibration : float64 array of shape (n,), n <= MOST_ROWS
-        Absolute residuals to calibrate intervals by, in target units; each row was predicted by a
-        booster that did not learn from it. Empty where there are no such rows.
+        Errors to calibrate intervals or prediction sets by; each row was predicted by a booster that did
+        not learn from it. Empty where there are no such rows.
     test : float64 array of shape (m,), m <= MOST_ROWS
-        Absolute residuals of the test rows in their order, in target units.
+        Errors of the test rows in their order.
     weight : float64 array of shape (m,)
         Weights of the same test rows; 1 where the table has none.
     test_rows : str
@@ -83,7 +88,7 @@ def measure_unseen(
     rows = test.take(kept)
     return UnseenResiduals(
         calibration=calibration[sample_rows(len(calibration))],
-        test=_residuals(booster, rows),
+        test=_errors(booster, rows),
         weight=np.ones(len(rows)) if rows.weight is None else rows.weight,
         # A digest of the targets only: boosters with different features can share test rows.
         test_rows=hashlib.sha256(rows.target.tobytes()).hexdigest()[:16] if is_fresh else "",
@@ -92,7 +97,7 @@ def measure_unseen(
 
 def held_out_residuals(booster: xgboost.Booster, rows: Rows) -> FloatArray:
     """Compute the absolute residuals of rows that the booster did not learn from, without weight 0."""
-    residuals = _residuals(booster, rows)
+    residuals = _errors(booster, rows)
     return residuals if rows.weight is None else residuals[rows.weight > 0]
 
 
@@ -151,12 +156,15 @@ def fold_residuals(
         booster = train(
             params, make_matrix(learned), rounds, loss=loss, weight_rule=learned.weight_rule
         )
-        residuals.append(_residuals(booster, judged))
+        residuals.append(_errors(booster, judged))
         weights.append(np.ones(len(judged)) if judged.weight is None else judged.weight)
     return np.concatenate(residuals), np.concatenate(weights)
 
 
-def _residuals(booster: xgboost.Booster, rows: Rows) -> FloatArray:
-    """Compute the absolute residuals, in target units."""
-    predicted: FloatArray = booster.inplace_predict(rows.features).astype(np.float64)
-    return np.abs(rows.target - predicted)
+def _errors(booster: xgboost.Booster, rows: Rows) -> FloatArray:
+    """Compute how wrong the booster is on each row, as its loss measures it."""
+    loss = recorded_loss(booster)
+    if loss is None:
+        msg = "Errors need a booster of asrl_mlflow.train, which records its loss; got one without."
+        raise InputError(msg)
+    return loss.row_errors(rows.target, predict(booster, rows.features, loss=loss))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,20 +14,38 @@ import mlflow
 import pandas as pd
 from mlflow.models import Model, ModelSignature
 from mlflow.models.model import MLMODEL_FILE_NAME
-from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
 from asrl_mlflow.records.artifacts import ARTIFACTS, FEATURES, RunArtifacts, silence_mlflow
 from asrl_mlflow.records.record import PACKAGES
 
+# A boolean is an integer too.
+_TYPES = {
+    bool: DataType.boolean,
+    int: DataType.long,
+    float: DataType.double,
+    str: DataType.string,
+}
+
 _MODEL_FILE = Path(__file__).parents[1] / "serving" / "model.py"
+
 
 # The inputs have no schema: MLflow's "double" refuses integers, its "long" refuses missing values, and
 # its "any" checks every cell one by one, which takes 60 times as long as predicting a million rows.
 # Instead the columns are in the model's metadata, and the model itself checks its input.
-_SIGNATURE = ModelSignature(
-    outputs=Schema([ColSpec(DataType.double, "prediction")]),
-    params=ParamSchema([ParamSpec("interval", DataType.double, None)]),
-)
+def _signature(classes: Sequence[Any]) -> ModelSignature:
+    """Give the signature of a model that predicts numbers, or one of some classes."""
+    if not classes:
+        return ModelSignature(
+            outputs=Schema([ColSpec(DataType.double, "prediction")]),
+            params=ParamSchema([ParamSpec("interval", DataType.double, None)]),
+        )
+    kind = next(_TYPES[each] for each in _TYPES if isinstance(classes[0], each))
+    outputs: list[ColSpec | TensorSpec] = [ColSpec(kind, "prediction")]
+    outputs += [ColSpec(DataType.double, f"probability_{each}") for each in classes]
+    return ModelSignature(
+        outputs=Schema(outputs), params=ParamSchema([ParamSpec("set", DataType.double, None)])
+    )
 
 
 def write_model(artifacts: RunArtifacts, folder: Path, *, model_id: str) -> None:
@@ -49,7 +68,7 @@ def write_model(artifacts: RunArtifacts, folder: Path, *, model_id: str) -> None
             folder,
             python_model=str(_MODEL_FILE),
             artifacts={key: str(Path(aside) / name) for key, name in ARTIFACTS.items()},
-            signature=_SIGNATURE,
+            signature=_signature(artifacts.record.data.get("classes", ())),
             input_example=pd.read_json(
                 io.StringIO(columns["example"]), orient="split", dtype=False
             ),

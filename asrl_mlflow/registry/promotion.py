@@ -6,6 +6,7 @@ import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -13,7 +14,7 @@ from mlflow.exceptions import MlflowException
 
 from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.datasets.splits import FloatArray
-from asrl_mlflow.errors import InputError
+from asrl_mlflow.errors import InputError, listed
 from asrl_mlflow.registry.versions import (
     RegisteredVersion,
     find,
@@ -36,23 +37,26 @@ _SECONDS_AT_ONCE = 600
 
 @dataclass(frozen=True)
 class Comparison:
-    """The difference of two versions' MAE on the same rows.
+    """The difference of two versions' mean errors on the same rows.
 
     Parameters
     ----------
     difference : float
-        MAE of the new version minus MAE of the version that has the alias, in target units; below 0
-        the new version is better.
+        Mean error of the new version minus that of the version that has the alias: of absolute residuals
+        in target units, or log loss; below 0 the new version is better.
     low, high : float
-        The 95% confidence interval of the difference, in target units.
+        The 95% confidence interval of the difference.
     rows : int
         The number of rows compared on.
+    title : str
+        What the mean error is called.
     """
 
     difference: float
     low: float
     high: float
     rows: int
+    title: str = "MAE"
 
     @property
     def is_better(self) -> bool:
@@ -72,7 +76,7 @@ class Comparison:
         >>> Comparison(-1.25, -2.0, -0.5, 89).describe()
         'MAE -1.25 [-2, -0.5] on the same 89 rows'
         """
-        return f"MAE {self.difference:+.4g} [{self.low:.4g}, {self.high:.4g}] on the same {self.rows} rows"
+        return f"{self.title} {self.difference:+.4g} [{self.low:.4g}, {self.high:.4g}] on the same {self.rows} rows"
 
 
 @dataclass(frozen=True)
@@ -95,16 +99,18 @@ class Promotion:
 
 
 def compare_residuals(
-    mine: FloatArray, theirs: FloatArray, weight: FloatArray | None = None
+    mine: FloatArray, theirs: FloatArray, weight: FloatArray | None = None, title: str = "MAE"
 ) -> Comparison:
-    """Compare two versions by a paired bootstrap of the (weighted) mean difference of residuals.
+    """Compare two versions by a paired bootstrap of the (weighted) mean difference of errors.
 
     Parameters
     ----------
     mine, theirs : float64 array of shape (n,)
-        Absolute residuals of the new version and of the other one, on the same rows in the same order.
+        Errors of the new version and of the other one, on the same rows in the same order.
     weight : float64 array of shape (n,), optional
         Sample weights of these rows.
+    title : str
+        What the mean error is called.
 
     Notes
     -----
@@ -144,7 +150,7 @@ def compare_residuals(
             rng=np.random.default_rng(_SEED),
         )
         low, high = map(float, drawn.confidence_interval)
-    return Comparison(middle, low, high, len(difference))
+    return Comparison(middle, low, high, len(difference), title)
 
 
 def check_alias(alias: str) -> None:
@@ -195,7 +201,7 @@ def promote(
     -----
     The alias moves in one step. Each process first tags its version as wanting the alias, then compares
     it with the version that has the alias, moves the alias, and last looks for versions that other
-    processes tagged in the last ten minutes. The alias goes to the one with the smallest MAE. So
+    processes tagged in the last ten minutes. The alias goes to the one with the smallest mean error. So
     several processes at once all end with the same version.
     """
     check_alias(alias)
@@ -245,7 +251,7 @@ def _compare_with_holder(
 def _best_of_rivals(
     version: RegisteredVersion, wanted: str, began: float, beaten: str | None, test: Dataset | None
 ) -> str:
-    """Find the smallest MAE among this version and those that other processes tagged meanwhile."""
+    """Find the smallest mean error among this version and those that other processes tagged meanwhile."""
     differences = {version.version: 0.0}
     for each in mlflow.MlflowClient().search_model_versions():
         number = str(each.version)
@@ -270,13 +276,14 @@ def _compare_versions(mine: RegisteredVersion, theirs: str, test: Dataset | None
 
 def _compare_on_same_rows(mine: RegisteredVersion, theirs: str, test: Dataset | None) -> Comparison:
     """Compare two versions on given rows, or on the test rows that their runs have in common."""
+    title = mine.record.task.default_title
     if test is not None:
         learned = {mine.record.data["digest"], find(theirs).record.data["digest"]}
         if test.digest in learned:
             msg = f"{test.name}: needs rows that neither version has seen; got a table that one learned from; name another."
             raise InputError(msg)
         return compare_residuals(
-            _residuals(mine.uri, test), _residuals(theirs, test), test.rows.weight
+            _residuals(mine.uri, test), _residuals(theirs, test), test.rows.weight, title
         )
     ours, other = load_unseen_residuals(mine.uri), load_unseen_residuals(theirs)
     if not ours.test_rows or ours.test_rows != other.test_rows:
@@ -286,14 +293,24 @@ def _compare_on_same_rows(mine: RegisteredVersion, theirs: str, test: Dataset | 
             "name rows that neither has seen with --test."
         )
         raise InputError(msg)
-    return compare_residuals(ours.test, other.test, ours.weight)
+    return compare_residuals(ours.test, other.test, ours.weight, title)
 
 
 def _residuals(uri: str, test: Dataset) -> FloatArray:
-    """Predict the rows with a version, and compute the absolute residuals in target units."""
+    """Predict the rows with a version, and compute the errors that its loss measures by."""
     try:
-        predicted = load(uri).predict(test.rows.features)
+        predicted: Any = load(uri).predict(test.rows.features)
     except MlflowException as error:
         msg = f"{test.name}: {uri} must be able to predict it; {error.message}"
         raise InputError(msg) from error
-    return np.abs(test.rows.target - np.asarray(predicted, dtype=np.float64))
+    record = find(uri).record
+    known = record.data.get("classes", [])
+    if known != list(test.classes):
+        msg = (
+            f"{test.name}: needs the kind of target that {uri} knows, {listed(known) or 'numbers'}; got "
+            f"{listed(test.classes) or 'numbers'}; name rows with each of its classes."
+        )
+        raise InputError(msg)
+    if known:
+        predicted = predicted[[f"probability_{each}" for each in known]]
+    return record.build_loss().row_errors(test.rows.target, np.asarray(predicted, np.float64))

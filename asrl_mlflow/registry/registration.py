@@ -15,6 +15,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.losses import is_built_in, loss_class
 from asrl_mlflow.records.artifacts import RunArtifacts, fetch_artifacts, silence_mlflow
 from asrl_mlflow.records.record import Record
 from asrl_mlflow.registry.manifest import make_manifest
@@ -65,6 +66,7 @@ def register(run_id: str, name: str | None = None) -> RegisteredVersion:
     it stays as it is and a new version is created.
     """
     client, artifacts = mlflow.MlflowClient(), fetch_artifacts(run_id)
+    _check_served(artifacts.record)
     name = name or f"asrl-{artifacts.record.data['name']}"
     check_name(name)
     _make_registered_model(client, name)
@@ -218,6 +220,17 @@ def _link(client: mlflow.MlflowClient, model: LoggedModel, version: ModelVersion
     client.set_logged_model_tags(model.model_id, {MLFLOW_MODEL_VERSIONS: json.dumps(known)})
 
 
+def _check_served(record: Record) -> None:
+    """Refuse losses for classes whose probabilities a served model could not compute."""
+    kind = loss_class(record.loss["name"])
+    if record.data.get("classes") and not is_built_in(kind):
+        msg = (
+            f"A served model corrects the probabilities of the losses of this package; got {record.loss['name']!r}, "
+            "a loss of your own for classes; serve it by a model of your own, with asrl_mlflow.predict."
+        )
+        raise InputError(msg)
+
+
 def _tags(artifacts: RunArtifacts) -> dict[str, str]:
     """Give the tags of models and versions: the record, and the booster's digest."""
     return artifacts.record.tags() | {_BOOSTER: artifacts.digest}
@@ -225,7 +238,9 @@ def _tags(artifacts: RunArtifacts) -> dict[str, str]:
 
 def _description(record: Record) -> str:
     """Describe a version in one line for the registry's page."""
+    task = record.task
     return (
         f"{record.build_loss()} on {record.data['name']} ({record.data['rows']} rows, target "
-        f"{record.data['target']!r}), {record.rounds} rounds; test MAE {record.metrics['mae']:.4g}"
+        f"{record.data['target']!r}), {record.rounds} rounds; test "
+        f"{task.default_title} {record.metrics[task.default]:.4g}"
     )

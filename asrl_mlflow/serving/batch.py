@@ -23,7 +23,6 @@ from asrl_mlflow.datasets.tables import SUFFIXES
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.system.files import write_atomically
 
-PREDICTIONS = ("prediction", "lower", "upper")
 _ROWS_A_CHUNK = 65_536
 
 
@@ -46,9 +45,10 @@ def predict_file(
         A .csv file, a .parquet file, or a folder of .parquet files.
     out : Path
         A .csv or .parquet file: the columns to keep, then prediction, and lower and upper with a
-        level. It is written under another name beside it and renamed at the end.
+        level; for classes the probability of each, and with a level whether it is in the set. It is
+        written under another name beside it and renamed at the end.
     level : float, in (0, 1), optional
-        The level of prediction intervals; without it there are none.
+        The level of prediction intervals, or for classes of prediction sets; without it there are none.
     keep : collection of str
         Columns of the table to copy into the result unchanged.
     on_progress : callable
@@ -67,14 +67,16 @@ def predict_file(
         The result cannot be written.
     """
     _check_paths(data, out)
-    columns = (model.metadata.metadata or {})["asrl.columns"]
-    twice = sorted(set(keep) & set(PREDICTIONS))
+    known = model.metadata.metadata or {}
+    columns, classes = known["asrl.columns"], known["asrl"]["data"].get("classes", [])
+    results = _result_columns(classes, with_level=level is not None)
+    twice = sorted(set(keep) & set(results))
     if twice:
         msg = f"{data}: the result has a column {twice[0]!r} of its own; got it to keep; rename it."
         raise InputError(msg)
     text = [each["name"] for each in columns if "categories" in each]
     numbers = [each["name"] for each in columns if "categories" not in each]
-    params = None if level is None else {"interval": level}
+    params = None if level is None else {"set" if classes else "interval": level}
     rows = 0
     try:
         with (
@@ -84,7 +86,7 @@ def predict_file(
             for chunk in chunks:
                 frame = _to_frame(chunk.select([*numbers, *text]), rows, columns)
                 predicted = model.predict(frame, params=params)
-                write(_to_result(chunk.select(list(dict.fromkeys(keep))), predicted))
+                write(_to_result(chunk.select(list(dict.fromkeys(keep))), predicted, results))
                 rows += len(chunk)
     except MlflowException as error:
         msg = f"{data}: {error.message}"
@@ -179,10 +181,24 @@ def _to_frame(chunk: pa.Table, first: int, columns: list[dict[str, Any]]) -> pd.
     return frame
 
 
-def _to_result(kept: pa.Table, predicted: Any) -> pa.Table:  # noqa: ANN401 - an array or a frame
+def _result_columns(classes: Collection[Any], *, with_level: bool) -> list[str]:
+    """The names of the columns that a model adds."""
+    if not classes:
+        return ["prediction", "lower", "upper"] if with_level else ["prediction"]
+    sets = [f"in_set_{each}" for each in classes] if with_level else []
+    return ["prediction", *(f"probability_{each}" for each in classes), *sets]
+
+
+def _to_result(
+    kept: pa.Table,
+    predicted: Any,  # noqa: ANN401 - an array or a frame
+    names: Collection[str],
+) -> pa.Table:
     frame = pd.DataFrame(predicted)
-    for name, values in zip(PREDICTIONS, frame.to_numpy(np.float64).T, strict=False):
-        kept = kept.append_column(name, pa.array(values))
+    for name, (_, values) in zip(names, frame.items(), strict=True):
+        # Single numbers come as float32.
+        column = values.astype(np.float64) if values.dtype == np.float32 else values
+        kept = kept.append_column(name, pa.array(column.to_numpy()))
     return kept
 
 

@@ -27,6 +27,8 @@ _NUMBERS = {"integer", "floating", "mixed-integer-float", "boolean", "decimal", 
 # other: on busy cores a hundred times as long as one thread would take.
 _VISITS_FOR_THREADS = 10_000_000
 _MOST_NAMES = 5
+# Probabilities are held above these, as where the losses are defined.
+_MOST_U, _LEAST_P, _TINY = 30.0, float(np.exp(-30.0)), 1e-300
 
 Matrix = npt.NDArray[np.float32]
 
@@ -37,7 +39,7 @@ class ServedModel(PythonModel):
     Methods
     -------
     predict(context, model_input, params=None)
-        Predict, in target units.
+        Predict, in target units; of classes the most probable one and the probability of each.
     """
 
     def load_context(self, context: PythonModelContext) -> None:
@@ -51,6 +53,9 @@ class ServedModel(PythonModel):
         self._features = json.loads(files["features"].read_text())["features"]
         with np.load(files["errors"], allow_pickle=False) as errors:
             self._calibration = np.sort(errors["calibration"])
+        record = json.loads(files["loss"].read_text())
+        self._loss = record["loss"]
+        self._classes: list[Any] = record["data"].get("classes", [])
 
     def predict(
         self,
@@ -58,7 +63,7 @@ class ServedModel(PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
     ) -> npt.NDArray[np.float32] | pd.DataFrame:
-        """Predict, one number a row.
+        """Predict, one number or class a row.
 
         Parameters
         ----------
@@ -68,12 +73,14 @@ class ServedModel(PythonModel):
             Columns by name, in any order; others are ignored. Numbers and booleans of any type;
             None, NaN and NA are missing values. Categories as text or whole numbers.
         params : dict, optional
-            {"interval": level}, level in (0, 1).
+            {"interval": level}, or for classes {"set": level}; level in (0, 1).
 
         Returns
         -------
         float32 array of shape (n,), or DataFrame
-            In target units. With an interval a frame with columns prediction, lower, upper.
+            In target units. With an interval a frame with columns prediction, lower, upper. For classes a
+            frame with columns prediction (the class) and probability_<class>; with a set also
+            in_set_<class>, True where the class belongs to it.
 
         Raises
         ------
@@ -93,6 +100,10 @@ class ServedModel(PythonModel):
         alike, and clean ones are covered more often (wider than needed). Out-of-fold residuals are
         those of boosters that learned from fewer rows, so that intervals are wider rather than
         narrower. Weights are not supported: every row counts once.
+
+        Sets of classes are made by the same rule, with minus the logarithm of a class's probability for
+        the residual: a class belongs to the set unless it is less probable than that. A set may be empty
+        where no class is probable enough, and has every class where there are too few rows to calibrate by.
         """
         if not isinstance(model_input, pd.DataFrame):
             model_input = pd.DataFrame(model_input)
@@ -112,8 +123,13 @@ class ServedModel(PythonModel):
             matrix[:, place] = _to_float32(model_input[feature["name"]], feature)
         visits = len(matrix) * self._booster.num_boosted_rounds()
         booster = self._booster if visits >= _VISITS_FOR_THREADS else self._alone
-        found: Matrix = booster.inplace_predict(matrix, validate_features=False)
-        level = (params or {}).get("interval")
+        found: Matrix = booster.inplace_predict(
+            matrix, validate_features=False, predict_type="margin"
+        )
+        given = params or {}
+        if self._classes:
+            return self._predict_classes(found, given)
+        level = given.get("interval")
         if level is None:
             return found
         half = self._half_width(level)
@@ -122,10 +138,26 @@ class ServedModel(PythonModel):
             {"prediction": prediction, "lower": prediction - half, "upper": prediction + half}
         )
 
+    def _predict_classes(self, margin: Matrix, params: dict[str, Any]) -> pd.DataFrame:
+        """Give the most probable class of each row, the probability of each class, and sets if asked."""
+        shares = probabilities(self._loss, margin)
+        labels = np.asarray(self._classes)[shares.argmax(axis=1)]
+        columns = {"prediction": labels}
+        columns |= {f"probability_{each}": shares[:, at] for at, each in enumerate(self._classes)}
+        level = params.get("set")
+        if level is not None:
+            # As in the calibration rows: a probability under float64's eps counts as that.
+            cost = -np.log(np.maximum(shares, np.finfo(np.float64).eps))
+            inside = cost <= self._half_width(level)
+            columns |= {f"in_set_{each}": inside[:, at] for at, each in enumerate(self._classes)}
+        return pd.DataFrame(columns)
+
     def _half_width(self, level: float) -> float:
-        """Find half the width of the intervals, in target units."""
+        """Find half the width of the intervals, in target units; of sets, the largest cost of a class."""
         if not 0 < level < 1:
-            raise _input_error("interval must be a level in (0, 1)", str(level), "pass 0.9, say")
+            raise _input_error(
+                "interval or set must be a level in (0, 1)", str(level), "pass 0.9, say"
+            )
         count = len(self._calibration)
         if not count:
             raise _input_error(
@@ -136,6 +168,76 @@ class ServedModel(PythonModel):
         # A rounding error in the level must not raise a whole rank by one.
         rank = max(1, math.ceil(round((count + 1) * level, 9)))
         return float(self._calibration[rank - 1]) if rank <= count else math.inf
+
+
+def probabilities(loss: dict[str, Any], margin: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Correct what margins say for the loss, as `asrl_mlflow.losses` does; a test holds both equal.
+
+    Parameters
+    ----------
+    loss : dict
+        Its config.
+    margin : array of shape (n,) or (n, K)
+        Sums of the leaves.
+
+    Returns
+    -------
+    float64 array of shape (n, K)
+        Probabilities of the classes.
+    """
+    name, params, z = loss["name"], loss["params"], margin.astype(np.float64)
+    if z.ndim == 1:
+        alpha = params.get("alpha")
+        balance = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
+        pulls = [times * _pull(name, params, s) for times, s in zip(balance, (z, -z), strict=True)]
+        total = np.maximum(pulls[0] + pulls[1], _TINY)
+        return np.stack([each / total for each in pulls], axis=1)
+    raised = np.exp(z - z.max(axis=1, keepdims=True))
+    p = raised / raised.sum(axis=1, keepdims=True)
+    if name in ("full_m", "full_l"):
+        p = np.clip(p, 1e-13, 1 - 1e-13)
+        rising, falling = _slope(name, params, 1 - p, p), _slope(name, params, p, 1 - p)
+        both = rising + falling
+        level = ((rising / both).sum(1, keepdims=True) - 1) / (1 / both).sum(1, keepdims=True)
+        raised = np.clip((rising - level) / both, 0, 1)
+    else:
+        p = np.maximum(p, _LEAST_P)
+        q = np.maximum(1 - p, np.finfo(np.float64).eps)
+        raised = p / _first(name, params, -np.log(p), p, q)
+    shares: npt.NDArray[np.float64] = raised / raised.sum(axis=1, keepdims=True)
+    return shares
+
+
+def _pull(name: str, params: dict[str, Any], s: npt.NDArray[np.float64]) -> Any:  # noqa: ANN401 - an array
+    """How hard a row of class 1 pulls whose single margin is s."""
+    if name == "squared_hinge":
+        return 2 * np.maximum(1 - s, 0)
+    if name == "smooth_hinge":
+        return np.minimum(np.maximum(1 - s, 0) / params["gamma"], 1)
+    small = np.exp(-np.abs(s))
+    p, q = (np.where(far, 1.0, small) / (1 + small) for far in (s >= 0, s <= 0))
+    u = np.minimum(np.log1p(small) + np.maximum(-s, 0), _MOST_U)
+    return _first(name, params, u, np.maximum(p, _LEAST_P), np.maximum(q, _TINY)) * q
+
+
+def _slope(name: str, params: dict[str, Any], p: Any, q: Any) -> Any:  # noqa: ANN401 - arrays
+    return _first(name, params, -np.log(p), p, q) / p
+
+
+def _first(name: str, params: dict[str, Any], u: Any, p: Any, q: Any) -> Any:  # noqa: ANN401 - arrays
+    """The derivative of a loss by u = -log p, with q = 1 - p."""
+    if name == "poly1":
+        return 1 + params["epsilon"] * p
+    if name == "focal":
+        near = np.where(q < 1e-8, 1 + q / 2, u / q)  # noqa: PLR2004 - rounding leaves nothing there
+        return q ** params["gamma"] * (1 + params["gamma"] * p * near)
+    if name == "generalized_cross_entropy":
+        return p ** params["q"]
+    if name in ("m_loss", "full_m"):
+        return 1 / p
+    if name in ("l_loss", "full_l"):
+        return q * p**-0.5 * (1 + q) ** -1.5
+    return np.ones_like(p)  # log loss, whose margins need no correction
 
 
 def _list_names(names: list[str]) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
-from asrl_mlflow.losses import LOSSES, BaseLoss, import_path, to_config
+from asrl_mlflow.losses import BaseLoss, import_path, is_built_in, to_config
 from asrl_mlflow.trials.judging import Contest
 
 
@@ -65,7 +65,7 @@ class Worker:
             The loss is a user's own, and the process could not import its class.
         """
         kind = type(loss)
-        path = None if kind in LOSSES.values() else import_path(kind)
+        path = None if is_built_in(kind) else import_path(kind)
         self._send((path, to_config(loss), dict(params)))
 
     def keep(self, keep: bool) -> None:  # noqa: FBT001 - it is the whole answer

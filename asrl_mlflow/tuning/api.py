@@ -18,9 +18,8 @@ from asrl_mlflow.datasets.splits import Split
 from asrl_mlflow.errors import InputError, StorageError
 from asrl_mlflow.experiments.experiment import prepare_split, refit
 from asrl_mlflow.figures.style import png
-from asrl_mlflow.losses import LOSSES, BaseLoss, from_config, import_path, register
+from asrl_mlflow.losses import BaseLoss, from_config, import_path, is_built_in, register
 from asrl_mlflow.losses.search_space import Interval, SearchSpace
-from asrl_mlflow.metrics import METRICS
 from asrl_mlflow.studies.sampler import SAMPLER, UNDER_WAY
 from asrl_mlflow.studies.storages import open_storage
 from asrl_mlflow.studies.study import FEWEST_TO_PRUNE_BY, JUDGED, Best, Study
@@ -106,7 +105,7 @@ def run_study(
         or none was complete in the time given; or the loss is a user's own, and worker processes
         could not import its class.
     """
-    if plan.loss not in LOSSES.values():
+    if not is_built_in(plan.loss):
         import_path(register(plan.loss))
     parts = prepare_split(plan.table, plan.seed, plan.contamination)
     space = plan.space(parts)
@@ -246,7 +245,7 @@ def _judge_once(
     tag = json.dumps({"loss": best.loss, "booster": booster})
     recorded = tracking.read_run(parent.run_id)
     if recorded is not None and recorded.tags.get(BEST_TAG) == tag:
-        metrics = {name: recorded.metrics[f"test.{name}"] for name in METRICS}
+        metrics = {name: recorded.metrics[f"test.{name}"] for name in plan.task.metrics}
         return metrics, recorded.metrics["fit_seconds"]
     result = refit(
         from_config(best.loss),
@@ -260,7 +259,7 @@ def _judge_once(
         title=_title(plan) if plan.settings.figures else None,
     )
     params = {**best.loss["params"], **booster}
-    numbers = {key: value for key, value in params.items() if not isinstance(value, str)}
+    numbers = {key: value for key, value in params.items() if isinstance(value, int | float)}
     parent.metrics({"best.objective": best.value, "best.trial": best.number})
     parent.metrics({f"best.{key}": float(value) for key, value in numbers.items()})
     parent.flush()

@@ -18,6 +18,7 @@ import numpy as np
 
 from asrl_mlflow.datasets import Rows, Split, folds, join
 from asrl_mlflow.losses import BaseLoss
+from asrl_mlflow.metrics import TASKS
 from asrl_mlflow.records.unseen import fold_residuals
 from asrl_mlflow.residuals import FloatArray
 from asrl_mlflow.trials import Judge
@@ -26,12 +27,12 @@ from asrl_mlflow.tuning.plan import FOLDS, Plan
 
 @dataclass(frozen=True)
 class Errors:
-    """Absolute errors on rows that the booster did not learn from.
+    """Errors on rows that the booster did not learn from, as `BaseLoss.row_errors` gives them.
 
     Parameters
     ----------
     size : float64 array of shape (n,)
-        Absolute error of each row, in target units; candidates to compare have the same rows.
+        Error of each row; candidates to compare have the same rows.
     weight : float64 array of shape (n,)
         Sample weight of each row; 1 where the table has none.
     """
@@ -76,7 +77,7 @@ class Candidate:
     errors : Errors
         Of the rows to choose by.
     curve : sequence of float
-        Mean absolute error after each round, on the same kind of rows.
+        Mean error after each round, on the same kind of rows.
     """
 
     name: str
@@ -101,7 +102,7 @@ class Choice:
     chosen, best : Candidate
         The simplest of those that are as good as the best, and the best.
     excess : float
-        By how much the chosen one's mean absolute error is larger, in target units.
+        By how much the chosen one's mean error is larger.
     standard_error : float
         Of that difference.
     """
@@ -111,12 +112,15 @@ class Choice:
     excess: float
     standard_error: float
 
+    @property
+    def title(self) -> str:
+        """What the mean of the errors is called."""
+        return TASKS[self.chosen.loss.task].default_title
+
     def describe(self) -> str:
         """Say what was chosen, and why."""
         chosen, best = self.chosen, self.best
-        chosen_text = (
-            f"chosen: {chosen.name}; its MAE on held-out training rows is {chosen.errors.mean:.4g}"
-        )
+        chosen_text = f"chosen: {chosen.name}; its {self.title} on held-out training rows is {chosen.errors.mean:.4g}"
         if chosen is best:
             return f"{chosen_text}, and simpler losses are worse by more than one standard error"
         return (
@@ -170,7 +174,7 @@ def candidates_of(
         def listen(
             number: int, metrics: Mapping[str, float], curves: dict[int, list[float]] = curves
         ) -> None:
-            curves[number].append(metrics["valid.mae"])
+            curves[number].append(metrics[f"valid.{plan.task.default}"])
 
         verdict = judge.judge(loss, {}, listen, lambda *_: True)
         kept = rounds or verdict.rounds

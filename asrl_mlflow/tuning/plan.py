@@ -15,7 +15,7 @@ from asrl_mlflow.errors import InputError, did_you_mean
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import BaseLoss
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace
-from asrl_mlflow.metrics import SELECTING
+from asrl_mlflow.metrics import TASKS, Task
 from asrl_mlflow.residuals.statistics import distances
 from asrl_mlflow.tracking.keys import data_params
 from asrl_mlflow.trials.judging import Contest
@@ -50,7 +50,7 @@ class Plan:
     table : Dataset
         The table to learn from.
     metric : str
-        The objective, one of `metrics.SELECTING`; measured on validation rows.
+        The objective, one of the loss's task's `selecting`; measured on validation rows.
     seed : int, >= 0
         Of split, folds, sampler and trees.
     settings : Settings
@@ -75,16 +75,22 @@ class Plan:
     tune_booster: bool
 
     def __post_init__(self) -> None:
-        if self.metric not in SELECTING:
-            hint = did_you_mean(self.metric, SELECTING)
+        selecting = self.task.selecting
+        if self.metric not in selecting:
+            hint = did_you_mean(self.metric, selecting)
             msg = (
-                f"tune needs a metric out of {', '.join(SELECTING)}; got {self.metric!r}"
+                f"tune needs a metric out of {', '.join(selecting)}; got {self.metric!r}"
                 f"{f'; {hint}' if hint else '.'}"
             )
             raise InputError(msg)
         if not 0 <= self.seed <= _LARGEST_SEED:
             msg = f"tune needs a seed from 0 to {_LARGEST_SEED}; got {self.seed}; pass 0, say."
             raise InputError(msg)
+
+    @property
+    def task(self) -> Task:
+        """What the loss learns, and its metrics."""
+        return TASKS[self.loss.task]
 
     @property
     def folds(self) -> int:
@@ -139,7 +145,11 @@ class Plan:
         return Contest(
             folds=pairs,
             # One thread each: there is a worker process for every core.
-            params={**self.settings.booster_params(self.seed), "nthread": 1},
+            params={
+                **self.settings.booster_params(self.seed),
+                **self.table.rows.booster_params,
+                "nthread": 1,
+            },
             rounds=self.settings.rounds,
             early_stopping_rounds=self.settings.early_stopping_rounds,
             metric=self.metric,

@@ -12,9 +12,9 @@ from asrl_mlflow.experiments import report
 from asrl_mlflow.figures.style import colour_of, png
 
 
-def scores(names, seeds=1):
+def scores(names, seeds=1, task="regression"):
     rng = np.random.default_rng(0)
-    metrics = [metric for metric, _ in report.SUMMARY]
+    metrics = [metric for metric, _ in report.SUMMARIES[task].columns]
     return {name: {metric: list(rng.random(seeds)) for metric in metrics} for name in names}
 
 
@@ -83,11 +83,29 @@ def test_the_table_is_narrower_than_100_characters_with_seeds_and_with_tuned_nam
             for name in names
         }
         assert len(report.summary_table(found).splitlines()[0]) < 100
-    assert all(len(line) < 100 for line in report.NOTE.splitlines())
+    for summary in report.SUMMARIES.values():
+        assert all(len(line) < 100 for line in summary.note.splitlines())
+
+
+@pytest.mark.parametrize("suffix", ["", " tuned"])
+def test_the_table_of_losses_for_classes_is_narrower_than_100_characters(suffix):
+    names = [f"{name}{suffix}" for name in losses.CLASSIFICATION_LOSSES]
+    found = scores(names, task="classification")
+    lines = report.summary_table(found, "classification").splitlines()
+    assert len(lines[0]) < 100
+    assert len({len(line) for line in lines}) == 1
+    ranked = report.rank_losses(found, "classification")
+    assert [line.split()[0] for line in lines[1:]] == [name.split()[0] for name in ranked]
 
 
 def test_every_column_is_explained_or_known_before_the_table():
-    headings = [heading.removeprefix("test ") for _, heading in report.SUMMARY]
+    summary = report.SUMMARIES["regression"]
+    headings = [heading.removeprefix("test ") for _, heading in summary.columns]
     assert headings == ["MAE", "MedAE", "RMSE", "R2", "recall", "seconds"]
-    assert "MedAE:" in report.NOTE
-    assert "recall:" in report.NOTE
+    assert "MedAE:" in summary.note
+    assert "recall:" in summary.note
+    summary = report.SUMMARIES["classification"]
+    headings = [heading.removeprefix("test ") for _, heading in summary.columns]
+    assert headings == ["log loss", "error", "bal. acc.", "AUC", "Brier", "ECE", "seconds"]
+    for explained in ("error:", "bal. acc.:", "Brier:", "ECE,"):
+        assert explained in summary.note

@@ -383,7 +383,7 @@ REFUSED = {
     ),
     "all tables for one training": (
         ["train", "--data=all"],
-        "train: Data needs a .csv or .parquet file or one of diabetes, california, concrete, "
+        "train: Data needs a .csv or .parquet file or one of diabetes, breast_cancer, wine, digits, california, concrete, "
         "gas_turbine, power_plant, airfoil; got 'all'; check the path.",
     ),
 }

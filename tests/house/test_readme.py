@@ -31,7 +31,11 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # That of the pages' numbers.
 NEWEST = Version(xgboost.__version__) >= Version("3.4")
 
-MAIN_ROWS = {*losses.BASIC, "asrl_c auto", *(f"{loss.name} tuned" for loss in flows.main.TUNED)}
+MAIN_ROWS = {
+    *losses.BASIC,
+    "asrl_c auto",
+    *(f"{loss.name} tuned" for loss in flows.main.SETUPS["regression"].tuned),
+}
 
 
 def blocks(page, language):
@@ -98,10 +102,10 @@ def test_the_readme_s_output_of_main_has_the_form_that_main_prints():
             {},
             {},
         )
-        for contamination in (Contamination(), flows.main.SPOILED)
+        for contamination in (Contamination(), flows.main.SETUPS["regression"].spoiled)
     )
     shown = next(block for block in blocks(README, "text") if "chosen:" in block).splitlines()
-    printed = flows.main._side_by_side(clean, spoiled).splitlines()
+    printed = flows.main._side_by_side(clean, spoiled, "regression").splitlines()
     assert [line.split() for line in shown[:2]] == [line.split() for line in printed[:2]]
     rows = [re.split(r"  +", line) for line in shown[2 : 2 + len(MAIN_ROWS)]]
     assert {row[0] for row in rows} == MAIN_ROWS
@@ -112,7 +116,7 @@ def test_the_readme_s_output_of_main_has_the_form_that_main_prints():
         start = f"{flows.main._heading(scene.contamination)}: chosen: "
         (line,) = (line for line in shown if line.startswith(start))
         assert line.removeprefix(start).split(";")[0] in MAIN_ROWS
-    verdict = flows.main._conclude(clean, spoiled)
+    verdict = flows.main._conclude(clean, spoiled, "regression")
     assert sum(line.startswith(verdict.split(" of ")[0]) for line in shown) == 1
 
 
