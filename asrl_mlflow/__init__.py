@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from asrl_mlflow import datasets, losses, metrics, registry, residuals, tracking, tuning
     from asrl_mlflow.boosting import predict, train
-    from asrl_mlflow.estimators import RobustXGBRegressor
+    from asrl_mlflow.estimators import RobustXGBClassifier, RobustXGBRegressor
     from asrl_mlflow.labels import which_labels
     from asrl_mlflow.rounds import Round
     from asrl_mlflow.tuning import tune
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _MODULES = ("datasets", "losses", "metrics", "registry", "residuals", "tracking", "tuning")
 _HOMES = {
+    "RobustXGBClassifier": "asrl_mlflow.estimators",
     "RobustXGBRegressor": "asrl_mlflow.estimators",
     "Round": "asrl_mlflow.rounds",
     "predict": "asrl_mlflow.boosting",
@@ -30,6 +31,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "RobustXGBClassifier",
     "RobustXGBRegressor",
     "Round",
     "datasets",

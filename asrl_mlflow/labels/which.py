@@ -8,22 +8,25 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from asrl_mlflow.datasets.splits import Label
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.labels.class_ranking import rank_classes
 from asrl_mlflow.labels.keeping import FOLDS, count_repeats
 from asrl_mlflow.labels.ranking import rank_residuals
 from asrl_mlflow.labels.reading import read_ranking
+from asrl_mlflow.losses import Loss
 from asrl_mlflow.records.unseen import OutOfFold, average
 from asrl_mlflow.residuals.sample_weights import row_counts
 from asrl_mlflow.system.threads import thread_count
 
 if TYPE_CHECKING:
-    from asrl_mlflow.estimators import RobustXGBRegressor
+    from asrl_mlflow.estimators import RobustXGBClassifier, RobustXGBRegressor
 
 _FEWEST_ROWS = 2 * FOLDS
 
 
 def which_labels(
-    source: str | RobustXGBRegressor,
+    source: str | RobustXGBRegressor | RobustXGBClassifier,
     X: Any = None,  # noqa: ANN401, N803 - whatever XGBoost takes, under scikit-learn's name
     y: npt.ArrayLike | None = None,
     *,
@@ -35,14 +38,14 @@ def which_labels(
 
     Parameters
     ----------
-    source : str or RobustXGBRegressor
+    source : str, RobustXGBRegressor or RobustXGBClassifier
         A run's id, `runs:/<id>`, `models:/<name>/<version>` or `models:/<name>@<alias>`: the table that
         the run keeps of its training rows is read. Or an estimator, fitted or not, whose loss and
         parameters are trained on X and y; it stays as it is.
     X : array, frame or sparse matrix of shape (n, features), optional
         Rows for the estimator.
     y : array of shape (n,), optional
-        Their targets, which may be wrong.
+        Their targets or classes, which may be wrong.
     sample_weight : array of shape (n,), optional
         Their weights; rows of weight 0 are left out.
     groups : array of shape (n,), optional
@@ -57,7 +60,9 @@ def which_labels(
         fold; `residual`, target minus prediction; `weight`, what the final loss lets a row with such a
         residual count, as a share of a full row; `score`, the share of rows whose residual is at least as
         far from those of rows with a similar prediction. The lower the score the more suspicious is the
-        label.
+        label. For classes `row`; `label`; `probability`, that of the label, out of fold; `likeliest`, the
+        other class that is most probable, and `likeliest_probability`; and `score`, in [0, 1], half of 1 and
+        the difference of both.
 
     Raises
     ------
@@ -93,23 +98,33 @@ def which_labels(
             raise InputError(msg)
         return read_ranking(source)
     # Here, not above: flows read and keep rankings without estimators.
-    from asrl_mlflow.estimators import RobustXGBRegressor  # noqa: PLC0415 - see above
+    from asrl_mlflow.estimators import (  # noqa: PLC0415 - see above
+        RobustXGBClassifier,
+        RobustXGBRegressor,
+    )
 
-    if not isinstance(source, RobustXGBRegressor) or X is None or y is None:
+    if not isinstance(source, RobustXGBRegressor | RobustXGBClassifier) or X is None or y is None:
         msg = (
-            "which_labels takes a run, a model, or a RobustXGBRegressor with X and y; got "
+            "which_labels takes a run, a model, or an estimator of this package with X and y; got "
             f"{type(source).__name__}{'' if X is None or y is None else ' with rows'}; pass "
             "which_labels(estimator, X, y), say."
         )
         raise InputError(msg)
-    found = _predict(source, X, y, sample_weight, groups, seed)
-    return rank_residuals(found, source.get_loss())
+    loss = source.get_loss()
+    if isinstance(loss, Loss):
+        target: npt.NDArray[Any] = np.asarray(y, dtype=np.float64)
+        classes: npt.NDArray[Any] = np.empty(0)
+    else:
+        classes, target = np.unique(np.asarray(y), return_inverse=True)
+    found = _predict(source, X, target, tuple(classes.tolist()), sample_weight, groups, seed)
+    return rank_residuals(found, loss) if isinstance(loss, Loss) else rank_classes(found)
 
 
 def _predict(
-    estimator: RobustXGBRegressor,
+    estimator: RobustXGBRegressor | RobustXGBClassifier,
     X: Any,  # noqa: ANN401, N803 - whatever XGBoost takes
-    y: npt.ArrayLike,
+    target: npt.NDArray[Any],
+    classes: tuple[Label, ...],
     sample_weight: npt.ArrayLike | None,
     groups: npt.ArrayLike | None,
     seed: int,
@@ -119,10 +134,11 @@ def _predict(
     from sklearn.model_selection import (  # noqa: PLC0415 - see above
         GroupKFold,
         KFold,
+        StratifiedGroupKFold,
+        StratifiedKFold,
         cross_val_predict,
     )
 
-    target = np.asarray(y, dtype=np.float64)
     if target.shape != X.shape[:1] or target.size < _FEWEST_ROWS:
         msg = (
             f"which_labels needs one target for each of at least {_FEWEST_ROWS} rows; got targets of shape "
@@ -132,7 +148,10 @@ def _predict(
     counted, rule = row_counts(sample_weight, target.size)
     weight = np.ones(target.size) if counted is None else counted
     copy = _unfitted(estimator, X)
-    kind = KFold if groups is None else GroupKFold
+    if classes:
+        kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    else:
+        kind = KFold if groups is None else GroupKFold
     predictions = [
         cross_val_predict(
             copy,
@@ -140,6 +159,7 @@ def _predict(
             target,
             groups=groups,
             cv=kind(FOLDS, shuffle=True, random_state=seed + repeat),
+            method="predict_proba" if classes else "predict",
             params=None if counted is None else {"sample_weight": weight},
         ).astype(np.float64)
         for repeat in range(count_repeats(target.size))
@@ -148,20 +168,22 @@ def _predict(
     prediction, spread = average(predictions)
     return OutOfFold(
         numbers=kept,
-        target=target[kept],
+        target=target[kept].astype(np.float64),
         prediction=prediction[kept],
         spread=spread[kept],
         weight=None if counted is None else weight[kept],
         weight_rule=rule,
+        classes=classes,
     )
 
 
-def _unfitted(estimator: RobustXGBRegressor, X: Any) -> RobustXGBRegressor:  # noqa: ANN401, N803 - as above
+def _unfitted(estimator: RobustXGBRegressor | RobustXGBClassifier, X: Any) -> Any:  # noqa: ANN401, N803 - as above
     """Copy an estimator's parameters, with the number of rounds that a fitted one has kept."""
     from sklearn.base import clone  # noqa: PLC0415 - as above
 
-    copy: RobustXGBRegressor = clone(estimator)
-    copy.set_params(interval_folds=0, early_stopping_rounds=None, callbacks=None, eval_metric=None)
+    copy = clone(estimator)
+    own = {name: 0 for name in ("interval_folds", "set_folds") if name in copy.get_params()}
+    copy.set_params(**own, early_stopping_rounds=None, callbacks=None, eval_metric=None)
     if estimator.__sklearn_is_fitted__():
         copy.set_params(n_estimators=estimator.get_booster().num_boosted_rounds())
     if copy.n_jobs is None:
