@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import xgboost
 
-from asrl_mlflow.boosting import CALIBRATION_ATTRIBUTE
+from asrl_mlflow.boosting import CALIBRATION_ATTRIBUTE, predict
 from asrl_mlflow.losses import BaseLoss
 from asrl_mlflow.residuals.conformal import sample_rows
 
@@ -27,8 +27,8 @@ def errors_of(booster: xgboost.Booster, matrix: xgboost.DMatrix, loss: BaseLoss)
     >>> errors_of(booster, matrix, losses.Huber())
     array([1., 0., 2.])
     """
-    margin = booster.predict(matrix, output_margin=True)
-    errors: Errors = loss.row_errors(matrix.get_label().astype(np.float64), loss.predict(margin))
+    prediction = predict(booster, matrix, loss=loss)
+    errors: Errors = loss.row_errors(matrix.get_label().astype(np.float64), prediction)
     weight = matrix.get_weight()
     return errors[weight > 0] if weight.size else errors
 

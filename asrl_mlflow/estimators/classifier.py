@@ -94,7 +94,7 @@ class RobustXGBClassifier(RobustXGBModel, xgboost.XGBClassifier):
         self,
         *,
         loss: str | BaseLoss | Mapping[str, Any] = "log_loss",
-        class_weight: str | Mapping[Any, float] | None = None,
+        class_weight: str | dict[Any, float] | None = None,
         set_folds: int = 0,
         **kwargs: Any,  # noqa: ANN401 - XGBoost's parameters
     ) -> None:
@@ -223,15 +223,12 @@ class RobustXGBClassifier(RobustXGBModel, xgboost.XGBClassifier):
             "validate_features": validate_features,
             "base_margin": base_margin,
         }
+        loss, labels = self._fitted_loss(), self.classes_
         found = self._probabilities(X, given)
-        loss, rows, labels = self._fitted_loss(), np.arange(len(found)), self.classes_
-        sets = np.stack(
-            [
-                loss.row_errors(np.full(len(found), code), found) <= largest
-                for code in range(labels.size)
-            ],
-            axis=1,
-        )
+        rows = np.arange(len(found))
+        sets = np.empty(found.shape, dtype=bool)
+        for code in range(labels.size):
+            sets[:, code] = loss.row_errors(np.full(len(rows), code), found) <= largest
         sets[rows, self.predict_proba(X, **given).argmax(axis=1)] = True
         return pd.DataFrame(
             sets, columns=labels, index=X.index if isinstance(X, pd.DataFrame) else None
@@ -251,23 +248,32 @@ class RobustXGBClassifier(RobustXGBModel, xgboost.XGBClassifier):
     def _weigh(self, y: Vector, sample_weight: Vector | None) -> Vector | None:
         if self.class_weight is None:
             return sample_weight
-        if self.class_weight != "balanced" and not isinstance(self.class_weight, Mapping):
+        times = self.class_weight
+        if not (isinstance(times, dict) or (isinstance(times, str) and times == "balanced")):
             msg = (
                 f"{self._owner} needs a class_weight of None, 'balanced' or {{label: weight}}; got "
-                f"{self.class_weight!r:.40}; pass 'balanced', say."
+                f"{times!r:.40}; pass 'balanced', say."
             )
             raise InputError(msg)
         try:
-            weight: npt.NDArray[np.float64] = compute_sample_weight(
-                self.class_weight, column_or_1d(y)
-            )
+            weight: npt.NDArray[np.float64] = compute_sample_weight(times, column_or_1d(y))
         except ValueError as error:
             msg = (
-                f"{self._owner} needs a class_weight whose labels are those of the rows; got: {error}; "
-                "name them as in y."
+                f"{self._owner} needs a class_weight with labels of the rows and numbers; got: {error}; "
+                "name the labels as in y."
             )
             raise InputError(msg) from error
-        return weight if sample_weight is None else weight * np.asarray(sample_weight)
+        if sample_weight is None:
+            return weight
+        own = np.asarray(sample_weight)
+        if own.shape != weight.shape:
+            msg = (
+                f"{self._owner} needs one sample weight a row; got shape {own.shape} for {weight.size} "
+                "rows; pass as many."
+            )
+            raise InputError(msg)
+        product: npt.NDArray[Any] = weight * own
+        return product
 
     def _for_metric(self, prediction: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return prediction[:, 1] if prediction.shape[1] == _TWO else prediction

@@ -504,7 +504,12 @@ def test_what_cannot_be_is_refused_in_one_line():
             lambda: RobustXGBClassifier(class_weight="even").fit(x, y),
             "or {label: weight}; got 'even'",
         ),
-        (lambda: RobustXGBClassifier(class_weight={"A": 2}).fit(x, text), "labels are those of"),
+        (lambda: RobustXGBClassifier(class_weight={"A": 2}).fit(x, text), "labels of the rows"),
+        (
+            lambda: RobustXGBClassifier(class_weight={}).fit(x, text, sample_weight=[1, 2]),
+            "one sample weight a row",
+        ),
+        (lambda: RobustXGBClassifier(class_weight=np.ones(2)).fit(x, y), "None, 'balanced' or"),
         (
             lambda: RobustXGBClassifier(class_weight={"a": -1}).fit(x, text),
             "sample weights of 0 or more",
