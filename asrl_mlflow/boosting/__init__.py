@@ -7,6 +7,7 @@ Knows nothing of MLflow: a listener is called after each round (`on_round`). Imp
 from __future__ import annotations
 
 from asrl_mlflow.boosting.pace import PROGRESS_ATTRIBUTE
+from asrl_mlflow.boosting.several_targets.builders import TARGETS_ATTRIBUTE
 from asrl_mlflow.boosting.training import (
     CALIBRATION_ATTRIBUTE,
     LOSS_ATTRIBUTE,
@@ -21,6 +22,7 @@ __all__ = [
     "LOSS_ATTRIBUTE",
     "PROGRESS_ATTRIBUTE",
     "SCALE_ATTRIBUTE",
+    "TARGETS_ATTRIBUTE",
     "WEIGHT_RULE_ATTRIBUTE",
     "recorded_loss",
     "train",
