@@ -199,17 +199,17 @@ class SeveralTargetsLearner:
 
     def _common_factor(self) -> float:
         """The factor that the tiniest target needs, for all: they share XGBoost's parameters."""
-        wanted = max(scaling.factor for scaling in self._scalings)
-        if wanted > min(scaling.most for scaling in self._scalings):
-            scales = ", ".join(f"{scaling.scale:.3g}" for scaling in self._scalings)
-            msg = (
-                "train needs targets that float32 holds with one factor for all, as they share XGBoost's "
-                f"parameters; got robust scales {scales}; change a unit, or train them one by one."
-            )
-            raise InputError(msg)
-        for target in self.rows.targets:
-            one = MatrixRows(self.rows.matrix, target, self.rows.counts)
-            wanted = min(wanted, within_float32(wanted, self._loss, one))
+        each = [MatrixRows(self.rows.matrix, r, self.rows.counts) for r in self.rows.targets]
+        pairs = list(zip(each, self._scalings, strict=True))
+        wanted = max(within_float32(scaling.factor, self._loss, one) for one, scaling in pairs)
+        for one, scaling in pairs:
+            if scaling.most < wanted or within_float32(wanted, self._loss, one) < wanted:
+                scales = ", ".join(f"{scaling.scale:.3g}" for scaling in self._scalings)
+                msg = (
+                    "train needs targets that float32 holds with one factor for all, as they share XGBoost's "
+                    f"parameters; got robust scales {scales}; change a unit, or train them one by one."
+                )
+                raise InputError(msg)
         return wanted
 
 
