@@ -418,6 +418,36 @@ def test_a_continued_training_is_the_same_as_one(pair, params):
         np.testing.assert_array_equal(more.predict(dtrain), straight.predict(dtrain))
 
 
+class Parts(xgboost.DataIter):
+    """Hands over a table in parts."""
+
+    def __init__(self, x, y, folder):
+        self.parts, self.at = list(zip(np.split(x, 3), np.split(y, 3), strict=True)), 0
+        super().__init__(cache_prefix=str(folder / "cache"))
+
+    def next(self, input_data):
+        if self.at == len(self.parts):
+            return False
+        x, y = self.parts[self.at]
+        input_data(data=x, label=y)
+        self.at += 1
+        return True
+
+    def reset(self):
+        self.at = 0
+
+
+@pytest.mark.parametrize("params", [PARAMS, pytest.param(SHARED, marks=NEEDS_SHARED)])
+def test_tables_larger_than_memory_are_learned_likewise(pair, params, tmp_path):
+    x, y = pair
+    dtrain = xgboost.ExtMemQuantileDMatrix(Parts(x, y, tmp_path))
+    off = train(params, dtrain, 8, loss=LOSS).predict(dtrain) - train(
+        params, xgboost.QuantileDMatrix(x, label=y), 8, loss=LOSS
+    ).predict(xgboost.DMatrix(x))
+    # The bins of features are sketched from the parts.
+    assert (np.median(np.abs(off), axis=0) < 0.2 * SCALES).all()
+
+
 def test_a_model_of_another_number_of_targets_is_not_continued(pair):
     x, y = pair
     one, two = (xgboost.QuantileDMatrix(x, label=each) for each in (y[:, 0], y))
@@ -491,6 +521,7 @@ def test_what_would_do_nothing_or_fail_late_is_refused(pair, params, how, line):
         ({"max_delta_step": 1.0}, {}, "max_delta_step is in target units"),
         ({"booster": "dart"}, {}, "keeps all trees; got dropout"),
         ({"tree_method": "approx"}, {}, "needs tree_method='hist'; got 'approx'"),
+        ({"monotone_constraints": "(1,0,0,0,0)"}, {}, "to be monotone target_scale='none'"),
     ],
 )
 def test_what_shared_trees_cannot_do_is_refused(pair, params, how, line):

@@ -49,6 +49,8 @@ TargetScale = Literal["robust", "none"]
 _SHARED = "multi_output_tree"
 # Since when splits can be chosen by other gradients than leaves are computed from.
 _SHARED_SINCE = "3.2"
+# Since when trees that targets share can have constraints.
+_CONSTRAINTS_SINCE = "3.4"
 # Of several targets XGBoost's quantile error takes one only.
 _NATIVE = ("reg:squarederror", "reg:absoluteerror")
 # Parameters in target units, which targets of several units do not share.
@@ -241,6 +243,12 @@ def _check(asked: Arguments, targets: Targets, *, is_shared: bool) -> None:
             )
             raise InputError(msg)
         return
+    _check_shared(asked)
+    _check_parameters(asked, targets)
+
+
+def _check_shared(asked: Arguments) -> None:
+    """Refuse what cannot build trees that targets share."""
     if Version(xgboost.__version__) < Version(_SHARED_SINCE):
         msg = (
             f"multi_strategy={_SHARED!r} needs XGBoost {_SHARED_SINCE} or newer here, where units of targets do "
@@ -254,6 +262,23 @@ def _check(asked: Arguments, targets: Targets, *, is_shared: bool) -> None:
     if method not in ("hist", "auto"):
         msg = f"multi_strategy={_SHARED!r} needs tree_method='hist'; got {method!r}; leave it out."
         raise InputError(msg)
+
+
+def _check_parameters(asked: Arguments, targets: Targets) -> None:
+    """Refuse parameters that trees cannot heed which targets share."""
+    is_plain = targets.scale == "none" and targets.weights is None
+    has_constraints = Version(xgboost.__version__) >= Version(_CONSTRAINTS_SINCE)
+    for name, can in (
+        ("monotone_constraints", has_constraints and is_plain),
+        ("interaction_constraints", has_constraints),
+    ):
+        if asked.settings.get(name) and not can:
+            msg = (
+                f"{name} of trees that targets share needs XGBoost {_CONSTRAINTS_SINCE}, and to be monotone "
+                f"target_scale='none' and no target_weights; got XGBoost {xgboost.__version__}, "
+                f"{targets.scale!r} and {targets.weights!r}; leave it out."
+            )
+            raise InputError(msg)
     for name in _WITH_UNIT:
         if targets.scale == "robust" and float(asked.settings.get(name, 0)) != 0:
             msg = (
