@@ -30,6 +30,7 @@ CONDA = yaml.safe_load((ROOT / "conda.yaml").read_text())
 FLOORS = (
     ("flows",),
     ("tuning",),
+    ("reports",),
     ("experiments", "registry"),
     ("literature", "paper", "records"),
     ("estimators", "trials"),
