@@ -186,7 +186,8 @@ function bars(figure, data, draw) {
         indexAxis: "y",
         layout: { padding: { right: 52 } },
         scales: {
-          x: axis(`${metric.title} (${metric.unit})`, { ticks: { maxTicksLimit: 7 } }),
+          // In two lines where one would be squeezed.
+          x: axis(figure.clientWidth < 560 ? [metric.title, metric.unit] : `${metric.title} (${metric.unit})`, { ticks: { maxTicksLimit: 7 } }),
           y: axis("", { ticks: { color: css("--text"), autoSkip: false, font: { size: 13 } }, grid: { display: false } }),
         },
         plugins: { tooltip: { callbacks: { label: (item) => {

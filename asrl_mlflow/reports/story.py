@@ -60,7 +60,7 @@ def make_page(runs: KeptRuns) -> Page:
     details = [table_of_scores(each, task, scene.capitalize()) for scene, each in scores.items()]
     chosen = runs.parent.tags.get(CHOSEN_TAG)
     register = [read_run(chosen)] if chosen else []
-    verdict = read_text(runs.parent, VERDICT).strip().splitlines()
+    verdict = list(map(_as_sentence, read_text(runs.parent, VERDICT).strip().splitlines()))
     return Page(
         title=str(runs.parent.run.info.run_name),
         # The last line sums up what the others chose by.
@@ -90,17 +90,24 @@ def make_page(runs: KeptRuns) -> Page:
     )
 
 
+def _as_sentence(line: str) -> str:
+    """Make a sentence of its own of a line that stood among others."""
+    text = line.removeprefix("So: ").rstrip(".")
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 def _scenes(runs: KeptRuns) -> dict[str, dict[str, KeptRun]]:
     """The runs of both scenes by label: losses as they are are children, tuned ones are named by tags."""
     found: list[dict[str, KeptRun]] = [{}, {}]
-    for run in runs.finished:
-        if STUDY_TAG not in run.tags and TRIAL_TAG not in run.tags:
-            found[_is_spoiled(run)][run.label] = run
+    # Tuned ones first, as main has them: equal errors stand in that order.
     for key, run_id in runs.parent.tags.items():
         if key.startswith(f"{STUDY_TAG}."):
             run = read_run(run_id)
             if run.task is not None:
                 found[_is_spoiled(run)][f"{run.params['loss.name']} {TUNED}"] = run
+    for run in runs.finished:
+        if STUDY_TAG not in run.tags and TRIAL_TAG not in run.tags:
+            found[_is_spoiled(run)][run.label] = run
     share = next((float(run.params["contaminate.share"]) for run in found[1].values()), 0.0)
     return {
         "labels as they are": found[0],
