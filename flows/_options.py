@@ -7,6 +7,7 @@ import errno
 import functools
 import math
 import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -32,10 +33,13 @@ from asrl_mlflow.losses import (
     from_name,
 )
 from asrl_mlflow.losses.regression.scale import AUTO
-from asrl_mlflow.system.uris import JOURNAL, SQLITE
+from asrl_mlflow.system.uris import JOURNAL, SQLITE, hide_secrets
 
 # Names for several losses.
 GROUPS = ("basic", "all")
+
+# Where click's context keeps the options as they were typed.
+_GIVEN = "flows.given"
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -103,6 +107,8 @@ class Unsettable(click.Option):
     ) -> tuple[Any, click.core.ParameterSource]:
         """The value and its source, as click finds them once an empty one is out of the way."""
         given = {name: value for name, value in opts.items() if value != "" or name != self.name}
+        if self.name in given and given[self.name] != str(self.default):
+            ctx.meta.setdefault(_GIVEN, {})[self.opts[0]] = given[self.name]
         return super().consume_value(ctx, given)
 
 
@@ -309,6 +315,16 @@ def _given_as(error: OSError, values: Mapping[str, Any]) -> str | None:
 
 def _files(error: OSError) -> list[str | bytes]:
     return [name for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+
+
+def command_line() -> str:
+    """The command that is running, for a shell: options that differ from their defaults, no secrets."""
+    context = click.get_current_context()
+    given = context.meta.get(_GIVEN, {})
+    # In the order of --help, so that equal commands are equal texts.
+    names = [option.opts[0] for option in context.command.params if option.opts[0] in given]
+    words = [f"{name}={hide_secrets(given[name], given[name])}" for name in names]
+    return shlex.join(["python", "-m", f"flows.{context.command.name}", *words])
 
 
 def boosting(values: dict[str, Any]) -> Settings:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import click
 
-from asrl_mlflow import paper, tracking
+from asrl_mlflow import paper, reports, tracking
 from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.datasets.dataset import PAPER, Dataset
 from asrl_mlflow.datasets.published import describe_difference, has_published_order
@@ -32,6 +32,7 @@ from flows._options import (
     DATA,
     FIGURES,
     boosting,
+    command_line,
     contamination,
     dataset,
     losses_for,
@@ -80,7 +81,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     spoiling = contamination(values, tables[0])
     seeds = range(values["seed"], values["seed"] + values["repeats"])
     settings = boosting(values)
-    tracking.connect()
+    tracking.connect(command=command_line())
     for table in tables:
         tell(table)
         if table.roles.time and len(seeds) > 1:
@@ -206,7 +207,7 @@ def reproduce(tables: Sequence[Dataset], *, figures: bool) -> int:
                     yield Case(name, loss, table, parts, PAPER_SEED, settings)
 
     _check_tables(tables)
-    tracking.connect()
+    tracking.connect(command=command_line())
     for table in tables:
         tell(table)
     with _parent(tables, Contamination()) as parent:
@@ -287,6 +288,7 @@ def _parent(tables: Sequence[Dataset], spoiling: Contamination) -> Iterator[RunL
         for table in tables:
             parent.dataset(table)
         yield parent
+        reports.publish(parent)
 
 
 if __name__ == "__main__":

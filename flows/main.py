@@ -14,7 +14,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from asrl_mlflow import tracking
+from asrl_mlflow import reports, tracking
 from asrl_mlflow.datasets import Contamination, Dataset, Split
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments import report
@@ -37,11 +37,11 @@ from asrl_mlflow.metrics import TASKS
 from asrl_mlflow.registry import CHAMPION, check_name, promote
 from asrl_mlflow.studies import open_storage
 from asrl_mlflow.tracking import RunLog, booster_params, data_params, loss_params
-from asrl_mlflow.tracking.keys import STUDY_TAG
+from asrl_mlflow.tracking.keys import CHOSEN_TAG, STUDY_TAG
 from asrl_mlflow.tuning import Plan
 from asrl_mlflow.tuning.choice import Candidate, Choice, candidates_of, choose
 from asrl_mlflow.tuning.plan import EARLY_STOPPING_ROUNDS
-from flows._options import DATA, FIGURES, dataset, option, options, tell
+from flows._options import DATA, FIGURES, command_line, dataset, option, options, tell
 from flows._running import end, run
 from flows.compare import draw_comparison
 from flows.register import REGISTERED_MODEL, registered, tell_promotion
@@ -136,7 +136,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
             pass
     table = dataset(values)
     setup = SETUPS[_task(table)]
-    tracking.connect()
+    tracking.connect(command=command_line())
     tell(table)
     with tracking.run(f"main {table.name}", flow="main") as parent:
         parent.params({**data_params(table, Contamination()), "seed": values["seed"]})
@@ -150,6 +150,8 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
         clean = _play(table, Contamination(), values, parent)
         spoiled = _play(table, setup.spoiled, values, parent)
         _show(clean, spoiled, table, parent, figures=values["figures"])
+        parent.tags({CHOSEN_TAG: clean.run_ids[clean.choice.chosen.name]})
+        reports.publish(parent)
     if not parent.unsent_files():
         _register(clean.run_ids[clean.choice.chosen.name], values["registered_model"])
     return end(parent)
@@ -244,9 +246,15 @@ def _show(clean: Scene, spoiled: Scene, table: Dataset, parent: RunLog, *, figur
     """Print both scenes side by side; keep tables and figures with the parent run."""
     task = _task(table)
     click.echo(f"\n{_side_by_side(clean, spoiled, task)}\n")
-    for scene in (clean, spoiled):
-        click.echo(f"{_heading(scene.contamination)}: {scene.choice.describe()}")
-    click.echo(_conclude(clean, spoiled, task))
+    lines = [
+        *(
+            f"{_heading(scene.contamination)}: {scene.choice.describe()}"
+            for scene in (clean, spoiled)
+        ),
+        _conclude(clean, spoiled, task),
+    ]
+    click.echo("\n".join(lines))
+    parent.artifact(reports.VERDICT, "\n".join(lines).encode())
     for folder, scene in (("", clean), ("spoiled/", spoiled)):
         title = f"{table.name}{scene.contamination.describe()}"
         parent.table(f"{folder}comparison.json", report.summary_columns(scene.scores, task))

@@ -33,6 +33,7 @@ from flows._options import (
     LONGEST_NAME,
     Share,
     boosting,
+    command_line,
     contamination,
     dataset,
     option,
@@ -127,7 +128,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
         contamination=spoiling,
         tune_booster=values["tune_booster"],
     )
-    tracking.connect()
+    tracking.connect(command=command_line())
     tell(table)
     outcome = tuned(plan, values)
     tell_choice(plan, outcome)

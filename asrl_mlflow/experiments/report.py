@@ -138,7 +138,7 @@ def summary_table(scores: Mapping[str, Scores], task: str = "regression") -> str
     columns = SUMMARIES[task].columns
     rows = [["loss", *(heading for _, heading in columns)]]
     rows += [
-        [name, *(_cell(metric, scores[name][metric]) for metric, _ in columns)]
+        [name, *(format_cell(metric, scores[name][metric]) for metric, _ in columns)]
         for name in rank_losses(scores, task)
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -147,7 +147,14 @@ def summary_table(scores: Mapping[str, Scores], task: str = "regression") -> str
     )
 
 
-def _cell(metric: str, values: Sequence[float]) -> str:
+def format_cell(metric: str, values: Sequence[float]) -> str:
+    """Format a metric for the summary: the mean and, with several seeds, the standard deviation.
+
+    Examples
+    --------
+    >>> format_cell("mae", [1.0, 2.0]), format_cell("r2", [0.5])
+    ('1.500±0.71', '0.500')
+    """
     if metric == SECONDS:
         return f"{mean(values):.2g}"
     # Zeros at the end stay, so that the numbers of a column are equally long.

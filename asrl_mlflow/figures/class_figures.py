@@ -22,7 +22,14 @@ _REACH = 6.0
 _TWO = 2
 
 
-def draw_reliability(target: Array, before: Array, after: Array, loss: str, context: str) -> Figure:
+def draw_reliability(
+    target: Array,
+    before: Array,
+    after: Array,
+    loss: str,
+    context: str,
+    label: str = "corrected for the loss",
+) -> Figure:
     """Draw how often a class is right that was given some probability: trusty models are on the diagonal.
 
     Parameters
@@ -35,6 +42,8 @@ def draw_reliability(target: Array, before: Array, after: Array, loss: str, cont
         Name of the loss, for the colour.
     context : str
         Which loss, table and seed it is about.
+    label : str
+        What the second probabilities are called.
 
     Notes
     -----
@@ -44,10 +53,10 @@ def draw_reliability(target: Array, before: Array, after: Array, loss: str, cont
     axes, below = body.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     axes.plot([0, 1], [0, 1], color="black", linewidth=1, label="calibrated")
     two = after.shape[1] == _TWO
-    lines = [("corrected for the loss", after, colour_of(loss), "-", 3)]
+    lines = [(label, after, colour_of(loss), "-", 3)]
     if not np.array_equal(before, after):
         lines.append(("sigmoid or softmax of the margins, as it is", before, CONTEXT_GREY, "--", 2))
-    for label, shares, colour, style, order in lines:
+    for name, shares, colour, style, order in lines:
         given = shares[:, 1] if two else shares.max(axis=1)
         right = target == (1 if two else shares.argmax(axis=1))
         places = np.minimum((given * _BINS).astype(int), _BINS - 1)
@@ -61,7 +70,7 @@ def draw_reliability(target: Array, before: Array, after: Array, loss: str, cont
             markeredgecolor="white",
             linewidth=2,
             zorder=order,
-            label=f"{label}: calibration error {calibration_error(target, shares):.3f}",
+            label=f"{name}: calibration error {calibration_error(target, shares):.3f}",
         )
         if shares is after:
             below.hist(given, bins=_BINS, range=(0, 1), color=colour, rwidth=0.92)

@@ -13,6 +13,10 @@ from asrl_mlflow.system.processes import Owner
 
 # Of every run: the version of this package, and the entry point.
 VERSION_TAG, FLOW_TAG = "asrl.version", "asrl.flow"
+# Of a run that a command line made and that is no child of another: the command, without secrets.
+COMMAND_TAG = "asrl.command"
+# Of a run of `main`: the id of the run whose model it has chosen.
+CHOSEN_TAG = "asrl.chosen"
 # Of a run that trained on from a registered model: its URI.
 CONTINUED_TAG = "asrl.continued"
 # Of a run of a study: the study's name, and of a trial's run the trial's number.

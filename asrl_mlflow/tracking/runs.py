@@ -33,6 +33,7 @@ from mlflow.utils.mlflow_tags import (
 from asrl_mlflow.errors import InputError, StoreError, did_you_mean, listed
 from asrl_mlflow.system.signals import hold_signals, received_signal, stop_repeating
 from asrl_mlflow.tracking.keys import (
+    COMMAND_TAG,
     FLOW_TAG,
     KEY_TAG,
     LINK_TAG,
@@ -228,6 +229,8 @@ def discard_run(log: RunLog, *, instead: str) -> None:
 def _open(name: str, tags: Mapping[str, str]) -> RunLog:
     """Open a run as the child of the one around it, or adopt the run of `mlflow run`."""
     active, outer = mlflow.active_run(), _current.get()
+    if outer is None:
+        tags = {**tags, **_command_tags()}
     if active is None and outer is None and MLFLOW_RUN_ID.is_set():
         return _adopt(MLFLOW_RUN_ID.get(), name, tags)
     # The active run may be the user's own, inside ours.
@@ -341,7 +344,9 @@ def _reopen(run_id: str, name: str, tags: Mapping[str, str]) -> RunLog:
     def reopen() -> Run:
         found = resolve_run_id(client, run_id)
         client.update_run(found, status="RUNNING")
-        for key, value in owner_tags().items():
+        # The last command is the one that reproduces the whole study.
+        mine = _command_tags() if _current.get() is None else {}
+        for key, value in {**owner_tags(), **mine}.items():
             client.set_tag(found, key, value)
         return client.get_run(found)
 
@@ -384,6 +389,10 @@ def _log_of(opened: Run) -> RunLog:
 
 def _standard_tags(flow: str, more: Mapping[str, str]) -> dict[str, str]:
     return {VERSION_TAG: version("asrl-mlflow"), FLOW_TAG: flow, **owner_tags(), **more}
+
+
+def _command_tags() -> dict[str, str]:
+    return {} if connection.command is None else {COMMAND_TAG: connection.command}
 
 
 def _name_tags(named: Run, name: str) -> dict[str, str]:

@@ -56,16 +56,19 @@ class Connection:
         Of the experiment that was chosen.
     project_run : Run, optional
         The run that `mlflow run` has opened.
+    command : str, optional
+        The command line that the runs to come are made by.
     """
 
     experiment_id: str | None = None
     project_run: Run | None = None
+    command: str | None = None
 
 
 connection = Connection()
 
 
-def connect(*, to_log: bool = True) -> None:
+def connect(*, to_log: bool = True, command: str | None = None) -> None:
     """Choose the store and the experiment, and check that the store answers.
 
     The store is the one that MLflow is configured for, else `sqlite:///mlflow.db`. The experiment is
@@ -76,6 +79,8 @@ def connect(*, to_log: bool = True) -> None:
     ----------
     to_log : bool
         Whether runs will be opened. Without, no experiment is chosen or created, and no run is ended.
+    command : str, optional
+        The command line, without secrets; runs that are no children get it as the tag `asrl.command`.
 
     Raises
     ------
@@ -84,6 +89,7 @@ def connect(*, to_log: bool = True) -> None:
     StoreError
         The store does not answer, or refuses the experiment.
     """
+    connection.command = command
     # Flows say where to look, once; MLflow would print it for each run, through the progress bar.
     os.environ.setdefault(MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.name, "true")
     # A new database would be announced with a line for each migration, a failing one with a traceback;

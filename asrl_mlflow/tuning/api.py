@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
-from asrl_mlflow import tracking
+from asrl_mlflow import reports, tracking
 from asrl_mlflow.datasets.splits import Split
 from asrl_mlflow.errors import InputError, StorageError
 from asrl_mlflow.experiments.experiment import prepare_split, refit
@@ -132,7 +132,9 @@ def run_study(
                 "more time or more trials."
             )
             raise InputError(msg)
-        return _finish(plan, study, best, parts, parent)
+        outcome = _finish(plan, study, best, parts, parent)
+        reports.publish(parent)
+        return outcome
 
 
 def tune_plan(

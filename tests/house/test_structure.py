@@ -28,8 +28,9 @@ CONDA = yaml.safe_load((ROOT / "conda.yaml").read_text())
 
 # From the top floor to the ground: a room may import from its own floor's rooms and from floors below.
 FLOORS = (
-    ("flows",),
+    ("flows", "plugins"),
     ("tuning",),
+    ("reports",),
     ("experiments",),
     ("labels",),
     ("registry",),
