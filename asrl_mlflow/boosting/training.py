@@ -101,8 +101,8 @@ def train(
         How the weights of the whole table are read that `dtrain` is a part of. With "mean 1" those
         of a part are rescaled to mean 1 also where all of them happen to be whole.
     custom_metric : callable, optional
-        As of `xgboost.train`: from predictions, in target units, and their matrix to (name, value) or a
-        list of such pairs. It is the last metric, which stops and selects unless `metric` does; smaller
+        As of `xgboost.train`: from predictions, in target units (for classes margins), and their matrix to
+        (name, value) or a list of such pairs. It is the last metric, which stops and selects unless `metric` does; smaller
         is better.
     target_weights : sequence of k float, "uncertainty" or "gradient_norm", optional
         What each of several targets counts when the splits of trees are chosen that they share

@@ -102,8 +102,8 @@ class ServedModel(PythonModel):
         narrower. Weights are not supported: every row counts once.
 
         Sets of classes are made by the same rule, with minus the logarithm of a class's probability for
-        the residual: a class belongs to the set unless it is less probable than that. A set may be empty
-        where no class is probable enough, and has every class where there are too few rows to calibrate by.
+        the residual: a class belongs to the set unless it is less probable than that. The predicted class
+        always belongs to it; every class does where there are too few rows to calibrate by.
         """
         if not isinstance(model_input, pd.DataFrame):
             model_input = pd.DataFrame(model_input)
@@ -149,6 +149,8 @@ class ServedModel(PythonModel):
             # As in the calibration rows: a probability under float64's eps counts as that.
             cost = -np.log(np.maximum(shares, np.finfo(np.float64).eps))
             inside = cost <= self._half_width(level)
+            # Else a set would be empty where the model is least sure.
+            inside[np.arange(len(shares)), shares.argmax(axis=1)] = True
             columns |= {f"in_set_{each}": inside[:, at] for at, each in enumerate(self._classes)}
         return pd.DataFrame(columns)
 

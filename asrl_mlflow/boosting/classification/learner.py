@@ -87,7 +87,7 @@ class ClassLearner:
         start: dict[str, Any] = {}
         if not continues:
             shares = class_shares(self.rows.target, self.rows.counts.values, classes)
-            if not loss.IS_PROPER:
+            if loss.XGBOOST_OBJECTIVE is None:
                 best = loss.start(shares)
                 start["base_score"] = float(best[0]) if outputs == 1 else best.tolist()
             elif outputs == 1 and _is_of_one_class(self.rows):
