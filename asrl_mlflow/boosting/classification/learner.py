@@ -17,7 +17,7 @@ from asrl_mlflow.boosting.lending import INFO, lend
 from asrl_mlflow.boosting.pace import Pace
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import ClassificationLoss
-from asrl_mlflow.losses.classification.loss import class_shares
+from asrl_mlflow.losses.classification.loss import class_shares, sigmoid
 from asrl_mlflow.residuals.sample_weights import WeightRule
 
 _TWO = 2
@@ -89,6 +89,8 @@ class ClassLearner:
             shares = class_shares(self.rows.target, self.rows.counts.values, classes)
             if loss.XGBOOST_OBJECTIVE is None:
                 best = loss.start(shares)
+                if loss.IS_PROPER and outputs == 1:
+                    best = sigmoid(best)  # which XGBoost's objective takes instead of a margin
                 start["base_score"] = float(best[0]) if outputs == 1 else best.tolist()
             elif outputs == 1 and _is_of_one_class(self.rows):
                 # XGBoost's own objectives find the constant themselves, but XGBoost 3.1 no infinite one.
