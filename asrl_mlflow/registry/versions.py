@@ -86,12 +86,10 @@ def find(uri: str, *, trusted: Keys | None = None) -> RegisteredVersion:
     StoreError
         The store does not answer.
     """
-    found, _ = _find_with_tags(uri)
     if trusted is None:
-        return found
-    _check_answer(uri, found)
-    with open_verified(found.uri, trusted=trusted) as folder:
-        return dataclasses.replace(found, record=_record_in(folder, found.uri))
+        return _find_with_tags(uri)[0]
+    with _open(uri, trusted) as (found, folder):
+        return dataclasses.replace(found, record=_record_in(folder, uri))
 
 
 def _find_with_tags(uri: str) -> tuple[RegisteredVersion, Mapping[str, str]]:
@@ -168,6 +166,13 @@ def open_verified(uri: str, *, trusted: Keys | None = None) -> Iterator[Path]:
     StorageError
         The disk is too full for the copy.
     """
+    with _open(uri, trusted) as (_, folder):
+        yield folder
+
+
+@contextmanager
+def _open(uri: str, trusted: Keys | None) -> Iterator[tuple[RegisteredVersion, Path]]:
+    """Open a version as `open_verified` does; also say which it is."""
     keys = None if trusted is None else read_keys(trusted)
     found, tags = _find_with_tags(uri)
     if keys is not None:
@@ -184,7 +189,7 @@ def open_verified(uri: str, *, trusted: Keys | None = None) -> Iterator[Path]:
                 "it, or register the run anew. Nothing of it was loaded."
             )
             raise InputError(msg)
-        yield copy
+        yield found, copy
 
 
 def _record_in(folder: Path, owner: str) -> Record:
