@@ -198,6 +198,13 @@ def parse_names(ctx: click.Context, param: click.Parameter, value: str) -> tuple
     return tuple(name.strip() for name in names if name.strip())
 
 
+def parse_keys(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[str, ...] | None:
+    """Paths of public keys between commas; None where no signature is required."""
+    return None if value is None else parse_names(ctx, param, value)
+
+
 def option(name: str, **settings: Any) -> Callable[[Function], Function]:  # noqa: ANN401 - click's settings
     """A click option whose empty value means unset and whose default is shown."""
     return click.option(name, cls=Unsettable, **{"show_default": True, **settings})
@@ -246,6 +253,17 @@ BOOSTING = (
         "--early-stopping-rounds",
         type=click.IntRange(1),
         help="Stop when the validation MAE, or log loss, has not improved for so many rounds.",
+    ),
+)
+# Read where the option is not given, so that a host can require signatures of all that is loaded there.
+SIGNATURE_VARIABLE = "ASRL_REQUIRE_SIGNATURE"
+SIGNATURE = (
+    option(
+        "--require-signature",
+        envvar=SIGNATURE_VARIABLE,
+        show_envvar=True,
+        callback=parse_keys,
+        help="Public keys, PEM files between commas: load only what one of them has signed.",
     ),
 )
 FIGURES = (

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from asrl_mlflow import registry, tracking
 from asrl_mlflow.serving.batch import predict_file
-from flows._options import Share, option, options, parse_names
+from flows._options import SIGNATURE, Share, option, options, parse_names
 from flows._running import DONE, run
 
 MODEL_URI = (
@@ -40,12 +40,14 @@ MODEL_URI = (
             help="Columns to have in the result too, between commas.",
         ),
     ),
+    SIGNATURE,
 )
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
     """Predict every row of a table, in its order."""
     tracking.connect(to_log=False)
-    version = registry.find(values["model_uri"])
-    model = registry.load(version.uri)
+    trusted = values["require_signature"]
+    version = registry.find(values["model_uri"], trusted=trusted)
+    model = registry.load(version.uri, trusted=trusted)
     click.echo(f"{values['model_uri']}: version {version.version}, {version.record.build_loss()}")
     data, out = Path(values["data"]), Path(values["out"])
     with tqdm(desc=data.name, unit_scale=True, disable=None) as bar:

@@ -11,8 +11,9 @@ from asrl_mlflow.datasets.dataset import load
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.registry.promotion import CHAMPION, FORCED_TAG, Promotion, check_alias, promote
 from asrl_mlflow.registry.registration import CHALLENGER
+from asrl_mlflow.registry.signing import public_half
 from asrl_mlflow.registry.versions import RegisteredVersion
-from flows._options import LONGEST_NAME, option, options
+from flows._options import LONGEST_NAME, SIGNATURE, option, options
 from flows._running import end, run
 
 REGISTERED_MODEL = (
@@ -51,35 +52,50 @@ REGISTERED_MODEL = (
             help="Rows that neither version has seen, to compare on: .csv or .parquet.  [default: the test "
             "rows of both runs, if they are the same]",
         ),
+        option(
+            "--sign",
+            help="A private key, a PEM file without a password, to sign the version with; versions that it "
+            "is compared with must then be signed too, by this key or one of --require-signature.",
+        ),
     ),
+    SIGNATURE,
 )
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
     """Register a run's model, and promote it if it is better than the one in use."""
     check_alias(values["alias"])
-    tracking.connect(to_log=False)
-    run_id = _run_id(values["run_id"], values["study"])
-    version = registered(run_id, values["registered_model"])
-    if values["alias"] == CHALLENGER:
-        return end()
-    test = None
-    if values["test"]:
-        test = load(
-            values["test"],
-            version.record.data["target"],
-            classes=version.record.task.name == "classification",
+    if values["require_signature"] is not None and values["sign"] is None:
+        msg = "register needs a key to sign with where signatures are required; got none; pass --sign."
+        raise InputError(msg)
+    with public_half(values["sign"]) as own:
+        # Others may have signed what it is compared with.
+        trusted = None if own is None else [*own, *(values["require_signature"] or ())]
+        tracking.connect(to_log=False)
+        run_id = _run_id(values["run_id"], values["study"])
+        version = registered(run_id, values["registered_model"], values["sign"])
+        if values["alias"] == CHALLENGER:
+            return end()
+        test = None
+        if values["test"]:
+            test = load(
+                values["test"],
+                version.record.data["target"],
+                classes=version.record.task.name == "classification",
+            )
+        promotion = promote(
+            version, values["alias"], force=values["force"], test=test, trusted=trusted
         )
-    promotion = promote(version, values["alias"], force=values["force"], test=test)
     tell_promotion(version, values["alias"], promotion, forced=values["force"])
     return end()
 
 
-def registered(run_id: str, name: str | None) -> RegisteredVersion:
-    """Register a run under a name, or that of its data, and say so."""
-    version = registry.register(run_id, name)
+def registered(run_id: str, name: str | None, key: str | None = None) -> RegisteredVersion:
+    """Register a run under a name, or that of its data, signed if there is a key, and say so."""
+    version = registry.register(run_id, name, key=key)
     task = version.record.task
     what = "registered" if version.is_new else "was registered already"
+    signed = "" if key is None else ", signed"
     click.echo(
-        f"{version.uri}: {what}, alias {CHALLENGER}\n{version.record.build_loss()}, test "
+        f"{version.uri}: {what}{signed}, alias {CHALLENGER}\n{version.record.build_loss()}, test "
         f"{task.default_title} {version.record.metrics[task.default]:.4g} on {version.record.data['name']}"
     )
     if "spoiled" in version.record.data:

@@ -14,7 +14,7 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.registry.versions import RegisteredVersion
 from asrl_mlflow.serving.connections import Connection
 from asrl_mlflow.serving.server import App, create_app
-from flows._options import option, options
+from flows._options import SIGNATURE, option, options
 from flows._running import DONE, run
 from flows.predict import MODEL_URI
 
@@ -35,12 +35,15 @@ _MOST_AT_ONCE, _SECONDS_TO_END = 512, 3
             help="Longer bodies are refused.",
         ),
     ),
+    SIGNATURE,
 )
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
     """Answer POST /invocations as `mlflow models serve` does; errors are one short line."""
     tracking.connect(to_log=False)
-    version = registry.find(values["model_uri"])
-    app = create_app(registry.load(version.uri), values["max_megabytes"] * _MEGABYTE)
+    trusted = values["require_signature"]
+    version = registry.find(values["model_uri"], trusted=trusted)
+    model = registry.load(version.uri, trusted=trusted)
+    app = create_app(model, values["max_megabytes"] * _MEGABYTE)
     # Bound first: a port that is in use is the user's to choose anew.
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

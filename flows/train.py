@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -32,6 +33,7 @@ from flows._options import (
     CONTAMINATION,
     DATA,
     FIGURES,
+    SIGNATURE,
     boosting,
     contamination,
     dataset,
@@ -71,6 +73,7 @@ from flows._running import end, run
             help="Go on although --model-uri recorded another loss.",
         ),
     ),
+    SIGNATURE,
     BOOSTING,
     CONTAMINATION,
     FIGURES,
@@ -82,7 +85,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     if values["model_uri"]:
         tracking.connect()
         # Once: an alias may move meanwhile.
-        version = registry.find(values["model_uri"])
+        version = registry.find(values["model_uri"], trusted=values["require_signature"])
     loss = _loss(values, version)
     table = dataset(values, task=None if loss is None else loss.task)
     loss = loss or (LogLoss() if table.classes else ContinuousASRL())
@@ -90,7 +93,8 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     parts = prepare_split(table, values["seed"], spoiling)
     if version is None:
         tracking.connect()
-    continued = None if version is None else _continued(version, loss, table)
+    trusted = values["require_signature"]
+    continued = None if version is None else _continued(version, loss, table, trusted)
     tell(table)
     with (
         tracking.run(f"{loss.label} {table.name}", flow="train") as log,
@@ -142,11 +146,14 @@ def _asked(values: dict[str, Any]) -> BaseLoss:
     return from_config(config | {"params": config["params"] | values["loss_params"]})
 
 
-def _continued(version: RegisteredVersion, loss: BaseLoss, table: Dataset) -> xgboost.Booster:
+def _continued(
+    version: RegisteredVersion, loss: BaseLoss, table: Dataset, trusted: Sequence[str] | None
+) -> xgboost.Booster:
     """The booster of a registered model, which knows the table's features and classes."""
     uri, recorded = version.uri, version.record.build_loss()
-    booster = registry.load_booster(uri)
-    known, here = registry.load_columns(uri), describe_columns(table.rows.features)
+    booster = registry.load_booster(uri, trusted=trusted)
+    known = registry.load_columns(uri, trusted=trusted)
+    here = describe_columns(table.rows.features)
     if known != here:
         names = [each["name"] for each in here if each not in known] or [
             each["name"] for each in known

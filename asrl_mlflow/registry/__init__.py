@@ -1,6 +1,6 @@
 """Register models, find and open versions, and move the alias of the best one.
 
-A version is opened only if its files are what was registered. Imports `records`, `datasets` and `system`;
+A version is opened only if its files are what was registered and, where that is required, signed. Imports `records`, `datasets` and `system`;
 loads no matplotlib, so that `serve` and `predict` start fast.
 """
 
@@ -15,6 +15,7 @@ from asrl_mlflow.registry.promotion import (
     promote,
 )
 from asrl_mlflow.registry.registration import CHALLENGER, check_name, register
+from asrl_mlflow.registry.signing import make_keys, public_half
 from asrl_mlflow.registry.versions import (
     RegisteredVersion,
     find,
@@ -40,8 +41,10 @@ __all__ = [
     "load_booster",
     "load_columns",
     "load_unseen_residuals",
+    "make_keys",
     "open_verified",
     "promote",
+    "public_half",
     "register",
     "version_with_alias",
 ]

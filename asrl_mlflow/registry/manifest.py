@@ -47,9 +47,13 @@ def check_manifest(folder: Path, recorded: str, owner: str) -> None:
     Raises
     ------
     InputError
-        Files were changed, removed or added; the message names them.
+        Files were changed, removed or added; the message names them. Or the manifest is none.
     """
-    expected, found = json.loads(recorded), _digests(folder)
+    try:
+        expected, found = dict(json.loads(recorded)), _digests(folder)
+    except (ValueError, TypeError) as error:
+        msg = f"{owner}: needs the manifest of its files; got one that cannot be read; register the run anew."
+        raise InputError(msg) from error
     changed = [name for name in expected.keys() & found.keys() if expected[name] != found[name]]
     for what, names in (
         ("changed", changed),

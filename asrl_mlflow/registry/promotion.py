@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import mlflow
@@ -15,6 +17,7 @@ from mlflow.exceptions import MlflowException
 from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.datasets.splits import FloatArray
 from asrl_mlflow.errors import InputError, listed
+from asrl_mlflow.registry.signing import Keys
 from asrl_mlflow.registry.versions import (
     RegisteredVersion,
     find,
@@ -172,7 +175,12 @@ def check_alias(alias: str) -> None:
 
 @require_space()
 def promote(
-    version: RegisteredVersion, alias: str, *, force: bool = False, test: Dataset | None = None
+    version: RegisteredVersion,
+    alias: str,
+    *,
+    force: bool = False,
+    test: Dataset | None = None,
+    trusted: Keys | None = None,
 ) -> Promotion:
     """Give a version an alias if it is better than the version that has it, or if none has it.
 
@@ -187,6 +195,8 @@ def promote(
     test : Dataset, optional
         Rows that neither version has learned from, to compare on. By default versions are compared on
         the test rows of their runs, which must be the same rows.
+    trusted : sequence of str or Path, optional
+        Public keys, as for `load`: both versions must be signed, so that no code of an unsigned one is run.
 
     Raises
     ------
@@ -209,7 +219,7 @@ def promote(
     first = version_with_alias(version.name, alias)
     if first == version.version:
         return Promotion(promoted=True, holder=first, comparison=None)
-    load(version.uri)
+    load(version.uri, trusted=trusted)
     if force:
         write_with_retries(
             client.set_model_version_tag, version.name, version.version, FORCED_TAG, alias
@@ -219,13 +229,14 @@ def promote(
     write_with_retries(
         client.set_model_version_tag, version.name, version.version, wanted, f"{time.time():.3f}"
     )
-    holder, comparison = _compare_with_holder(version, alias, first, test)
+    compare = partial(_compare_versions, version, test=test, trusted=trusted)
+    holder, comparison = _compare_with_holder(version, alias, first, compare)
     if comparison is not None and not comparison.is_better:
         # The next process must not take this version for a rival.
         client.delete_model_version_tag(version.name, version.version, wanted)
         return Promotion(promoted=False, holder=holder, comparison=comparison)
     write_with_retries(client.set_registered_model_alias, version.name, alias, version.version)
-    best = _best_of_rivals(version, wanted, began, holder, test)
+    best = _best_of_rivals(version, wanted, began, holder, compare)
     if best != version.version:
         write_with_retries(client.set_registered_model_alias, version.name, alias, best)
         return Promotion(promoted=False, holder=best, comparison=comparison)
@@ -233,12 +244,15 @@ def promote(
 
 
 def _compare_with_holder(
-    version: RegisteredVersion, alias: str, holder: str | None, test: Dataset | None
+    version: RegisteredVersion,
+    alias: str,
+    holder: str | None,
+    compare: Callable[[str], Comparison],
 ) -> tuple[str | None, Comparison | None]:
     """Compare with the version that has the alias; again if another has it by the end."""
     comparison = None
     while holder is not None:
-        comparison = _compare_versions(version, f"models:/{version.name}/{holder}", test)
+        comparison = compare(f"models:/{version.name}/{holder}")
         if not comparison.is_better:
             break
         now = version_with_alias(version.name, alias)
@@ -249,7 +263,11 @@ def _compare_with_holder(
 
 
 def _best_of_rivals(
-    version: RegisteredVersion, wanted: str, began: float, beaten: str | None, test: Dataset | None
+    version: RegisteredVersion,
+    wanted: str,
+    began: float,
+    beaten: str | None,
+    compare: Callable[[str], Comparison],
 ) -> str:
     """Find the smallest mean error among this version and those that other processes tagged meanwhile."""
     differences = {version.version: 0.0}
@@ -260,32 +278,38 @@ def _best_of_rivals(
         if each.name == version.name and is_rival:
             # A version tested on other rows cannot be compared, nor one whose files have changed.
             with suppress(InputError):
-                comparison = _compare_versions(version, f"models:/{version.name}/{number}", test)
-                differences[number] = -comparison.difference
+                differences[number] = -compare(f"models:/{version.name}/{number}").difference
     return min(differences, key=lambda number: (differences[number], int(number)))
 
 
-def _compare_versions(mine: RegisteredVersion, theirs: str, test: Dataset | None) -> Comparison:
+def _compare_versions(
+    mine: RegisteredVersion, theirs: str, test: Dataset | None, trusted: Keys | None
+) -> Comparison:
     """Compare two versions; if that is impossible, say how to move the alias without it."""
     try:
-        return _compare_on_same_rows(mine, theirs, test)
+        return _compare_on_same_rows(mine, theirs, test, trusted)
     except InputError as error:
         msg = f"{error} The alias can be moved without a comparison by --force=true."
         raise InputError(msg) from error
 
 
-def _compare_on_same_rows(mine: RegisteredVersion, theirs: str, test: Dataset | None) -> Comparison:
+def _compare_on_same_rows(
+    mine: RegisteredVersion, theirs: str, test: Dataset | None, trusted: Keys | None
+) -> Comparison:
     """Compare two versions on given rows, or on the test rows that their runs have in common."""
     title = mine.record.task.default_title
     if test is not None:
-        learned = {mine.record.data["digest"], find(theirs).record.data["digest"]}
+        learned = {mine.record.data["digest"], find(theirs, trusted=trusted).record.data["digest"]}
         if test.digest in learned:
             msg = f"{test.name}: needs rows that neither version has seen; got a table that one learned from; name another."
             raise InputError(msg)
         return compare_residuals(
-            _residuals(mine.uri, test), _residuals(theirs, test), test.rows.weight, title
+            _residuals(mine.uri, test, trusted),
+            _residuals(theirs, test, trusted),
+            test.rows.weight,
+            title,
         )
-    ours, other = load_unseen_residuals(mine.uri), load_unseen_residuals(theirs)
+    ours, other = (load_unseen_residuals(uri, trusted=trusted) for uri in (mine.uri, theirs))
     if not ours.test_rows or ours.test_rows != other.test_rows:
         msg = (
             f"{mine.uri}: a promotion compares on the same test rows, which neither has seen; got other "
@@ -296,14 +320,14 @@ def _compare_on_same_rows(mine: RegisteredVersion, theirs: str, test: Dataset | 
     return compare_residuals(ours.test, other.test, ours.weight, title)
 
 
-def _residuals(uri: str, test: Dataset) -> FloatArray:
+def _residuals(uri: str, test: Dataset, trusted: Keys | None) -> FloatArray:
     """Predict the rows with a version, and compute the errors that its loss measures by."""
     try:
-        predicted: Any = load(uri).predict(test.rows.features)
+        predicted: Any = load(uri, trusted=trusted).predict(test.rows.features)
     except MlflowException as error:
         msg = f"{test.name}: {uri} must be able to predict it; {error.message}"
         raise InputError(msg) from error
-    record = find(uri).record
+    record = find(uri, trusted=trusted).record
     known = record.data.get("classes", [])
     if known != list(test.classes):
         msg = (

@@ -16,10 +16,11 @@ from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import is_built_in, loss_class
-from asrl_mlflow.records.artifacts import RunArtifacts, fetch_artifacts, silence_mlflow
+from asrl_mlflow.records.artifacts import BOOSTER, RunArtifacts, fetch_artifacts, silence_mlflow
 from asrl_mlflow.records.record import Record
 from asrl_mlflow.registry.manifest import make_manifest
 from asrl_mlflow.registry.packing import write_model
+from asrl_mlflow.registry.signing import SIGNATURE_TAG, Keys, public_half, sign
 from asrl_mlflow.registry.versions import (
     MANIFEST_TAG,
     RegisteredVersion,
@@ -40,7 +41,9 @@ _MODEL_TYPE = "asrl"
 
 
 @require_space()
-def register(run_id: str, name: str | None = None) -> RegisteredVersion:
+def register(
+    run_id: str, name: str | None = None, *, key: str | Path | None = None
+) -> RegisteredVersion:
     """Register a run's booster as a model version, or find the version it has; set alias `challenger`.
 
     Parameters
@@ -50,11 +53,13 @@ def register(run_id: str, name: str | None = None) -> RegisteredVersion:
     name : str, optional
         The registered model, created if it does not exist; by default "asrl-" and the name of the
         run's data.
+    key : str or Path, optional
+        A private key, a PEM file without a password: the version is signed by it.
 
     Raises
     ------
     InputError
-        The run has no booster, or MLflow refuses the name.
+        The run has no booster, MLflow refuses the name, or the key cannot be used.
     StorageError
         This machine's disk or the store's disk is full. Unfinished models are deleted.
 
@@ -64,16 +69,21 @@ def register(run_id: str, name: str | None = None) -> RegisteredVersion:
     process leaves no incomplete version. Two processes that register the same run at the same time
     both end with the older version. If the files of a version have changed since it was registered,
     it stays as it is and a new version is created.
+
+    A signature follows in a second step, as it has the version's number in it. What is signed is written
+    by this process and not read from the store, where somebody may have changed it: a version that this
+    key has not signed stays as it is, and a new one is created.
     """
     client, artifacts = mlflow.MlflowClient(), fetch_artifacts(run_id)
     _check_served(artifacts.record)
     name = name or f"asrl-{artifacts.record.data['name']}"
     check_name(name)
     _make_registered_model(client, name)
-    version, is_new = _find_version_of(client, name, artifacts), False
-    if version is None:
-        version, is_new = _create_version(client, name, artifacts)
-    _try_out(f"models:/{name}/{version.version}")
+    with public_half(key) as trusted:
+        version, is_new = _find_version_of(client, name, artifacts, trusted), False
+        if version is None:
+            version, is_new = _create_version(client, name, artifacts, key, trusted)
+        _try_out(f"models:/{name}/{version.version}", trusted)
     write_with_retries(client.set_registered_model_alias, name, CHALLENGER, str(version.version))
     return RegisteredVersion(name, str(version.version), run_id, artifacts.record, is_new)
 
@@ -109,20 +119,32 @@ def _make_registered_model(client: mlflow.MlflowClient, name: str) -> None:
 
 
 def _create_version(
-    client: mlflow.MlflowClient, name: str, artifacts: RunArtifacts
+    client: mlflow.MlflowClient,
+    name: str,
+    artifacts: RunArtifacts,
+    key: str | Path | None,
+    trusted: Keys | None,
 ) -> tuple[ModelVersion, bool]:
     """Create a version of a run's booster; also say whether it stays, or an older one was found."""
-    model = _find_logged_model(client, artifacts) or _log_model(client, artifacts)
-    made = client.create_model_version(
-        name,
-        f"models:/{model.model_id}",
-        run_id=artifacts.run_id,
-        tags=_tags(artifacts) | {MANIFEST_TAG: model.tags[MANIFEST_TAG]},
-        description=_description(artifacts.record),
-        model_id=model.model_id,
-    )
+    with TemporaryDirectory() as aside:
+        folder = Path(aside) / "model"
+        # What the store has by now is not signed.
+        model = _find_logged_model(client, artifacts) if key is None else None
+        model = model or _log_model(client, artifacts, folder)
+        made = client.create_model_version(
+            name,
+            f"models:/{model.model_id}",
+            run_id=artifacts.run_id,
+            tags=_tags(artifacts) | {MANIFEST_TAG: model.tags[MANIFEST_TAG]},
+            description=_description(artifacts.record),
+            model_id=model.model_id,
+        )
+        if key is not None:
+            number = str(made.version)
+            signature = sign(folder, name, number, key)
+            write_with_retries(client.set_model_version_tag, name, number, SIGNATURE_TAG, signature)
     _link(client, model, made)
-    oldest = _find_version_of(client, name, artifacts) or made
+    oldest = _find_version_of(client, name, artifacts, trusted) or made
     if oldest.version == made.version:
         return made, True
     client.delete_model_version(name, made.version)
@@ -130,16 +152,20 @@ def _create_version(
 
 
 def _find_version_of(
-    client: mlflow.MlflowClient, name: str, artifacts: RunArtifacts
+    client: mlflow.MlflowClient, name: str, artifacts: RunArtifacts, trusted: Keys | None
 ) -> ModelVersion | None:
-    """Find the oldest version of a run's booster whose files are unchanged."""
+    """Find the oldest version of a run's booster whose files are unchanged, and signed if that is asked for."""
     # The name is compared here: in a filter string its quotes could end the string.
     versions = client.search_model_versions(f"run_id = '{artifacts.run_id}'")
     same = [each for each in versions if each.name == name]
     for each in sorted(same, key=lambda each: int(each.version)):
         if each.tags.get(_BOOSTER) == artifacts.digest:
-            with suppress(InputError), open_verified(f"models:/{name}/{each.version}"):
-                return each
+            uri = f"models:/{name}/{each.version}"
+            with suppress(InputError), open_verified(uri, trusted=trusted) as folder:
+                # A tag may name another run or booster than the files are of.
+                booster = (folder / "artifacts" / BOOSTER).read_bytes()
+                if booster == artifacts.files[BOOSTER]:
+                    return each
     return None
 
 
@@ -159,8 +185,8 @@ def _find_logged_model(client: mlflow.MlflowClient, artifacts: RunArtifacts) -> 
     return None
 
 
-def _log_model(client: mlflow.MlflowClient, artifacts: RunArtifacts) -> LoggedModel:
-    """Write the run's model into the tracking store; delete it if that fails half-way."""
+def _log_model(client: mlflow.MlflowClient, artifacts: RunArtifacts, folder: Path) -> LoggedModel:
+    """Write the run's model into a folder and the tracking store; delete it there if that fails half-way."""
     tags = _tags(artifacts)
     made = client.create_logged_model(
         client.get_run(artifacts.run_id).info.experiment_id,
@@ -171,12 +197,10 @@ def _log_model(client: mlflow.MlflowClient, artifacts: RunArtifacts) -> LoggedMo
         model_type=_MODEL_TYPE,
     )
     try:
-        with TemporaryDirectory() as aside:
-            folder = Path(aside) / "model"
-            write_model(artifacts, folder, model_id=made.model_id)
-            recorded = make_manifest(folder)
-            with silence_mlflow():
-                client.log_model_artifacts(made.model_id, str(folder))
+        write_model(artifacts, folder, model_id=made.model_id)
+        recorded = make_manifest(folder)
+        with silence_mlflow():
+            client.log_model_artifacts(made.model_id, str(folder))
         client.set_logged_model_tags(made.model_id, {MANIFEST_TAG: recorded})
         client.log_outputs(artifacts.run_id, [LoggedModelOutput(made.model_id, 0)])
         return client.finalize_logged_model(made.model_id, LoggedModelStatus.READY)
@@ -207,9 +231,9 @@ def _is_intact(model: LoggedModel) -> bool:
     return False
 
 
-def _try_out(uri: str) -> None:
+def _try_out(uri: str, trusted: Keys | None) -> None:
     """Load a version and predict its example, so that a model that cannot predict fails here."""
-    model = load(uri)
+    model = load(uri, trusted=trusted)
     model.predict(model.input_example)
 
 

@@ -1,9 +1,14 @@
-"""Find versions of registered models, and open them only if their files are what was registered."""
+"""Find versions of registered models, and open them only if their files are what was registered.
+
+Where a signature is required, only if a trusted key has signed these files as this version.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +27,7 @@ from asrl_mlflow.records.artifacts import BOOSTER, FEATURES, LOSS, UNSEEN, silen
 from asrl_mlflow.records.record import Record
 from asrl_mlflow.records.unseen import UnseenResiduals
 from asrl_mlflow.registry import manifest
+from asrl_mlflow.registry.signing import SIGNATURE_TAG, Keys, check_signature, read_keys
 from asrl_mlflow.system.disk import require_space
 from asrl_mlflow.system.processes import pause_at_random
 from asrl_mlflow.tracking.spool import one_line
@@ -62,21 +68,32 @@ class RegisteredVersion:
         return f"models:/{self.name}/{self.version}"
 
 
-def find(uri: str) -> RegisteredVersion:
+def find(uri: str, *, trusted: Keys | None = None) -> RegisteredVersion:
     """Find the version that `models:/name/version` or `models:/name@alias` means now.
 
     Parameters
     ----------
     uri : str
         The address.
+    trusted : sequence of str or Path, optional
+        Public keys, PEM files: the record is then that of the version's files, which are downloaded and
+        must be signed by one of them. Without keys it is that of the version's tag, as the store has it.
 
     Raises
     ------
     InputError
-        The version does not exist, or was not registered by `register`.
+        The version does not exist, or was not registered by `register`; with keys as for `open_verified`.
     StoreError
         The store does not answer.
     """
+    if trusted is None:
+        return _find_with_tags(uri)[0]
+    with _open(uri, trusted) as (found, folder):
+        return dataclasses.replace(found, record=_record_in(folder, uri))
+
+
+def _find_with_tags(uri: str) -> tuple[RegisteredVersion, Mapping[str, str]]:
+    """Find a version and its tags, all in one answer of the store."""
     version = _find_in_store(uri)
     tags = version.tags or {}
     if RECORD_TAG not in tags or MANIFEST_TAG not in tags:
@@ -86,7 +103,19 @@ def find(uri: str) -> RegisteredVersion:
         )
         raise InputError(msg)
     record = Record.from_json(tags[RECORD_TAG], uri)
-    return RegisteredVersion(version.name, str(version.version), version.run_id or "", record)
+    found = RegisteredVersion(version.name, str(version.version), version.run_id or "", record)
+    return found, tags
+
+
+def _check_answer(uri: str, found: RegisteredVersion) -> None:
+    """Refuse a store's answer that is not about the name, or the number, that it was asked for."""
+    by_alias = re.fullmatch(re.escape(f"models:/{found.name}@") + "[^/]+", uri)
+    if uri != found.uri and not by_alias:
+        msg = (
+            f"{uri}: the store must answer with this version; got {found.uri}; write its name and number as "
+            "the store does."
+        )
+        raise InputError(msg)
 
 
 def version_with_alias(name: str, alias: str) -> str | None:
@@ -113,13 +142,16 @@ def version_with_alias(name: str, alias: str) -> str | None:
 
 
 @contextmanager
-def open_verified(uri: str) -> Iterator[Path]:
-    """Open a private copy of a version's files, after checking it against the manifest.
+def open_verified(uri: str, *, trusted: Keys | None = None) -> Iterator[Path]:
+    """Open a private copy of a version's files, after checking it against manifest and signature.
 
     Parameters
     ----------
     uri : str
         The version, as for `find`.
+    trusted : sequence of str or Path, optional
+        Public keys, PEM files: one of them must have signed these files, and with them the version's name
+        and number. Without keys no signature is asked for; an empty sequence is refused.
 
     Yields
     ------
@@ -129,23 +161,40 @@ def open_verified(uri: str) -> Iterator[Path]:
     Raises
     ------
     InputError
-        As for `find`; or the files cannot be downloaded, or are not those that were registered.
+        As for `find`; or the files cannot be downloaded, are not those that were registered, or are not
+        signed as this version by a trusted key.
     StorageError
         The disk is too full for the copy.
     """
-    registered, client = find(uri), mlflow.MlflowClient()
-    recorded = client.get_model_version(registered.name, registered.version).tags[MANIFEST_TAG]
+    with _open(uri, trusted) as (_, folder):
+        yield folder
+
+
+@contextmanager
+def _open(uri: str, trusted: Keys | None) -> Iterator[tuple[RegisteredVersion, Path]]:
+    """Open a version as `open_verified` does; also say which it is."""
+    keys = None if trusted is None else read_keys(trusted)
+    found, tags = _find_with_tags(uri)
+    if keys is not None:
+        _check_answer(uri, found)
     with TemporaryDirectory() as folder:
-        copy = _download(client, registered, folder)
-        check_copy(copy, recorded, registered.uri)
-        written = (copy / "artifacts" / LOSS).read_text()
-        if Record.from_json(written, uri) != registered.record:
+        copy = _download(mlflow.MlflowClient(), found, folder)
+        check_copy(copy, tags[MANIFEST_TAG], found.uri)
+        if keys is not None:
+            signature = tags.get(SIGNATURE_TAG, "")
+            check_signature(copy, found.name, found.version, signature, keys)
+        if _record_in(copy, uri) != found.record:
             msg = (
-                f"{registered.uri}: its tag {RECORD_TAG} must be that of its files; got another one; restore "
+                f"{found.uri}: its tag {RECORD_TAG} must be that of its files; got another one; restore "
                 "it, or register the run anew. Nothing of it was loaded."
             )
             raise InputError(msg)
-        yield copy
+        yield found, copy
+
+
+def _record_in(folder: Path, owner: str) -> Record:
+    """Read the record that lies among a version's files."""
+    return Record.from_json((folder / "artifacts" / LOSS).read_text(), owner)
 
 
 def _download(client: mlflow.MlflowClient, version: RegisteredVersion, folder: str) -> Path:
@@ -190,59 +239,82 @@ def check_copy(folder: Path, recorded: str, owner: str) -> None:
     manifest.check_manifest(folder, recorded, owner)
 
 
-def load(uri: str) -> PyFuncModel:
+def load(uri: str, *, trusted: Keys | None = None) -> PyFuncModel:
     """Load a version with `mlflow.pyfunc.load_model`, after checking that its files are unchanged.
 
     Parameters
     ----------
     uri : str
         The version, as for `find`.
+    trusted : sequence of str or Path, optional
+        Public keys that may have signed it, as for `open_verified`.
 
     Raises
     ------
     InputError
         As for `open_verified`; then no code of the model was run.
     """
-    with open_verified(uri) as folder, require_space(), silence_mlflow():
+    with open_verified(uri, trusted=trusted) as folder, require_space(), silence_mlflow():
         model: PyFuncModel = mlflow.pyfunc.load_model(str(folder))
     return model
 
 
-def load_booster(uri: str) -> xgboost.Booster:
+def load_booster(uri: str, *, trusted: Keys | None = None) -> xgboost.Booster:
     """Load a version's booster, to continue its training; `find(uri).record` has its loss.
+
+    Parameters
+    ----------
+    uri : str
+        The version, as for `find`.
+    trusted : sequence of str or Path, optional
+        Public keys that may have signed it, as for `open_verified`.
 
     Raises
     ------
     InputError
         As for `open_verified`.
     """
-    with open_verified(uri) as folder:
+    with open_verified(uri, trusted=trusted) as folder:
         return xgboost.Booster(model_file=folder / "artifacts" / BOOSTER)
 
 
-def load_columns(uri: str) -> list[dict[str, Any]]:
+def load_columns(uri: str, *, trusted: Keys | None = None) -> list[dict[str, Any]]:
     """Load the description of a version's columns, as `describe_columns` returned it at training.
+
+    Parameters
+    ----------
+    uri : str
+        The version, as for `find`.
+    trusted : sequence of str or Path, optional
+        Public keys that may have signed it, as for `open_verified`.
 
     Raises
     ------
     InputError
         As for `open_verified`.
     """
-    with open_verified(uri) as folder:
+    with open_verified(uri, trusted=trusted) as folder:
         content = json.loads((folder / "artifacts" / FEATURES).read_text())
     described: list[dict[str, Any]] = content["features"]
     return described
 
 
-def load_unseen_residuals(uri: str) -> UnseenResiduals:
+def load_unseen_residuals(uri: str, *, trusted: Keys | None = None) -> UnseenResiduals:
     """Load a version's residuals on rows that it did not learn from.
+
+    Parameters
+    ----------
+    uri : str
+        The version, as for `find`.
+    trusted : sequence of str or Path, optional
+        Public keys that may have signed it, as for `open_verified`.
 
     Raises
     ------
     InputError
         As for `open_verified`.
     """
-    with open_verified(uri) as folder:
+    with open_verified(uri, trusted=trusted) as folder:
         return UnseenResiduals.from_bytes((folder / "artifacts" / UNSEEN).read_bytes())
 
 

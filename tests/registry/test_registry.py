@@ -421,8 +421,8 @@ def test_of_promoters_at_once_the_better_one_wins_whoever_is_last(
     inner = [second]
     compared = promotion._compare_versions
 
-    def meanwhile(mine, theirs, test):
-        result = compared(mine, theirs, test)
+    def meanwhile(mine, theirs, **how):
+        result = compared(mine, theirs, **how)
         if inner:
             # All of the second's promotion happens after the third has compared with the first.
             promote(inner.pop(), "champion")
