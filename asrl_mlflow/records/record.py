@@ -124,21 +124,27 @@ class Record:
         return json.dumps(dataclasses.asdict(self), indent=2)
 
     def tags(self) -> dict[str, str]:
-        """Give the record as tags: one per field, to search by, and one with the whole record.
+        """Give the record as tags: a few to search by and to look at, and one with the whole record.
 
         Numbers keep all their digits.
         """
+        metric = self.task.default
         return {
-            f"{PREFIX}schema": str(self.schema),
             f"{PREFIX}loss": self.loss["name"],
-            **{f"{PREFIX}loss.{key}": repr(value) for key, value in self.loss["params"].items()},
-            **{f"{PREFIX}final.{key}": repr(value) for key, value in self.pointwise.items()},
+            f"{PREFIX}data.name": str(self.data["name"]),
+            f"{PREFIX}test.{metric}": repr(self.metrics[metric]),
             f"{PREFIX}rounds": str(self.rounds),
-            f"{PREFIX}base_score": repr(self.base_score),
-            **{f"{PREFIX}data.{key}": str(value) for key, value in self.data.items()},
-            **{f"{PREFIX}test.{key}": repr(value) for key, value in self.metrics.items()},
-            **{f"{PREFIX}package.{key}": value for key, value in self.packages.items()},
+            f"{PREFIX}version": self.packages["asrl-mlflow"],
             f"{PREFIX}record": json.dumps(dataclasses.asdict(self)),
+        }
+
+    def params(self) -> dict[str, str]:
+        """Give what trained the booster as params of a logged model, under the keys of runs."""
+        return {
+            "loss.name": self.loss["name"],
+            **{f"loss.{key}": str(value) for key, value in self.loss["params"].items()},
+            "booster.num_boost_round": str(self.rounds),
+            **{f"data.{key}": str(self.data[key]) for key in ("name", "target", "rows", "digest")},
         }
 
     @property

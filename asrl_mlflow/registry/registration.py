@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import mlflow
-from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -78,7 +80,7 @@ def register(
     _check_served(artifacts.record)
     name = name or f"asrl-{artifacts.record.data['name']}"
     check_name(name)
-    _make_registered_model(client, name)
+    _make_registered_model(client, name, artifacts.record)
     with public_half(key) as trusted:
         version, is_new = _find_version_of(client, name, artifacts, trusted), False
         if version is None:
@@ -107,10 +109,17 @@ def _name_error(name: str, rule: str) -> InputError:
     )
 
 
-def _make_registered_model(client: mlflow.MlflowClient, name: str) -> None:
+def _make_registered_model(client: mlflow.MlflowClient, name: str, record: Record) -> None:
     """Create the registered model if it does not exist."""
     try:
-        client.create_registered_model(name)
+        client.create_registered_model(
+            name,
+            description=(
+                f"XGBoost models of `{record.data['target']}`, first of the table *{record.data['name']}*. "
+                f"`{CHALLENGER}` is the newest version, `champion` the one that was better on the same test "
+                "rows. Each version knows the loss that trained it."
+            ),
+        )
     except MlflowException as error:
         if error.error_code == "INVALID_PARAMETER_VALUE":
             raise _name_error(name, f"another: {one_line(error)}") from error
@@ -193,7 +202,7 @@ def _log_model(client: mlflow.MlflowClient, artifacts: RunArtifacts, folder: Pat
         name="model",
         source_run_id=artifacts.run_id,
         tags=tags | {OWNER_TAG: json.dumps(vars(Owner.here()))},
-        params=tags,
+        params=artifacts.record.params(),
         model_type=_MODEL_TYPE,
     )
     try:
@@ -203,10 +212,31 @@ def _log_model(client: mlflow.MlflowClient, artifacts: RunArtifacts, folder: Pat
             client.log_model_artifacts(made.model_id, str(folder))
         client.set_logged_model_tags(made.model_id, {MANIFEST_TAG: recorded})
         client.log_outputs(artifacts.run_id, [LoggedModelOutput(made.model_id, 0)])
+        _log_metrics(client, artifacts, made.model_id)
         return client.finalize_logged_model(made.model_id, LoggedModelStatus.READY)
     except Exception:
         _discard(client, made)
         raise
+
+
+def _log_metrics(client: mlflow.MlflowClient, artifacts: RunArtifacts, model_id: str) -> None:
+    """Log the test metrics of the run for its model too, with the table: models are searched by them."""
+    data, now = artifacts.record.data, int(time.time() * 1000)
+    metrics = [
+        Metric(
+            f"test.{name}",
+            value,
+            now,
+            0,
+            model_id=model_id,
+            dataset_name=data["name"],
+            dataset_digest=data["digest"],
+            run_id=artifacts.run_id,
+        )
+        for name, value in artifacts.record.metrics.items()
+        if math.isfinite(value)
+    ]
+    client.log_batch(artifacts.run_id, metrics=metrics)
 
 
 def _discard(client: mlflow.MlflowClient, model: LoggedModel) -> None:
@@ -261,10 +291,11 @@ def _tags(artifacts: RunArtifacts) -> dict[str, str]:
 
 
 def _description(record: Record) -> str:
-    """Describe a version in one line for the registry's page."""
-    task = record.task
+    """Describe a version in Markdown for its page: what, on what, how good, what to do next."""
+    data, task = record.data, record.task
     return (
-        f"{record.build_loss()} on {record.data['name']} ({record.data['rows']} rows, target "
-        f"{record.data['target']!r}), {record.rounds} rounds; test "
-        f"{task.default_title} {record.metrics[task.default]:.4g}"
+        f"**{record.build_loss()}** on *{data['name']}* ({data['rows']} rows, target `{data['target']}`), "
+        f"{record.rounds} rounds; test {task.default_title} {record.metrics[task.default]:.4g}.\n\n"
+        "Promote it: `python -m flows.register --alias=champion --run-id=` with the id of its run. Score a "
+        "table: `python -m flows.predict --model-uri=models:/<name>/<version> --data=<file>`."
     )

@@ -86,7 +86,17 @@ def test_every_place_has_the_same_record(train, store, loss):
     flat = version.record.tags()
     assert flat.items() <= tags.items()
     assert flat.items() <= model.tags.items()
-    assert flat == {key: model.params[key] for key in flat}
+    assert len(flat) == 6
+    assert model.params == version.record.params()
+    measured = {(each.key, each.dataset_name): each.value for each in model.metrics}
+    assert measured == {
+        (f"test.{key}", record["data"]["name"]): value for key, value in record["metrics"].items()
+    }
+    found = mlflow.search_logged_models(
+        filter_string=f"metrics.`test.mae` <= {record['metrics']['mae']}", output_format="list"
+    )
+    assert model.model_id in [each.model_id for each in found]
+    assert "champion" in store.get_registered_model(NAME).description
     assert mlflow.models.get_model_info(version.uri).metadata["asrl"] == record
     for content in (
         mlflow.artifacts.load_text(f"runs:/{run_id}/loss.json"),
