@@ -31,7 +31,11 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # That of the pages' numbers.
 NEWEST = Version(xgboost.__version__) >= Version("3.4")
 
-MAIN_ROWS = {*losses.BASIC, "asrl_c auto", *(f"{loss.name} tuned" for loss in flows.main.SETUPS["regression"].tuned)}
+MAIN_ROWS = {
+    *losses.BASIC,
+    "asrl_c auto",
+    *(f"{loss.name} tuned" for loss in flows.main.SETUPS["regression"].tuned),
+}
 
 
 def blocks(page, language):
