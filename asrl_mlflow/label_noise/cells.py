@@ -210,7 +210,7 @@ def _tune(
         point = {
             name: _suggest(trial, name, where) for name, where in {**own, **BOOSTER_SPACE}.items()
         }
-        verdict = judge_trial(*candidate(point), lambda *_: None, lambda *_: True)
+        verdict = judge_trial(*candidate(point), None, lambda *_: True)
         trial.set_user_attr(_ROUNDS, verdict.rounds)
         return verdict.value
 

@@ -23,7 +23,6 @@ from asrl_mlflow.losses.classification.loss import (
     ClassificationLoss,
     Terms,
     reduce_rows,
-    sigmoid,
 )
 
 # Beyond u = 30, a probability of 1e-13 for the own class, a loss goes on as a straight line in u: the
@@ -61,8 +60,10 @@ class ProbabilityLoss(ClassificationLoss):
         return found._replace(value=found.value + found.first * (u - held))
 
     def margin_terms(self, s: Array) -> Terms:  # noqa: D102 - ClassificationLoss says it
-        p, q = sigmoid(s), sigmoid(-s)
-        u = np.log1p(np.exp(-np.abs(s))) + np.maximum(-s, 0)
+        # sigmoid(s) and sigmoid(-s), by one exponential.
+        small = np.exp(-np.abs(s))
+        p, q = (np.where(side, 1.0, small) / (1 + small) for side in (s >= 0, s <= 0))
+        u = np.log1p(small) + np.maximum(-s, 0)
         value, first, second = self.phi_of(u, p, q)
         p = np.maximum(p, _LEAST_P)
         return Terms(value, -first * q, first * p * q + np.maximum(second, 0) * q * q)
