@@ -47,15 +47,15 @@ def judge_all(
     finally:
         if workers > 1:
             signal.signal(signal.SIGINT, before)
-    try:
-        with closing(judged):
+    with closing(judged):
+        try:
             yield from judged
-    except TerminatedWorkerError as error:
-        msg = (
-            f"label_noise needs worker processes that live; got one that died, of {workers}; give it "
-            "fewer --jobs, or more memory."
-        )
-        raise InputError(msg) from error
-    finally:
-        # A signal's exit shall not be raised again while workers are ended.
-        stop_repeating()
+        except TerminatedWorkerError as error:
+            msg = (
+                f"label_noise needs worker processes that live; got one that died, of {workers}; give it "
+                "fewer --jobs, or more memory."
+            )
+            raise InputError(msg) from error
+        finally:
+            # A signal's exit shall not be raised again while workers are ended.
+            stop_repeating()
