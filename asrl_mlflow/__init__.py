@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from asrl_mlflow import datasets, losses, metrics, registry, residuals, tracking, tuning
     from asrl_mlflow.boosting import predict, train
-    from asrl_mlflow.estimators import RobustXGBRegressor
+    from asrl_mlflow.estimators import RobustXGBClassifier, RobustXGBRegressor
+    from asrl_mlflow.labels import which_labels
     from asrl_mlflow.rounds import Round
     from asrl_mlflow.tuning import tune
 
@@ -20,14 +21,17 @@ if TYPE_CHECKING:
 
 _MODULES = ("datasets", "losses", "metrics", "registry", "residuals", "tracking", "tuning")
 _HOMES = {
+    "RobustXGBClassifier": "asrl_mlflow.estimators",
     "RobustXGBRegressor": "asrl_mlflow.estimators",
     "Round": "asrl_mlflow.rounds",
     "predict": "asrl_mlflow.boosting",
     "train": "asrl_mlflow.boosting",
     "tune": "asrl_mlflow.tuning",
+    "which_labels": "asrl_mlflow.labels",
 }
 
 __all__ = [
+    "RobustXGBClassifier",
     "RobustXGBRegressor",
     "Round",
     "datasets",
@@ -40,6 +44,7 @@ __all__ = [
     "train",
     "tune",
     "tuning",
+    "which_labels",
 ]
 
 

@@ -23,7 +23,7 @@ from asrl_mlflow.datasets.splits import join
 from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import ContinuousASRL
-from asrl_mlflow.records.unseen import out_of_fold_residuals
+from asrl_mlflow.records.unseen import predict_out_of_fold
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 KINDS = {
@@ -41,7 +41,7 @@ def covered(task: tuple[str, str, int]) -> tuple[str, str, list[float], float]:
     known = join(parts.train, parts.valid)
     params = {**Settings().booster_params(seed), "nthread": 1}
     booster = train(params, make_matrix(known), 100, loss=loss)
-    residuals = np.sort(out_of_fold_residuals(loss, params, 100, known, seed))
+    residuals = np.sort(np.abs(predict_out_of_fold(loss, params, 100, known, seed).residual))
     off = np.abs(parts.test.target - booster.inplace_predict(parts.test.features))
     halves = [residuals[math.ceil((len(residuals) + 1) * level) - 1] for level in LEVELS]
     shares = [float((off <= half).mean()) for half in halves]

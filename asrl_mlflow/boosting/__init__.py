@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from asrl_mlflow.boosting.pace import PROGRESS_ATTRIBUTE
 from asrl_mlflow.boosting.prediction import predict
+from asrl_mlflow.boosting.several_targets.builders import TARGETS_ATTRIBUTE
 from asrl_mlflow.boosting.training import (
     CALIBRATION_ATTRIBUTE,
     LOSS_ATTRIBUTE,
@@ -22,6 +23,7 @@ __all__ = [
     "LOSS_ATTRIBUTE",
     "PROGRESS_ATTRIBUTE",
     "SCALE_ATTRIBUTE",
+    "TARGETS_ATTRIBUTE",
     "WEIGHT_RULE_ATTRIBUTE",
     "predict",
     "recorded_loss",

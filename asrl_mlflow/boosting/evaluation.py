@@ -8,8 +8,7 @@ from typing import Any, cast
 import xgboost
 
 from asrl_mlflow.boosting.arguments import Arguments
-from asrl_mlflow.boosting.learner import JudgedRows, LearnedRows, Seen
-from asrl_mlflow.losses import PointwiseLoss
+from asrl_mlflow.boosting.learner import Built, JudgedRows, LearnedRows, Seen
 
 # By entry of `evals` and metric, one value a round; of XGBoost's type, which allows for more.
 History = dict[str, dict[str, Any]]
@@ -57,7 +56,7 @@ class Evaluation:
         model: xgboost.Booster,
         epoch: int,
         train: dict[str, float],
-        heard: PointwiseLoss | None,
+        heard: Built | None,
     ) -> tuple[dict[str, float], Mapping[str, float]]:
         """Record the metrics of a round; return those of the last entry of `evals` and its region shares."""
         if self._asked.measures_natively:

@@ -10,6 +10,7 @@ import xgboost
 
 from asrl_mlflow.boosting.pace import Pace
 from asrl_mlflow.losses import PointwiseLoss
+from asrl_mlflow.rounds import TargetRound
 
 
 class Built(NamedTuple):
@@ -18,20 +19,23 @@ class Built(NamedTuple):
     Parameters
     ----------
     pointwise : PointwiseLoss, optional
-        Of this round; losses for classes have none, as they do not change.
+        Of this round; losses for classes have none, as they do not change, and several targets one each.
     mean_weight : float
         Mean weight of a row, relative to a full one.
     floored : int
         Rows whose weight was held up.
+    targets : sequence of TargetRound
+        The same of each target, where there are several.
     """
 
     pointwise: PointwiseLoss | None
     mean_weight: float = 1.0
     floored: int = 0
+    targets: tuple[TargetRound, ...] = ()
 
 
 class Builder(Protocol):
-    """Interface for what adds one tree to a model."""
+    """Interface for what adds one tree, or one a target, to a model."""
 
     def build(self, model: xgboost.Booster, epoch: int) -> Built:
         """Add the tree of this round, which counts from 0 in each training."""
@@ -43,8 +47,8 @@ class Seen(Protocol):
     def measure(self, names: Sequence[str]) -> dict[str, float]:
         """The metrics of these names."""
 
-    def shares(self, pointwise: PointwiseLoss) -> Mapping[str, float]:
-        """The share of rows in each region of a pointwise loss; they sum to 1."""
+    def shares(self, built: Built) -> Mapping[str, float]:
+        """The share of rows in each region of a round's pointwise loss; they sum to 1 for each target."""
 
 
 class JudgedRows(Protocol):

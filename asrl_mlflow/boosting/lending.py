@@ -50,7 +50,10 @@ def user_info(matrix: xgboost.DMatrix, name: str) -> Float32Array:
             if name in use.own:
                 return use.own[name]
         values: Float32Array = matrix.get_float_info(name)
-        return values
+    rows = matrix.num_row()
+    # Before XGBoost 3.2 several columns come as one.
+    is_flat = name != "weight" and values.ndim == 1 and values.size > rows > 0
+    return values.reshape(rows, -1) if is_flat else values
 
 
 @contextmanager

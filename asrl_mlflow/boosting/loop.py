@@ -90,7 +90,7 @@ class Boosting:
         train: dict[str, float] = {}
         if self._on_round is not None or self._evaluation.includes_training_rows:
             train = self._evaluation.measure(self._rows.see(model))
-        heard = None if self._on_round is None else built.pointwise
+        heard = None if self._on_round is None else built
         valid, valid_shares = self._evaluation.evaluate(model, epoch, train, heard)
         if self._on_round is None:
             return None
@@ -102,6 +102,7 @@ class Boosting:
             train=train,
             valid=valid,
             valid_shares=valid_shares,
+            targets=built.targets,
         )
 
 

@@ -20,6 +20,13 @@ from asrl_mlflow.boosting.loop import Boosting
 from asrl_mlflow.boosting.pace import Pace
 from asrl_mlflow.boosting.regression.learner import RegressionLearner
 from asrl_mlflow.boosting.regularisation import Regularisation
+from asrl_mlflow.boosting.several_targets.learner import (
+    SeveralTargetsLearner,
+    Targets,
+    TargetScale,
+)
+from asrl_mlflow.boosting.several_targets.rows import count_targets
+from asrl_mlflow.boosting.several_targets.weighting import TargetWeights
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import BaseLoss, ClassificationLoss, Loss, from_config, to_config
 from asrl_mlflow.residuals.sample_weights import WeightRule
@@ -51,6 +58,8 @@ def train(
     change_loss: bool = False,
     weight_rule: WeightRule | None = None,
     custom_metric: CustomMetric | None = None,
+    target_weights: TargetWeights | None = None,
+    target_scale: TargetScale = "robust",
 ) -> xgboost.Booster:
     """Train a booster with a loss of `asrl_mlflow.losses`; otherwise as `xgboost.train`.
 
@@ -61,8 +70,8 @@ def train(
         `base_score` is set to the (weighted) median of the training target unless given here or
         taken over from `xgb_model`. `eval_metric` adds metrics; "mae" and "rmse" are computed anyway.
     dtrain : DMatrix, QuantileDMatrix or ExtMemQuantileDMatrix
-        One label a row, in target units. Its weights are sample weights: whole numbers count rows,
-        any others are rescaled to mean 1.
+        One label a row, in target units, or a column of labels a target. Its weights are sample weights:
+        whole numbers count rows, any others are rescaled to mean 1.
     num_boost_round : int, >= 0
         Rounds to add.
     loss : Loss
@@ -95,6 +104,13 @@ def train(
         As of `xgboost.train`: from predictions, in target units, and their matrix to (name, value) or a
         list of such pairs. It is the last metric, which stops and selects unless `metric` does; smaller
         is better.
+    target_weights : sequence of k float, "uncertainty" or "gradient_norm", optional
+        What each of several targets counts when the splits of trees are chosen that they share
+        (`multi_strategy="multi_output_tree"`). Learned weights follow the rounds: the first ones from
+        residuals of the last entry of `evals`, where there is one. Without, all count the same.
+    target_scale : {"robust", "none"}
+        In which unit targets count the same, in those splits and in the mean over the targets that stops and
+        selects: each in its own robust scale (1.4826 MAD), or all in target units, as in XGBoost.
 
     Returns
     -------
@@ -102,13 +118,14 @@ def train(
         Predicts in target units. Attribute "asrl_loss" is the loss's config as JSON,
         "asrl_weight_rule" how sample weights were read ("none", "counts", "mean 1"),
         "asrl_objective_scale" by which power of two objective and regularisation were scaled, and
-        "asrl_progress" how far the training has come, for losses that ask.
+        "asrl_progress" how far the training has come, for losses that ask, and "asrl_targets" how several
+        targets were weighed against each other.
 
     Raises
     ------
     InputError
-        An argument that is not as described; labels that are missing or have several columns; a
-        target whose robust scale is outside [1e-18, 1e15]; a continued model with another loss; a
+        An argument that is not as described, or does nothing; labels that are missing; a target whose
+        robust scale is outside [1e-18, 1e15]; a continued model with another loss or other targets; a
         matrix that another training must have for itself; a collective of several workers; or a round
         whose residuals, gradients or hessians are not finite or too large (the message names round
         and rows).
@@ -129,6 +146,10 @@ def train(
     meanwhile see it so. (Not where `eval_metric` has XGBoost measure the training rows themselves: there
     far targets are learned as by XGBoost.) A second training on a matrix with other weights takes a
     slower way to the same trees; one that cannot is refused.
+
+    Each of several targets has its own residuals, thresholds and start. Metrics of the names "mae.0",
+    "mae.1", ... are those of each target in its unit; "mae" is their mean, as `target_scale` says. Tiny
+    targets share one factor. A target's own trees are those of a training for it alone.
 
     Examples
     --------
@@ -162,11 +183,21 @@ def train(
     if xgb_model is not None:
         _check_continues(xgb_model, loss, change_loss=change_loss)
 
-    learner = _learner(loss, dtrain, evals, asked, weight_rule, continues=xgb_model is not None)
+    learner = _learner(
+        loss,
+        dtrain,
+        evals,
+        asked,
+        weight_rule,
+        Targets(target_weights, target_scale),
+        continues=xgb_model is not None,
+    )
     with ExitStack() as stack:
         _lend_evals(stack, [matrix for matrix, _ in evals if matrix is not dtrain], asked)
         matrices = [dtrain, *(matrix for matrix, _ in evals)]
         model = xgboost.Booster(_settings(asked, learner), matrices, xgb_model)
+        if xgb_model is not None and isinstance(loss, Loss):
+            _check_targets(model, dtrain)
         pace = Pace(
             model,
             xgb_model if isinstance(xgb_model, xgboost.Booster) else None,
@@ -223,10 +254,16 @@ def _learner(
     evals: Sequence[tuple[xgboost.DMatrix, str]],
     asked: Arguments,
     weight_rule: WeightRule | None,
+    targets: Targets,
     *,
     continues: bool,
 ) -> Learner:
-    """Choose by the loss what is learned: numbers or classes."""
+    """Choose by loss and labels what is learned: a number, several numbers, or classes."""
+    if isinstance(loss, Loss) and count_targets(dtrain) > 1:
+        return SeveralTargetsLearner(
+            loss, dtrain, evals, asked, weight_rule, targets, continues=continues
+        )
+    targets.check_absent()
     if isinstance(loss, Loss):
         return RegressionLearner(loss, dtrain, evals, asked, weight_rule, continues=continues)
     if isinstance(loss, ClassificationLoss):
@@ -294,6 +331,17 @@ def _check_continues(
         msg = (
             f"A model goes on with the loss that it recorded; it records {_recorded(model)}, got {loss}; "
             "pass that loss, or change_loss=True."
+        )
+        raise InputError(msg)
+
+
+def _check_targets(model: xgboost.Booster, dtrain: xgboost.DMatrix) -> None:
+    """Refuse to continue a model of another number of targets."""
+    recorded = json.loads(model.save_config())["learner"]["learner_model_param"]["num_target"]
+    if int(recorded) != count_targets(dtrain):
+        msg = (
+            f"A model goes on with the targets that it has; it has {recorded}, got {count_targets(dtrain)} "
+            "label columns in dtrain; pass as many."
         )
         raise InputError(msg)
 

@@ -292,6 +292,7 @@ def _with_roles(
         None if by is None else to_blocks(frame[by], owner, in_time=roles.time is not None),
         row_counts(weighed, len(frame)).rule,
         labels,
+        np.arange(len(frame)),
     )
     return Dataset(name, rows, column, source, _digest(frame), roles, list_warnings(rows, column))
 

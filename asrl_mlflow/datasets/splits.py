@@ -64,6 +64,8 @@ class Rows:
     classes : tuple of str, int, bool or float
         The labels of the classes in the order of their codes; empty where the target is a number. Some
         rows of a table have all its classes, also those without a row among them.
+    numbers : int64 array of shape (n,), optional
+        The position of each row in the table, from 0.
     """
 
     features: pd.DataFrame
@@ -72,6 +74,7 @@ class Rows:
     blocks: Blocks | None = None
     weight_rule: WeightRule = "none"
     classes: tuple[Label, ...] = ()
+    numbers: IntArray | None = None
 
     def __len__(self) -> int:
         """The number of rows."""
@@ -94,6 +97,7 @@ class Rows:
             target=self.target[order],
             weight=None if self.weight is None else self.weight[order],
             blocks=blocks,
+            numbers=None if self.numbers is None else self.numbers[order],
         )
 
 
@@ -182,15 +186,19 @@ def join(first: Rows, second: Rows) -> Rows:
     >>> len(join(parts.train, parts.valid))
     353
     """
-    weight = blocks = None
+    weight = blocks = numbers = None
     if first.weight is not None and second.weight is not None:
         weight = np.concatenate([first.weight, second.weight])
     if first.blocks is not None and second.blocks is not None:
         later = second.blocks.codes + first.blocks.count
         blocks = replace(first.blocks, codes=np.concatenate([first.blocks.codes, later]))
+    if first.numbers is not None and second.numbers is not None:
+        numbers = np.concatenate([first.numbers, second.numbers])
     features = pd.concat([first.features, second.features], ignore_index=True)
     target = np.concatenate([first.target, second.target])
-    return replace(first, features=features, target=target, weight=weight, blocks=blocks)
+    return replace(
+        first, features=features, target=target, weight=weight, blocks=blocks, numbers=numbers
+    )
 
 
 def folds(rows: Rows, count: int, seed: int) -> list[tuple[Rows, Rows]]:
@@ -255,8 +263,9 @@ def _folds_by_class(rows: Rows, count: int, seed: int) -> IntArray | None:
         return None
     codes = rows.target.astype(np.int64)
     fold = np.empty(len(rows), np.int64)
+    rng = np.random.default_rng(seed)
     if rows.blocks is None:
-        shuffled = np.random.default_rng(seed).permutation(len(rows))
+        shuffled = rng.permutation(len(rows))
         by_class = shuffled[np.argsort(codes[shuffled], kind="stable")]
         # Class after class, the rows go to the folds in turn: five rows of a class to five folds.
         fold[by_class] = np.arange(len(rows)) % count
@@ -267,7 +276,11 @@ def _folds_by_class(rows: Rows, count: int, seed: int) -> IntArray | None:
     # Here, not above: scikit-learn takes a second to import.
     from sklearn.model_selection import StratifiedGroupKFold  # noqa: PLC0415 - see above
 
-    by_group = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-    for each, (_, judged) in enumerate(by_group.split(fold, codes, rows.blocks.codes)):
-        fold[judged] = each
+    # Shuffled here: scikit-learn 1.6's own shuffling loses the shares of the classes, and that of 1.9
+    # only moves groups that are alike. The folds' numbers are drawn too, so that each seed splits anew.
+    group = rng.permutation(rows.blocks.count)[rows.blocks.codes]
+    numbers = rng.permutation(count)
+    by_group = StratifiedGroupKFold(count).split(fold, codes, group)
+    for number, (_, judged) in zip(numbers, by_group, strict=True):
+        fold[judged] = number
     return fold

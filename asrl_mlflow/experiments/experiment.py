@@ -22,6 +22,7 @@ from asrl_mlflow.datasets.splits import Rows, Split, join, split
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.figures.run_figures import draw_run
+from asrl_mlflow.labels.keeping import MOST_ROWS, keep_ranking, predict_in_halves
 from asrl_mlflow.losses import BaseLoss
 from asrl_mlflow.metrics import TASKS
 from asrl_mlflow.records.artifacts import BOOSTER, FEATURES, LOSS, UNSEEN
@@ -31,7 +32,7 @@ from asrl_mlflow.records.unseen import (
     UnseenResiduals,
     held_out_residuals,
     measure_unseen,
-    out_of_fold_residuals,
+    predict_out_of_fold,
 )
 from asrl_mlflow.rounds import Round
 from asrl_mlflow.system.threads import thread_count
@@ -152,6 +153,15 @@ def run_experiment(
     result = _evaluate_and_log(loss, booster, rounds, seconds, parts.test, data, kept, log)
     if settings.figures:
         _draw(loss, booster, parts.test, result, log, title, parts.valid, kept)
+    if len(parts.train) <= MOST_ROWS:
+        found = predict_in_halves(
+            loss,
+            _suited_to(params, parts.train),
+            booster.num_boosted_rounds(),
+            parts.train,
+            seed,
+        )
+        keep_ranking(found, loss, log, title if settings.figures else None)
     return result
 
 
@@ -198,7 +208,7 @@ def refit(
 
     started = time.perf_counter()
     known = join(parts.train, parts.valid)
-    params = {"nthread": thread_count(*known.features.shape), **known.booster_params, **params}
+    params = _suited_to(params, known)
     booster = train(
         params,
         make_matrix(known),
@@ -208,12 +218,16 @@ def refit(
         weight_rule=known.weight_rule,
     )
     seconds = time.perf_counter() - started
-    calibration = out_of_fold_residuals(loss, params, rounds, known, seed)
-    kept = measure_unseen(calibration, booster, parts.test, is_fresh=True)
+    found = predict_out_of_fold(loss, params, rounds, known, seed)
+    kept = measure_unseen(
+        loss.row_errors(found.target, found.prediction), booster, parts.test, is_fresh=True
+    )
     data = _data_record(dataset, contamination)
     result = _evaluate_and_log(loss, booster, heard, seconds, parts.test, data, kept, log)
     if title is not None:
         _draw(loss, booster, parts.test, result, log, title, None, kept)
+    if len(known) <= MOST_ROWS:
+        keep_ranking(found, loss, log, title)
     return result
 
 
@@ -242,6 +256,8 @@ def _evaluate_and_log(
         }
     )
     record = Record.from_training(booster, loss, last, data, metrics)
+    # One that is in a spool gets its id later.
+    log.describe(_describe(record, log.run_id if log.is_created else "<id of this run>"))
     columns = {"features": describe_columns(test.features), "example": example_rows(test.features)}
     log.artifact(LOSS, record.to_json().encode())
     log.artifact(FEATURES, json.dumps(columns).encode())
@@ -249,6 +265,21 @@ def _evaluate_and_log(
     # Last, so that a run with a booster has the other files too.
     log.artifact(BOOSTER, bytes(booster.save_raw("ubj")))
     return Result(metrics, seconds, rounds, prediction)
+
+
+def _describe(record: Record, run_id: str) -> str:
+    """Describe a run in Markdown: what was trained, on what, how good it is, what to do next."""
+    data, task = record.data, record.task
+    spoiled = f", labels spoiled on purpose: {data['spoiled']}" if "spoiled" in data else ""
+    shown = {name: record.metrics[name] for name in task.titles if name in record.metrics}
+    heads = " | ".join(task.titles[name] for name in shown)
+    cells = " | ".join(f"{value:.4g}" for value in shown.values())
+    return (
+        f"**{record.build_loss()}**, {record.rounds} rounds, on *{data['name']}* ({data['rows']} rows, "
+        f"target `{data['target']}`{spoiled}).\n\n"
+        f"On test rows:\n\n| {heads} |\n|{'---|' * len(shown)}\n| {cells} |\n\n"
+        f"Register it: `python -m flows.register --run-id={run_id}`"
+    )
 
 
 def _data_record(dataset: Dataset, contamination: Contamination) -> dict[str, Any]:
@@ -270,6 +301,11 @@ def _last_round(booster: xgboost.Booster, rounds: Sequence[Round]) -> Round:
     """Find the last round in the booster; early stopping removes the rounds after the best one."""
     number = booster.num_boosted_rounds() - 1
     return next(round_ for round_ in reversed(rounds) if round_.number == number)
+
+
+def _suited_to(params: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
+    """Add what these rows ask for, unless the parameters say it: threads, and how many classes there are."""
+    return {"nthread": thread_count(*rows.features.shape), **rows.booster_params, **params}
 
 
 def _draw(
@@ -312,11 +348,7 @@ def fit(
     dtrain = make_matrix(parts.train)
     dvalid = make_matrix(parts.valid, ref=dtrain)
     return train(
-        {
-            **settings.booster_params(seed),
-            **parts.train.booster_params,
-            "nthread": thread_count(*parts.train.features.shape),
-        },
+        _suited_to(settings.booster_params(seed), parts.train),
         dtrain,
         settings.rounds,
         loss=loss,

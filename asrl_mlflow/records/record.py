@@ -33,10 +33,11 @@ class Record:
         The loss as `losses.to_config` returns it.
     pointwise : mapping of name to float
         Thresholds and weights of the last round, thresholds in target units; losses for classes have none.
+        Of several targets the names end in ".0", ".1", ...
     rounds : int, >= 1
         The number of rounds in the booster.
-    base_score : float
-        The constant that boosting started from, in target units.
+    base_score : float or list of float
+        The constant that boosting started from, in target units; a list where there are several outputs.
     weight_rule : {"none", "counts", "mean 1"}, optional
         How sample weights were read.
     objective_scale : float
@@ -54,7 +55,7 @@ class Record:
     loss: Mapping[str, Any]
     pointwise: Mapping[str, Any]
     rounds: int
-    base_score: float
+    base_score: float | list[float]
     weight_rule: str | None
     objective_scale: float
     data: Mapping[str, Any]
@@ -73,11 +74,12 @@ class Record:
     ) -> Record:
         """Make the record of a booster that has just been trained and measured on the test rows."""
         config = json.loads(booster.save_config())
+        starts = json.loads(config["learner"]["learner_model_param"]["base_score"])
         return cls(
             loss=to_config(loss),
-            pointwise={} if last.pointwise is None else dataclasses.asdict(last.pointwise),
+            pointwise=_pointwise(last),
             rounds=booster.num_boosted_rounds(),
-            base_score=json.loads(config["learner"]["learner_model_param"]["base_score"])[0],
+            base_score=starts[0] if len(starts) == 1 else starts,
             weight_rule=booster.attr(WEIGHT_RULE_ATTRIBUTE),
             objective_scale=float(booster.attr(SCALE_ATTRIBUTE) or 1),
             data=data,
@@ -147,3 +149,14 @@ class Record:
     def build_loss(self) -> BaseLoss:
         """Build the loss that the record describes."""
         return from_config(self.loss)
+
+
+def _pointwise(last: Round) -> dict[str, Any]:
+    """The numbers of a round's loss, or of each target's."""
+    if last.pointwise is not None:
+        return dataclasses.asdict(last.pointwise)
+    return {
+        f"{name}.{number}": value
+        for number, target in enumerate(last.targets)
+        for name, value in dataclasses.asdict(target.pointwise).items()
+    }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,56 @@ import xgboost
 from asrl_mlflow.boosting.prediction import predict
 from asrl_mlflow.boosting.training import recorded_loss, train
 from asrl_mlflow.datasets.matrices import make_matrix
-from asrl_mlflow.datasets.splits import FloatArray, Rows, folds
+from asrl_mlflow.datasets.splits import FloatArray, IntArray, Label, Rows, folds
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import BaseLoss
 from asrl_mlflow.residuals.conformal import sample_rows
+from asrl_mlflow.residuals.sample_weights import WeightRule
 
 # A small table gets more folds, so that each booster learns from nearly all of its rows.
 _FEW_ROWS, _FOLDS_OF_FEW, _FOLDS = 5_000, 20, 5
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """Rows that were learned from, each with the prediction of boosters that did not learn from it.
+
+    Rows of weight 0 are not among them; of rows with a time also not those of the first fold, which has
+    no past to learn from.
+
+    Parameters
+    ----------
+    numbers : int64 array of shape (n,)
+        The position of each row in its table, from 0; ascending.
+    target : float64 array of shape (n,)
+        In target units; of classes their codes.
+    prediction : float64 array of shape (n,) or (n, K)
+        In target units, or probabilities of classes; the mean where there are several.
+    spread : float64 array of the prediction's shape
+        The standard deviation of several predictions; 0 where there is one.
+    weight : float64 array of shape (n,), optional
+        Sample weights above 0.
+    weight_rule : {"none", "counts", "mean 1"}
+        How the weights of the whole table are read.
+    left_out : int
+        How many rows with a weight above 0 have no such prediction.
+    classes : tuple of str, int, bool or float
+        Labels of the classes; empty where the target is a number.
+    """
+
+    numbers: IntArray
+    target: FloatArray
+    prediction: FloatArray
+    spread: FloatArray
+    weight: FloatArray | None = None
+    weight_rule: WeightRule = "none"
+    left_out: int = 0
+    classes: tuple[Label, ...] = ()
+
+    @property
+    def residual(self) -> FloatArray:
+        """Target minus prediction, in target units."""
+        return self.target - self.prediction
 
 
 @dataclass(frozen=True)
@@ -76,7 +119,7 @@ def measure_unseen(
     Parameters
     ----------
     calibration : float64 array of shape (n,)
-        The result of `held_out_residuals` or `out_of_fold_residuals`.
+        The result of `held_out_residuals`, or the sizes of out-of-fold residuals.
     booster : xgboost.Booster
         A booster that predicts in target units.
     test : Rows
@@ -101,10 +144,17 @@ def held_out_residuals(booster: xgboost.Booster, rows: Rows) -> FloatArray:
     return residuals if rows.weight is None else residuals[rows.weight > 0]
 
 
-def out_of_fold_residuals(
-    loss: BaseLoss, params: Mapping[str, Any], rounds: int, rows: Rows, seed: int
-) -> FloatArray:
-    """Compute each row's absolute residual by a booster that learned from the other folds only.
+def predict_out_of_fold(
+    loss: BaseLoss,
+    params: Mapping[str, Any],
+    rounds: int,
+    rows: Rows,
+    seed: int,
+    *,
+    count: int | None = None,
+    repeats: int = 1,
+) -> OutOfFold:
+    """Predict each row by boosters that learned from the other folds only.
 
     Parameters
     ----------
@@ -118,16 +168,53 @@ def out_of_fold_residuals(
         The rows that it learned from.
     seed : int
         The seed that shuffles rows into folds.
-
-    Returns
-    -------
-    float64 array of shape (n,)
-        In target units. Rows of weight 0 are left out; of rows with a time also those of the first
-        fold, which has no past to learn from.
+    count : int, >= 2, optional
+        The number of folds; by default 20 of a small table and 5 of others.
+    repeats : int, >= 1
+        How often rows are shuffled into folds anew; their predictions are averaged. Rows with a time,
+        which are not shuffled, are predicted once.
     """
-    count = _FOLDS_OF_FEW if len(rows) < _FEW_ROWS else _FOLDS
-    residuals, weight = fold_residuals(loss, params, rounds, folds(rows, count, seed))
-    return residuals[weight > 0]
+    if count is None:
+        count = _FOLDS_OF_FEW if len(rows) < _FEW_ROWS else _FOLDS
+    in_time = rows.blocks is not None and rows.blocks.in_time
+    # One group, or one moment in time, cannot be divided.
+    shuffles = [] if rows.blocks is not None and rows.blocks.count == 1 else range(repeats)
+    places = replace(rows, numbers=np.arange(len(rows)))
+    predictions = []
+    for shuffle in shuffles[:1] if in_time else shuffles:
+        predictions.append(np.full((len(rows), *[len(rows.classes)] * bool(rows.classes)), np.nan))
+        pairs = folds(places, min(count, len(rows)), seed + shuffle)
+        for judged, prediction in _predict_folds(loss, params, rounds, pairs):
+            predictions[-1][judged.numbers] = prediction
+    mean, spread = average(predictions or [np.full(len(rows), np.nan)])
+    is_known = ~np.isnan(mean if mean.ndim == 1 else mean[:, 0])
+    counts = np.ones(len(rows), np.bool_) if rows.weight is None else rows.weight > 0
+    kept = np.flatnonzero(counts & is_known)
+    numbers = np.arange(len(rows)) if rows.numbers is None else rows.numbers
+    kept = kept[np.argsort(numbers[kept])]
+    return OutOfFold(
+        numbers=numbers[kept],
+        target=rows.target[kept],
+        prediction=mean[kept],
+        spread=spread[kept],
+        weight=None if rows.weight is None else rows.weight[kept],
+        weight_rule=rows.weight_rule,
+        left_out=int(np.count_nonzero(counts)) - len(kept),
+        classes=rows.classes,
+    )
+
+
+def average(predictions: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:
+    """Compute each row's mean over predictions, and their standard deviation, 0 of a single one.
+
+    Examples
+    --------
+    >>> average([np.array([1.0, 5.0]), np.array([3.0, 5.0])])
+    (array([2., 5.]), array([1.41421356, 0.        ]))
+    """
+    if len(predictions) == 1:
+        return predictions[0], np.zeros(predictions[0].shape)
+    return np.mean(predictions, axis=0), np.std(predictions, axis=0, ddof=1)
 
 
 def fold_residuals(
@@ -138,7 +225,7 @@ def fold_residuals(
     Parameters
     ----------
     loss, params, rounds
-        As for `out_of_fold_residuals`.
+        As for `predict_out_of_fold`.
     pairs : iterable of (Rows, Rows)
         Rows to learn from and rows to measure; a pair whose first rows all have weight 0 is left out.
 
@@ -150,15 +237,23 @@ def fold_residuals(
         Sample weights of the same rows; 1 where the table has none.
     """
     residuals, weights = [np.empty(0)], [np.empty(0)]
+    for judged, prediction in _predict_folds(loss, params, rounds, pairs):
+        residuals.append(loss.row_errors(judged.target, prediction))
+        weights.append(np.ones(len(judged)) if judged.weight is None else judged.weight)
+    return np.concatenate(residuals), np.concatenate(weights)
+
+
+def _predict_folds(
+    loss: BaseLoss, params: Mapping[str, Any], rounds: int, pairs: Iterable[tuple[Rows, Rows]]
+) -> Iterator[tuple[Rows, FloatArray]]:
+    """Predict the second rows of each pair by a booster of the first, unless those all have weight 0."""
     for learned, judged in pairs:
         if learned.weight is not None and not learned.weight.any():
             continue
         booster = train(
             params, make_matrix(learned), rounds, loss=loss, weight_rule=learned.weight_rule
         )
-        residuals.append(_errors(booster, judged))
-        weights.append(np.ones(len(judged)) if judged.weight is None else judged.weight)
-    return np.concatenate(residuals), np.concatenate(weights)
+        yield judged, predict(booster, judged.features, loss=loss).astype(np.float64)
 
 
 def _errors(booster: xgboost.Booster, rows: Rows) -> FloatArray:

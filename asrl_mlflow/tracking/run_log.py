@@ -24,6 +24,7 @@ import mlflow.tracking.fluent
 import numpy as np
 import pandas as pd
 from mlflow.environment_variables import MLFLOW_RUN_ID
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from mlflow.utils.validation import MAX_DATASET_SCHEMA_SIZE
 
 from asrl_mlflow.datasets.dataset import Dataset
@@ -115,6 +116,10 @@ class RunLog:
     def tags(self, tags: Mapping[str, str]) -> None:
         """Set tags."""
         self._send("tags", dict(tags))
+
+    def describe(self, text: str) -> None:
+        """Set the run's description, in Markdown."""
+        self.tags({MLFLOW_RUN_NOTE: text})
 
     def artifact(self, path: str, content: bytes) -> None:
         """Log a file under a path among the run's artifacts, with forward slashes."""

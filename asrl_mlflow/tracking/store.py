@@ -37,6 +37,10 @@ EXPERIMENT = "asrl-mlflow"
 DEFAULT_STORE = "sqlite:///mlflow.db"
 STORAGE_VARIABLE = "ASRL_STORAGE"
 
+# What MLflow's pages show of an experiment: without this tag they guess, and open its runs as those of
+# language models.
+_KIND_TAG, _KIND = "mlflow.experimentKind", "custom_model_development"
+
 _ATTEMPTS = 4
 # A server that has just been started answers slowly.
 _SECONDS_FOR_FIRST_ANSWER = 60
@@ -140,6 +144,8 @@ def _choose_experiment() -> None:
         chosen = mlflow.set_experiment(MLFLOW_EXPERIMENT_NAME.get() or EXPERIMENT)
         mlflow.set_experiment(experiment_id=chosen.experiment_id)
         connection.experiment_id = chosen.experiment_id
+        if _KIND_TAG not in chosen.tags:
+            mlflow.set_experiment_tag(_KIND_TAG, _KIND)
         # MLflow sets this variable too; the next store would take it for the user's choice.
         MLFLOW_EXPERIMENT_ID.unset()
 

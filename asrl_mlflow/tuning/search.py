@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +16,18 @@ from asrl_mlflow import tracking
 from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.datasets.dataset import from_arrays
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.estimators import RobustXGBRegressor
+from asrl_mlflow.estimators import RobustXGBClassifier, RobustXGBRegressor
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import BaseLoss, loss_class
+from asrl_mlflow.metrics import TASKS
 from asrl_mlflow.studies.storages import default_storage, open_storage
 from asrl_mlflow.tuning.api import Outcome, tune_plan
 from asrl_mlflow.tuning.plan import EARLY_STOPPING_ROUNDS, Plan
 
+_ESTIMATORS: Mapping[str, Any] = {
+    "regression": RobustXGBRegressor,
+    "classification": RobustXGBClassifier,
+}
 # Names of scikit-learn's interface for XGBoost's own.
 _ESTIMATOR_NAMES = {"lambda": "reg_lambda", "seed": "random_state"}
 
@@ -36,7 +42,7 @@ class TunedLoss:
         Of the study: its best trial, how many trials it has, and what the best loss has on test rows.
     metric : str
         What it was tuned by.
-    best_estimator_ : RobustXGBRegressor
+    best_estimator_ : RobustXGBRegressor or RobustXGBClassifier
         The best loss with its rounds, fitted to all rows.
     study : optuna.Study
         A copy of the study's finished trials in memory, for Optuna's plots.
@@ -44,7 +50,7 @@ class TunedLoss:
 
     outcome: Outcome
     metric: str
-    best_estimator_: RobustXGBRegressor
+    best_estimator_: RobustXGBRegressor | RobustXGBClassifier
     study: optuna.Study
 
     @property
@@ -59,13 +65,13 @@ class TunedLoss:
 
     def _repr_html_(self) -> str:
         """Show the result as a table in a notebook."""
-        outcome = self.outcome
+        outcome, task = self.outcome, TASKS[self.outcome.loss.task]
         untuned = "" if outcome.untuned is None else f" (with its defaults {outcome.untuned:.4g})"
         rows = {
             "loss": str(outcome.loss),
             "rounds": str(outcome.best.rounds),
             f"{self.metric} on rows not learned from": f"{outcome.best.value:.4g}{untuned}",
-            "test MAE": f"{outcome.metrics['mae']:.4g}",
+            f"test {task.default_title}": f"{outcome.metrics[task.default]:.4g}",
             "trials": f"{outcome.complete} complete, {outcome.pruned} pruned",
             "study": outcome.study,
             "run": outcome.log.run_id,
@@ -86,7 +92,7 @@ def tune(
     trials: int = 100,
     study: str | None = None,
     storage: str | None = None,
-    metric: str = "mae",
+    metric: str | None = None,
     sample_weight: npt.ArrayLike | None = None,
     groups: npt.ArrayLike | None = None,
     times: npt.ArrayLike | None = None,
@@ -108,8 +114,9 @@ def tune(
     Parameters
     ----------
     X, y, sample_weight, groups, times, name
-        As for `datasets.from_arrays`. A fifth of the rows are test rows: no trial sees them.
-    loss : str or type of BaseLoss
+        As for `datasets.from_arrays`. A fifth of the rows are test rows: no trial sees them. For a loss for
+        classes y has their labels.
+    loss : str or type of loss
         The loss whose parameters are searched.
     trials : int, >= 1
         How many complete and pruned trials the study should have, earlier ones included.
@@ -117,8 +124,9 @@ def tune(
         Its name; by default made from what it is about, so that the same call finds it.
     storage : str, optional
         Address of the storage that it is kept in; by default a journal beside the tracking store.
-    metric : {"mae", "rmse", "mse", "medae", "trimmed_mae", "quantile"}
-        The objective, on rows that were not learned from.
+    metric : {"mae", "rmse", "mse", "medae", "trimmed_mae", "quantile"}, optional
+        The objective, on rows that were not learned from; by default "mae". For classes one of "logloss", the
+        default, "error", "brier" and "calibration_error".
     tune_booster : bool
         Whether max_depth, learning_rate, min_child_weight, subsample and lambda are searched too.
     rounds, learning_rate, max_depth, early_stopping_rounds
@@ -156,11 +164,22 @@ def tune(
     >>> tuned.best_loss_.name, tuned.best_estimator_.predict(x).shape
     ('asrl_c', (200,))
     """
-    table = from_arrays(X, y, sample_weight=sample_weight, groups=groups, times=times, name=name)
+    kind = _class_of(loss)
+    task = TASKS[kind.task]
+    metric = metric or task.default
+    table = from_arrays(
+        X,
+        y,
+        sample_weight=sample_weight,
+        groups=groups,
+        times=times,
+        name=name,
+        classes=kind.task == "classification",
+    )
     for line in table.warnings:
         warnings.warn(f"{table.name}: {line}", UserWarning, stacklevel=2)
     plan = Plan(
-        loss=_class_of(loss),
+        loss=kind,
         table=table,
         metric=metric,
         seed=seed,
@@ -185,7 +204,7 @@ def tune(
         seconds=timeout,
     )
     params = {**plan.settings.booster_params(seed), **plan.candidate(outcome.best.point)[1]}
-    estimator = RobustXGBRegressor(
+    estimator = _ESTIMATORS[kind.task](
         loss=outcome.loss,
         n_estimators=outcome.best.rounds,
         **{_ESTIMATOR_NAMES.get(key, key): value for key, value in params.items()},

@@ -261,6 +261,16 @@ def test_the_model_of_a_class_loss_has_right_constants():
     np.testing.assert_allclose(predict(booster, TEN[0][:1])[0], shares, rtol=1e-4)
 
 
+@pytest.mark.parametrize("only", [0, 1])
+@pytest.mark.parametrize("loss", BINARY, ids=repr)
+def test_rows_of_one_class_alone_can_be_learned(loss, only):
+    x, y = TWO
+    for dtrain in (matrix((x, np.full_like(y, only))), matrix(TWO, (y == only).astype(float))):
+        found = predict(train(PARAMS, dtrain, 3, loss=loss), x)
+        assert np.isfinite(found).all()
+        assert (found.argmax(axis=1) == only).all()
+
+
 def test_custom_objectives_of_xgboost_and_scikit_learn_get_the_same_gradients():
     loss = losses.FullL()
     booster = train(PARAMS, xgboost.DMatrix(*TWO), 5, loss=loss)

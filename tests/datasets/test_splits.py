@@ -188,6 +188,19 @@ def test_a_split_by_group_gives_each_part_rows_of_each_class_and_parts_no_group(
         assert members(judged).all()
 
 
+def test_a_split_by_group_with_classes_moves_with_the_seed_though_no_two_groups_are_alike():
+    # Of one class each, and no two of one size.
+    groups = np.repeat(np.arange(34), np.arange(1, 35))
+    rows = Rows(
+        pd.DataFrame({"row": np.arange(groups.size)}),
+        groups % 2.0,
+        blocks=Blocks(groups, in_time=False),
+        classes=("a", "b"),
+    )
+    tests = {tuple(sorted(split(rows, seed).test.features["row"])) for seed in range(10)}
+    assert len(tests) >= 4
+
+
 def test_groups_too_few_for_a_fold_each_are_split_as_those_of_numbers_are():
     rows = classed([60, 40], groups=25)
     numbers = Rows(rows.features, rows.target, blocks=rows.blocks)

@@ -218,7 +218,10 @@ def test_what_cannot_be_is_refused_in_one_line(table):
     for refused, why in (
         (lambda: model.predict(x, interval=0.9), "Intervals need rows that training did not see"),
         (lambda: RobustXGBRegressor(loss="hubre").fit(x, y), "did you mean 'huber'"),
-        (lambda: RobustXGBRegressor(loss=1).fit(x, y), "needs a loss or the name of one"),
+        (
+            lambda: RobustXGBRegressor(loss=1).fit(x, y),
+            "needs a loss, the name of one, or its config",
+        ),
         (
             lambda: RobustXGBRegressor(objective="reg:absoluteerror").fit(x, y),
             "takes the objective from loss",

@@ -30,7 +30,9 @@ CONDA = yaml.safe_load((ROOT / "conda.yaml").read_text())
 FLOORS = (
     ("flows",),
     ("label_noise", "tuning"),
-    ("experiments", "registry"),
+    ("experiments",),
+    ("labels",),
+    ("registry",),
     ("literature", "paper", "records"),
     ("estimators", "trials"),
     ("figures", "tracking", "boosting"),

@@ -35,7 +35,7 @@ from asrl_mlflow.datasets.splits import join
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.losses import ContinuousASRL
-from asrl_mlflow.records.unseen import out_of_fold_residuals
+from asrl_mlflow.records.unseen import predict_out_of_fold
 from asrl_mlflow.residuals.conformal import half_width
 from asrl_mlflow.serving import bodies, connections
 from asrl_mlflow.serving import server as server_file
@@ -232,7 +232,7 @@ def test_intervals_cover_clean_targets_as_often_as_they_say(kind):
         parts = prepare_split(load(), seed, Contamination(kind, 0.2))
         known = join(parts.train, parts.valid)
         loss, params = ContinuousASRL(0.7, 0.75), {"max_depth": 3, "nthread": 1, "seed": seed}
-        residuals = np.sort(out_of_fold_residuals(loss, params, 20, known, seed))
+        residuals = np.sort(np.abs(predict_out_of_fold(loss, params, 20, known, seed).residual))
         dtrain = xgboost.QuantileDMatrix(known.features, label=known.target)
         booster = train(params, dtrain, 20, loss=loss)
         off = np.abs(parts.test.target - booster.inplace_predict(parts.test.features))

@@ -7,6 +7,7 @@ import optuna
 import pandas as pd
 import pytest
 import scipy.sparse
+from sklearn.datasets import load_wine
 
 from asrl_mlflow import RobustXGBRegressor, datasets, losses, tune, tuning
 from asrl_mlflow.errors import InputError
@@ -129,3 +130,14 @@ def test_the_warnings_of_a_table_are_given(store, table):
     x, y = table
     with pytest.warns(UserWarning, match="the same in every row"):
         tune(np.c_[x, np.ones(600)], y, **FEW)
+
+
+def test_tune_takes_classes_of_any_labels(store):
+    x, y = load_wine(return_X_y=True)
+    labels = np.array(["barbera", "barolo", "grignolino"])[y]
+    tuned = tune(x, labels, loss="focal", trials=2, rounds=8, jobs=1, figures=False)
+    assert tuned.metric == "logloss"
+    assert tuned.best_loss_.name == "focal"
+    assert set(tuned.best_estimator_.predict(x)) == set(labels)
+    assert tuned.best_estimator_.predict_proba(x).shape == (178, 3)
+    assert "test log loss" in tuned._repr_html_()

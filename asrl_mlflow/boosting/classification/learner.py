@@ -85,10 +85,14 @@ class ClassLearner:
             raise InputError(msg)
         objective = loss.xgboost_objective(classes)
         start: dict[str, Any] = {}
-        # XGBoost's own objectives find the constant themselves.
-        if not (continues or loss.IS_PROPER):
-            best = loss.start(class_shares(self.rows.target, self.rows.counts.values, classes))
-            start["base_score"] = float(best[0]) if outputs == 1 else best.tolist()
+        if not continues:
+            shares = class_shares(self.rows.target, self.rows.counts.values, classes)
+            if not loss.IS_PROPER:
+                best = loss.start(shares)
+                start["base_score"] = float(best[0]) if outputs == 1 else best.tolist()
+            elif outputs == 1 and _is_of_one_class(self.rows):
+                # XGBoost's own objectives find the constant themselves, but XGBoost 3.1 no infinite one.
+                start["base_score"] = float(shares[1])
         several: dict[str, Any] = {} if outputs == 1 else {"num_class": outputs}
         self.settings: Mapping[str, Any] = {
             **start,
@@ -132,3 +136,9 @@ def _count_classes(given: Any, rows: Sequence[LabelledRows]) -> int:  # noqa: AN
         )
         raise InputError(msg)
     return classes
+
+
+def _is_of_one_class(rows: LabelledRows) -> bool:
+    """Check whether all rows that count have the same of two classes, as float32 sees it."""
+    mean = np.average(rows.target, weights=rows.counts.values)
+    return float(np.float32(mean)) in (0.0, 1.0)

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import xgboost
 
+from asrl_mlflow.boosting.learner import Built
 from asrl_mlflow.boosting.lending import user_info
 from asrl_mlflow.boosting.pace import Pace
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses import ClassificationLoss, PointwiseLoss
+from asrl_mlflow.losses import ClassificationLoss
 from asrl_mlflow.metrics import TASKS
 from asrl_mlflow.residuals.sample_weights import RowCounts, WeightRule, row_counts
 
@@ -49,7 +50,7 @@ class SeenLabels:
             for name in names
         }
 
-    def shares(self, pointwise: PointwiseLoss) -> Mapping[str, float]:  # noqa: ARG002 - the interface
+    def shares(self, built: Built) -> Mapping[str, float]:  # noqa: ARG002 - the interface
         """None: losses for classes have no regions."""
         return {}
 

@@ -31,7 +31,7 @@ from asrl_mlflow.residuals.statistics import Residuals, distances
 
 # Objectives whose gains do not depend on the target's unit: before XGBoost 3.4, absolute and quantile
 # error had gradients of size 1 and refitted leaves to quantiles; since, its gains are those of squared error.
-_WITHOUT_UNIT = (
+WITHOUT_UNIT = (
     {"reg:absoluteerror", "reg:quantileerror"}
     if Version(xgboost.__version__) < Version("3.4")
     else set()
@@ -93,8 +93,8 @@ class RegressionLearner:
             **loss.xgboost_parameters,
             "objective": loss.XGBOOST_OBJECTIVE or "reg:squarederror",
         }
-        has_unit = asked.boosts_trees and loss.XGBOOST_OBJECTIVE not in _WITHOUT_UNIT
-        self.factor = _within_float32(scaling.factor, loss, self.rows) if has_unit else 1.0
+        has_unit = asked.boosts_trees and loss.XGBOOST_OBJECTIVE not in WITHOUT_UNIT
+        self.factor = within_float32(scaling.factor, loss, self.rows) if has_unit else 1.0
 
     def begin(
         self,
@@ -126,7 +126,7 @@ class RegressionLearner:
         return rows, GradientBuilder(loss, rows, factor, dropout=self._asked.drops_trees)
 
 
-def _within_float32(factor: float, loss: Loss, rows: MatrixRows) -> float:
+def within_float32(factor: float, loss: Loss, rows: MatrixRows) -> float:
     """Limit the factor for tiny targets so that gradients times it stay within float32."""
     if factor == 1:
         return factor

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xgboost
 
+from asrl_mlflow.boosting.learner import Built
 from asrl_mlflow.boosting.lending import user_info
 from asrl_mlflow.boosting.pace import Pace
 from asrl_mlflow.boosting.regression.margins import residuals
@@ -39,10 +40,15 @@ class SeenResiduals:
         """Compute the metrics of these names."""
         return {name: BY_RESIDUALS[name](self.stats) for name in names}
 
-    def shares(self, pointwise: PointwiseLoss) -> Mapping[str, float]:
-        """Compute the share of rows in each region of a pointwise loss; they sum to 1."""
-        within = [self.stats.share_within(limit) for limit in pointwise.regions.values()]
-        return dict(zip(pointwise.regions, np.diff(within, prepend=0.0).tolist(), strict=True))
+    def shares(self, built: Built) -> Mapping[str, float]:
+        """Compute the share of rows in each region of a round's pointwise loss; they sum to 1."""
+        return {} if built.pointwise is None else region_shares(self.stats, built.pointwise)
+
+
+def region_shares(stats: Residuals, pointwise: PointwiseLoss) -> dict[str, float]:
+    """Compute the share of rows in each region of a pointwise loss; they sum to 1."""
+    within = [stats.share_within(limit) for limit in pointwise.regions.values()]
+    return dict(zip(pointwise.regions, np.diff(within, prepend=0.0).tolist(), strict=True))
 
 
 @dataclass(frozen=True)

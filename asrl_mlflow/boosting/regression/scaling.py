@@ -35,10 +35,16 @@ class Scaling:
         targets of ordinary size.
     centre : float
         What is taken from targets and margins while trees are built; 0 for targets near zero.
+    scale : float
+        The robust scale, in target units; 0 for a constant target.
+    most : float
+        The largest factor that leaves the largest residual within float32.
     """
 
     factor: float
     centre: float
+    scale: float
+    most: float
 
     @classmethod
     def of(cls, target: Residuals) -> Scaling:
@@ -59,9 +65,9 @@ class Scaling:
                 f"which is as far as float32 reaches; got {scale:.3g}; change its unit."
             )
             raise InputError(msg)
-        doublings = 0
-        if 0 < scale < _TINY:
-            headroom = _MOST_BITS - math.frexp(largest)[1]
-            doublings = max(0, min(1 - math.frexp(scale)[1], headroom, _MOST_DOUBLINGS))
+        headroom = max(0, min(_MOST_BITS - math.frexp(largest)[1], _MOST_DOUBLINGS))
+        is_tiny = 0 < scale < _TINY
+        doublings = max(0, min(1 - math.frexp(scale)[1], headroom)) if is_tiny else 0
         is_far = abs(median) > _FAR * scale > 0
-        return cls(4.0**doublings, float(np.float32(median)) if is_far else 0.0)
+        centre = float(np.float32(median)) if is_far else 0.0
+        return cls(4.0**doublings, centre, scale, 4.0**headroom)
