@@ -38,6 +38,11 @@ from flows._running import end, run
 
 LOSSES = (SoftmaxCrossEntropy, MLoss, LLoss, FullM, FullL, GeneralizedCrossEntropy, Focal)
 
+_CLEARLY = (
+    "\nClearly: 0 is outside the 95% interval of the differences, seed by seed. One comparison in twenty is so by "
+    "chance."
+)
+
 
 def parse_shares(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
     """Shares between commas to numbers."""
@@ -184,7 +189,7 @@ def _show(
         f"trials a loss, chosen by log loss on flipped labels; XGBoost {xgboost.__version__}"
     )
     spread = "\n±: standard deviation over the seeds." if len(seeds) > 1 else ""
-    text = f"{title}\n\n{report.SUMMARIES['classification'].note}{spread}\n\n{results.table()}\n\n{results.verdict()}"
+    text = f"{title}\n\n{report.SUMMARIES['classification'].note}{spread}\n\n{results.table()}\n\n{results.verdict()}{_CLEARLY if len(seeds) > 1 else ''}"
     parent.table("label_noise.json", results.columns())
     parent.artifact("label_noise.txt", f"{text}\n".encode())
     if figures:

@@ -28,12 +28,12 @@ def draw_noise(results: Results, context: str) -> Figure:
         Which table and seeds it is about.
     """
     figure, body = open_figure(
-        (12, 5),
+        (12, 5.4),
         "Wrong labels to learn from, right labels to be judged by",
         _with_errors(results, context),
     )
     for axes, metric, title in zip(
-        body.subplots(1, 2, gridspec_kw={"wspace": 0.55}),
+        body.subplots(1, 2),
         ("error", "logloss"),
         ("test error (share of rows)", "test log loss"),
         strict=True,
@@ -54,11 +54,11 @@ def draw_calibration(results: Results, context: str) -> Figure:
         Which table and seeds it is about.
     """
     figure, body = open_figure(
-        (12, 5),
+        (12, 5.4),
         "How far probabilities are from the truth, before and after the loss's correction",
         _with_errors(results, context),
     )
-    panels = body.subplots(1, 2, sharey=True, gridspec_kw={"wspace": 0.55})
+    panels = body.subplots(1, 2, sharey=True)
     titles = {PLAIN: "sigmoid or softmax of the margins, as it is", CORRECTED: "corrected"}
     for axes, (state, title) in zip(panels, titles.items(), strict=True):
         _draw_curves(axes, results, "calibration_error", state)
@@ -119,7 +119,7 @@ def _draw_curves(axes: Axes, results: Results, metric: str, state: str = CORRECT
         )
         ends.append((float(moved[-1]), float(middle[-1])))
     axes.xaxis.set_major_formatter("{x:.0%}")
-    axes.set(xlabel="share of training and validation labels that are flipped", ylim=(0, None))
+    axes.set(xlabel="share of labels flipped", ylim=(0, None))
     axes.set_xticks(shares)
     labels = [
         f"{loss} {height:.3f}" for loss, (_, height) in zip(results.losses, ends, strict=True)
