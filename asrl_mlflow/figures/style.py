@@ -31,6 +31,15 @@ _LOSS_COLOURS: Mapping[str, str] = {
     "absolute_error": "#009E73",
     "huber": "#E69F00",
     "adaptive_huber": "#CC79A7",
+    # For classes: never in one figure with those above.
+    "log_loss": "#404040",
+    "softmax_cross_entropy": "#6E6E6E",
+    "m_loss": "#D55E00",
+    "full_m": "#E69F00",
+    "l_loss": "#0072B2",
+    "full_l": "#56B4E9",
+    "generalized_cross_entropy": "#009E73",
+    "focal": "#CC79A7",
 }
 _REGION_COLOURS: Mapping[str, str] = {"core": "#CFE3F5", "middle": "#FBEBC0", "tail": "#F6D0CB"}
 _OTHER_REGION_COLOURS = ("#DCEBD3", "#E6DAEF", "#D3ECEA", "#F3DCE8", "#E4E4E4")

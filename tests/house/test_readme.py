@@ -26,6 +26,7 @@ from tests.stores import runs
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 LOSSES_PAGE = (ROOT / "docs/explanation/losses.md").read_text()
+CLASSES_PAGE = (ROOT / "docs/explanation/losses-for-classes.md").read_text()
 KEYS_PAGE = (ROOT / "docs/reference/mlflow.md").read_text()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # That of the pages' numbers.
@@ -77,8 +78,12 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page, store, capsys, monke
 
 @pytest.mark.parametrize(
     ("page", "names"),
-    [(README, losses.BASIC), (LOSSES_PAGE, tuple(losses.LOSSES))],
-    ids=["README.md", "losses.md"],
+    [
+        (README, losses.BASIC),
+        (LOSSES_PAGE, tuple(losses.LOSSES)),
+        (CLASSES_PAGE, tuple(losses.CLASSIFICATION_LOSSES)),
+    ],
+    ids=["README.md", "losses.md", "losses-for-classes.md"],
 )
 def test_the_pages_have_the_catalogue_s_table_of_losses(page, names):
     assert f"<!-- losses -->\n{losses.markdown_table(names)}\n<!-- /losses -->" in page

@@ -29,7 +29,7 @@ CONDA = yaml.safe_load((ROOT / "conda.yaml").read_text())
 # From the top floor to the ground: a room may import from its own floor's rooms and from floors below.
 FLOORS = (
     ("flows", "plugins"),
-    ("tuning",),
+    ("label_noise", "tuning"),
     ("reports",),
     ("experiments",),
     ("labels",),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from asrl_mlflow.losses.classification.loss import Array, Terms
+from asrl_mlflow.losses.classification.loss import Array, Terms, reduce_rows
 from asrl_mlflow.losses.classification.probability_loss import ProbabilityLoss, own_probabilities
 
 
@@ -37,16 +37,16 @@ class FullLoss(ProbabilityLoss):
         # By p, from the derivatives by u = -log(good).
         slope = np.where(own, -1, 1) * first / held
         bend = (first + second) / held**2
-        mean = (slope * p).sum(axis=1, keepdims=True)
+        mean = reduce_rows(np.add, slope * p)[:, None]
         gradient = p * (slope - mean)
         # d gradient_j / d z_k = [j = k] gradient_j - p_k gradient_j + p_j (change of slope_j - mean by z_k).
         curved = bend * p
-        change = gradient + curved * p - p * (curved * p).sum(axis=1, keepdims=True)
+        change = gradient + curved * p - p * reduce_rows(np.add, curved * p)[:, None]
         classes = np.eye(p.shape[1])
         hessian = gradient[:, :, None] * (classes - p[:, None, :]) + p[:, :, None] * (
             curved[:, :, None] * (classes - p[:, None, :]) - change[:, None, :]
         )
-        return Terms(value.sum(axis=1), gradient, np.abs(hessian).sum(axis=2))
+        return Terms(reduce_rows(np.add, value), gradient, reduce_rows(np.add, np.abs(hessian)))
 
     def softmax_probabilities(self, p: Array) -> Array:
         """Shares at which the expected loss is smallest: a linear equation for each row."""

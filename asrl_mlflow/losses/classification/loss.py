@@ -16,6 +16,7 @@ Conventions, stated once, for every loss of this room:
 
 from __future__ import annotations
 
+import functools
 import warnings
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ TINY = 1e-300
 # Rounds of the search for the best constant, of which each comes closer; a few dozen are usual.
 _MOST_STEPS = 10_000
 _CLOSE = 1e-12
+# Columns that are too many to be taken one by one.
+_MANY = 8
 # How far a start may be from the best constant, in margins, before a warning.
 _FAR = 1.0
 
@@ -170,13 +173,16 @@ class ClassificationLoss(BaseLoss):
         array([0.12, 0.23])
         """
         y, z = np.asarray(target), np.asarray(margin, np.float64)
-        gradient = self.terms(y, z).gradient
+        return self._weight(y, z, self.terms(y, z).gradient)
+
+    def _weight(self, y: npt.NDArray[Any], z: Array, gradient: Array) -> Array:
+        """As `weight`, from gradients that are known already."""
         if z.ndim == 1:
             far = sigmoid(np.where(y > 0.5, -z, z))  # noqa: PLR2004 - the nearer class
             alone: Array = np.abs(gradient) / np.maximum(far, TINY)
             return alone
         own = y[:, None] == np.arange(z.shape[1])
-        far = np.where(own, 0.0, softmax(z)).sum(axis=1)
+        far = reduce_rows(np.add, np.where(own, 0.0, softmax(z)))
         pull: Array = np.abs(gradient[own]) / np.maximum(far, TINY)
         return pull
 
@@ -349,7 +355,8 @@ class ClassificationLoss(BaseLoss):
                 "sample weights of extreme size, or lower the learning rate."
             )
             raise InputError(msg)
-        return *pair, float(np.average(self.weight(target, margin), weights=counts))
+        weight = self._weight(target, np.asarray(margin, np.float64), found.gradient)
+        return *pair, float(np.average(weight, weights=counts))
 
     def check_outputs(self, outputs: int) -> None:
         """Refuse a number of outputs that the loss has no form for.
@@ -424,6 +431,28 @@ def softmax(z: Array) -> Array:
     array([[0.5, 0.5],
            [1. , 0. ]])
     """
-    raised = np.exp(z - z.max(axis=1, keepdims=True))
-    total: Array = raised / raised.sum(axis=1, keepdims=True)
+    raised = np.exp(z - reduce_rows(np.maximum, z)[:, None])
+    total: Array = raised / reduce_rows(np.add, raised)[:, None]
     return total
+
+
+def reduce_rows(function: np.ufunc, values: Array) -> Array:
+    """`function.reduce(values, axis=-1)`, the same to the bit; with few columns several times as fast.
+
+    Parameters
+    ----------
+    function : np.ufunc
+        np.add, or np.maximum.
+    values : float64 array of shape (..., K)
+        Rows of K values.
+
+    Examples
+    --------
+    >>> reduce_rows(np.add, np.array([[1.0, 2.0], [3.0, 4.0]]))
+    array([3., 7.])
+    """
+    # numpy adds fewer than eight numbers one after another, and more in another order.
+    if values.shape[-1] >= _MANY:
+        many: Array = function.reduce(values, axis=-1)
+        return many
+    return functools.reduce(function, np.moveaxis(values, -1, 0))

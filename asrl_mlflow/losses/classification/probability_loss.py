@@ -22,7 +22,7 @@ from asrl_mlflow.losses.classification.loss import (
     Array,
     ClassificationLoss,
     Terms,
-    sigmoid,
+    reduce_rows,
 )
 
 # Beyond u = 30, a probability of 1e-13 for the own class, a loss goes on as a straight line in u: the
@@ -60,15 +60,17 @@ class ProbabilityLoss(ClassificationLoss):
         return found._replace(value=found.value + found.first * (u - held))
 
     def margin_terms(self, s: Array) -> Terms:  # noqa: D102 - ClassificationLoss says it
-        p, q = sigmoid(s), sigmoid(-s)
-        u = np.log1p(np.exp(-np.abs(s))) + np.maximum(-s, 0)
+        # sigmoid(s) and sigmoid(-s), by one exponential.
+        small = np.exp(-np.abs(s))
+        p, q = (np.where(side, 1.0, small) / (1 + small) for side in (s >= 0, s <= 0))
+        u = np.log1p(small) + np.maximum(-s, 0)
         value, first, second = self.phi_of(u, p, q)
         p = np.maximum(p, _LEAST_P)
         return Terms(value, -first * q, first * p * q + np.maximum(second, 0) * q * q)
 
     def softmax_terms(self, own: npt.NDArray[np.bool_], margin: Array) -> Terms:  # noqa: D102 - ClassificationLoss says it
         p, u, q = own_probabilities(own, margin)
-        value, first, second = self.phi_of(u, np.where(own, p, 0).sum(axis=1), q)
+        value, first, second = self.phi_of(u, p[own], q)
         first, second, q = (each[:, None] for each in (first, np.maximum(second, 0), q))
         off = np.where(own, -q, p)  # p_k - [k is the own class], accurate where that is small
         hessian = 2 * first * p * np.where(own, q, 1 - p) + 2 * second * q * np.abs(off)
@@ -78,7 +80,7 @@ class ProbabilityLoss(ClassificationLoss):
         held = np.maximum(p, _LEAST_P)
         q = np.maximum(1 - held, np.finfo(np.float64).eps)
         raised = held / self.phi(-np.log(held), held, q).first
-        total: Array = raised / raised.sum(axis=1, keepdims=True)
+        total: Array = raised / reduce_rows(np.add, raised)[:, None]
         return total
 
 
@@ -99,11 +101,11 @@ def own_probabilities(own: npt.NDArray[np.bool_], margin: Array) -> tuple[Array,
     u, q : float64 arrays of shape (n,)
         q is a sum over the other classes, so that it has all its digits.
     """
-    shifted = margin - margin.max(axis=1, keepdims=True)
+    shifted = margin - reduce_rows(np.maximum, margin)[:, None]
     raised = np.exp(shifted)
-    total = raised.sum(axis=1, keepdims=True)
-    p: Array = raised / total
-    others = np.where(own, 0.0, p).sum(axis=1)
-    far = np.log(total[:, 0]) - np.where(own, shifted, 0).sum(axis=1)
+    total = reduce_rows(np.add, raised)
+    p: Array = raised / total[:, None]
+    others = reduce_rows(np.add, np.where(own, 0.0, p))
+    far = np.log(total) - shifted[own]
     u = np.where(others < 0.5, -np.log1p(-np.minimum(others, 0.5)), far)  # noqa: PLR2004 - each where it is accurate
     return p, u, others
