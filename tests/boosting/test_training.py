@@ -755,14 +755,17 @@ def test_a_matrix_that_is_none_is_refused(table):
 
 
 @pytest.mark.parametrize(
-    ("label", "shape"),
-    [(np.ones((20, 2)), r"\((20, 2|40,)\)"), (None, r"\(0,\)")],
-    ids=["two", "none"],
+    ("loss", "label", "shape"),
+    [
+        (losses.LogLoss(), np.ones((20, 2)), r"\((20, 2|40,)\)"),
+        (losses.Huber(), None, r"\(0,\)"),
+    ],
+    ids=["two columns of classes", "none"],
 )
-def test_labels_need_one_column(label, shape):
+def test_rows_need_a_label_and_only_numbers_have_several(loss, label, shape):
     dtrain = xgboost.DMatrix(np.ones((20, 1)), label=label)
     with pytest.raises(InputError, match=f"one label a row in dtrain; got labels of shape {shape}"):
-        train(PARAMS, dtrain, 2, loss=losses.Huber())
+        train(PARAMS, dtrain, 2, loss=loss)
 
 
 @dataclass(frozen=True)
