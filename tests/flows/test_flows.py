@@ -145,8 +145,10 @@ def test_a_tracked_run_holds_what_the_contract_names(flow, store, tmp_path):
         "figures/predicted_against_actual.png",
         "figures/residuals.png",
         "figures/thresholds_and_weights.png",
+        "figures/which_labels.png",
         "loss.json",
         "unseen.npz",
+        "which_labels.csv",
     ]
     record = json.loads(download(run.info.run_id, "loss.json", tmp_path).read_text())
     assert record["schema"] == 1
@@ -190,7 +192,7 @@ def test_without_figures_nothing_is_drawn(flow, store):
     assert flow("compare", "--losses=asrl_c", "--rounds=3", "--figures=false")[0] == 0
     parents, children = runs(store)
     assert artifacts(store, parents[0].info.run_id) == ["comparison.json", "comparison.txt"]
-    kept = ["booster.ubj", "features.json", "loss.json", "unseen.npz"]
+    kept = ["booster.ubj", "features.json", "loss.json", "unseen.npz", "which_labels.csv"]
     assert artifacts(store, children[0].info.run_id) == kept
 
 
