@@ -18,6 +18,7 @@ import xgboost
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
+import asrl_mlflow
 from asrl_mlflow import losses, registry
 from asrl_mlflow.datasets.dataset import load
 from asrl_mlflow.errors import InputError, StoreError
@@ -584,7 +585,8 @@ def test_a_booster_that_was_stopped_early_is_cut_at_its_best_round(train, store)
 
 def test_residuals_keep_their_rows_and_survive_the_file():
     part = load().rows.take(np.arange(100))
-    booster = xgboost.train({}, xgboost.DMatrix(part.features, label=part.target), 3)
+    matrix = xgboost.DMatrix(part.features, label=part.target)
+    booster = asrl_mlflow.train({}, matrix, 3, loss=losses.SquaredError())
     found = measure_unseen(np.arange(50_000.0), booster, part, is_fresh=True)
     assert (len(found.calibration), len(found.test)) == (20_000, 100)
     again = UnseenResiduals.from_bytes(found.to_bytes())
