@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from statistics import mean
 from typing import Any, cast
 
 import click
@@ -135,6 +136,7 @@ def _show(
     spread = "\n±: standard deviation over the seeds." if len(seeds) > 1 else ""
     click.echo(f"\n{title}\n\n{report.SUMMARIES[task].note}{spread}")
     tables = list(dict.fromkeys(table for table, _, _ in results))
+    described = [f"Losses side by side on test rows, {title}.\n"]
     for table in tables:
         scores = report.scores((loss, result) for where, loss, result in results if where == table)
         summary = report.summary_table(scores, task)
@@ -142,6 +144,11 @@ def _show(
         click.echo(f"\n{heading}{summary}")
         parent.table(f"{place}comparison.json", report.summary_columns(scores, task))
         parent.artifact(f"{place}comparison.txt", f"{summary}\n".encode())
+        metric = TASKS[task].default
+        parent.metrics(
+            {f"{place}{metric}.{loss}": mean(each[metric]) for loss, each in scores.items()}
+        )
+        described.append(f"{heading}\n```text\n{summary}\n```\n")
         if figures:
             curves = {loss: list[list[float]]() for loss in scores}
             for where, loss, result in results:
@@ -150,6 +157,7 @@ def _show(
             draw_comparison(
                 scores, curves, f"{table}, {title}", parent, f"{place}figures", task=task
             )
+    parent.describe("\n".join(described))
 
 
 def _tables(values: dict[str, Any], task: str | None) -> list[Dataset]:

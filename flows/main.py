@@ -254,6 +254,14 @@ def _show(clean: Scene, spoiled: Scene, table: Dataset, parent: RunLog, *, figur
         _conclude(clean, spoiled, task),
     ]
     click.echo("\n".join(lines))
+    table_text = _side_by_side(clean, spoiled, task)
+    parent.describe("\n\n".join([f"```text\n{table_text}\n```", *lines]))
+    parent.metrics(
+        {
+            f"{TASKS[task].default}.{name}": each[TASKS[task].default][0]
+            for name, each in clean.scores.items()
+        }
+    )
     parent.artifact(reports.VERDICT, "\n".join(lines).encode())
     for folder, scene in (("", clean), ("spoiled/", spoiled)):
         title = f"{table.name}{scene.contamination.describe()}"

@@ -76,6 +76,7 @@ SUMMARIES = {
     ),
 }
 
+_MANY_PANELS = 6
 # Metrics without a unit, all of about the same size.
 _SHARES = ("r2", "recall", "error", "balanced_accuracy", "auc", "brier", "calibration_error")
 
@@ -209,7 +210,8 @@ def draw_metric_bars(
         axes.tick_params(axis="y", length=0)
         axes.set_title(heading, fontsize="medium")
         axes.set(xlabel=SUMMARIES[task].units[metric])
-        axes.xaxis.set_major_locator(MaxNLocator(4))
+        # Six narrow panels have no room for more numbers.
+        axes.xaxis.set_major_locator(MaxNLocator(4 if len(panels) < _MANY_PANELS else 2))
         style_axes(axes)
         axes.grid(visible=False, axis="y")
     return figure

@@ -86,11 +86,18 @@ def _draw_class_run(
         return {}
     plain: ClassificationLoss = LogLoss()
     before = plain.predict(booster.inplace_predict(test.features, predict_type="margin"))
-    costs = loss.row_errors(test.target, prediction)
+    # A set always has the predicted class: a row of that class is inside whatever the level.
+    is_right = prediction.argmax(axis=1) == test.target
+    costs = np.where(is_right, 0.0, loss.row_errors(test.target, prediction))
     task = TASKS[loss.task]
     figures = {
         "reliability": class_figures.draw_reliability(
-            test.target, before, prediction, loss.name, context
+            test.target,
+            before,
+            prediction,
+            loss.name,
+            context,
+            "probabilities" if loss.IS_PROPER else "corrected for the loss",
         ),
         "confusion": class_figures.draw_confusion(test.target, prediction, test.classes, context),
         "loss_shape": class_figures.draw_margin_loss(loss, context),

@@ -115,6 +115,13 @@ def which_labels(
         target: npt.NDArray[Any] = np.asarray(y, dtype=np.float64)
         classes: npt.NDArray[Any] = np.empty(0)
     else:
+        missing = np.flatnonzero(pd.isna(np.asarray(y, dtype=object)))
+        if missing.size:
+            msg = (
+                f"which_labels needs a label in every row; got {missing.size} missing, the first in row "
+                f"{missing[0]} (from 0); leave those rows out."
+            )
+            raise InputError(msg)
         classes, target = np.unique(np.asarray(y), return_inverse=True)
     found = _predict(source, X, target, tuple(classes.tolist()), sample_weight, groups, seed)
     return rank_residuals(found, loss) if isinstance(loss, Loss) else rank_classes(found)

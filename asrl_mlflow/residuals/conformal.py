@@ -53,7 +53,7 @@ def half_width(calibration: npt.NDArray[np.float64], level: float) -> float:
     (0.4, inf)
     """
     if not 0 < level < 1:
-        msg = f"An interval needs a level in (0, 1); got {level}; pass 0.9, say."
+        msg = f"An interval or a set needs a level in (0, 1); got {level}; pass 0.9, say."
         raise InputError(msg)
     # The model that MLflow serves has a copy of this rule, as it imports nothing of ours.
     # A rounding error in the level must not raise a whole rank by one.

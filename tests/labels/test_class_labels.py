@@ -9,6 +9,7 @@ from sklearn.datasets import load_wine
 from sklearn.metrics import average_precision_score
 
 from asrl_mlflow import RobustXGBClassifier, registry, which_labels
+from asrl_mlflow.errors import InputError
 from asrl_mlflow.labels import rank_classes
 from asrl_mlflow.labels.figure import draw_class_ranking
 from asrl_mlflow.losses import CLASSIFICATION_LOSSES
@@ -69,3 +70,9 @@ def test_the_score_is_the_normalised_margin_of_the_label():
     assert table["likeliest"].tolist() == [10, 20, 20]
     figure = draw_class_ranking(table, 2, "a table")
     assert "2 rows without an out-of-fold prediction" in figure.subfigs[0].get_suptitle()
+
+
+def test_missing_labels_are_refused_in_one_line(flipped):
+    x, labels, _ = flipped
+    with pytest.raises(InputError, match=r"got 1 missing, the first in row 3 \(from 0\)"):
+        which_labels(RobustXGBClassifier(), x, np.where(np.arange(178) == 3, None, labels))
