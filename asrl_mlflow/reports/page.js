@@ -37,7 +37,7 @@ for (const table of document.querySelectorAll("table")) {
       table.tBodies[0].append(...rows);
       headings.forEach((other) => other.removeAttribute("aria-sort"));
       heading.setAttribute("aria-sort", falling ? "descending" : "ascending");
-      live.textContent = `Sorted by ${heading.innerText.trim()}, ${falling ? "descending" : "ascending"}.`;
+      live.textContent = `Sorted by ${heading.textContent.trim()}, ${falling ? "descending" : "ascending"}.`;
     });
   });
 }
@@ -152,6 +152,15 @@ const spreads = {
   },
 };
 
+// A long name in two lines, broken at its middle underscore, where there is little room.
+const fold = (name) => {
+  const breaks = [...name].flatMap((letter, at) => (letter === "_" ? [at] : []));
+  if (name.length <= 16 || !breaks.length) return name;
+  const off = (at) => Math.abs(at - name.length / 2);
+  const middle = breaks.reduce((a, b) => (off(b) < off(a) ? b : a));
+  return [name.slice(0, middle), name.slice(middle)];
+};
+
 function bars(figure, data, draw) {
   const select = addSelect(figure, "Metric", data.metrics.map((each) => [each.key, each.title]), draw);
   const several = data.groups.length > 1;
@@ -171,7 +180,7 @@ function bars(figure, data, draw) {
       type: "bar",
       plugins: [spreads],
       data: {
-        labels: data.losses.map((each) => each.name),
+        labels: data.losses.map((each) => (figure.clientWidth < 560 ? fold(each.name) : each.name)),
         datasets: data.groups.map((group, at) => ({
           label: group.name || metric.title,
           seeds: group.values[metric.key],
@@ -190,7 +199,7 @@ function bars(figure, data, draw) {
           x: axis(figure.clientWidth < 560 ? [metric.title, metric.unit] : `${metric.title} (${metric.unit})`, { ticks: { maxTicksLimit: 7 } }),
           y: axis("", { ticks: { color: css("--text"), autoSkip: false, font: { size: 13 } }, grid: { display: false } }),
         },
-        plugins: { tooltip: { callbacks: { label: (item) => {
+        plugins: { tooltip: { callbacks: { title: ([item]) => data.losses[item.dataIndex].name, label: (item) => {
           const values = item.dataset.seeds[item.dataIndex];
           const spread = values.length > 1 ? ` ± ${short(deviation(values))} (seeds: ${values.map(short).join(", ")})` : "";
           return `${item.dataset.label}: ${short(mean(values))}${spread}`;

@@ -191,7 +191,11 @@ def test_compare_repeats_over_seeds_and_spoils_only_what_is_learned_from(flow, s
 def test_without_figures_nothing_is_drawn(flow, store):
     assert flow("compare", "--losses=asrl_c", "--rounds=3", "--figures=false")[0] == 0
     parents, children = runs(store)
-    assert artifacts(store, parents[0].info.run_id) == ["comparison.json", "comparison.txt"]
+    assert artifacts(store, parents[0].info.run_id) == [
+        "comparison.json",
+        "comparison.txt",
+        "report.html",
+    ]
     kept = ["booster.ubj", "features.json", "loss.json", "unseen.npz", "which_labels.csv"]
     assert artifacts(store, children[0].info.run_id) == kept
 
@@ -271,7 +275,8 @@ def test_all_tables_are_compared_each_with_a_summary_of_its_own(flow, store):
     assert {"huber airfoil", "asrl_c california"} <= {child.info.run_name for child in children}
     found = artifacts(store, parent.info.run_id)
     assert found[:2] == ["airfoil/comparison.json", "airfoil/comparison.txt"]
-    assert len(found) == 10
+    assert len(found) == 11  # a table each in two files, and the page
+    assert "report.html" in found
     assert out.count("loss    test MAE") == 5
     assert len(parent.inputs.dataset_inputs) == 5
 
