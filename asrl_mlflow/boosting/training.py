@@ -180,8 +180,11 @@ def train(
         custom_metric,
         loss,
     )
+    going_on = None
     if xgb_model is not None:
-        _check_continues(xgb_model, loss, change_loss=change_loss)
+        going_on = xgb_model if isinstance(xgb_model, xgboost.Booster) else None
+        going_on = going_on or xgboost.Booster(model_file=xgb_model)
+        _check_continues(going_on, loss, change_loss=change_loss)
 
     learner = _learner(
         loss,
@@ -190,7 +193,7 @@ def train(
         asked,
         weight_rule,
         Targets(target_weights, target_scale),
-        continues=xgb_model is not None,
+        going_on=going_on,
     )
     with ExitStack() as stack:
         _lend_evals(stack, [matrix for matrix, _ in evals if matrix is not dtrain], asked)
@@ -256,18 +259,20 @@ def _learner(
     weight_rule: WeightRule | None,
     targets: Targets,
     *,
-    continues: bool,
+    going_on: xgboost.Booster | None,
 ) -> Learner:
     """Choose by loss and labels what is learned: a number, several numbers, or classes."""
     if isinstance(loss, Loss) and count_targets(dtrain) > 1:
         return SeveralTargetsLearner(
-            loss, dtrain, evals, asked, weight_rule, targets, continues=continues
+            loss, dtrain, evals, asked, weight_rule, targets, continues=going_on is not None
         )
     targets.check_absent()
     if isinstance(loss, Loss):
-        return RegressionLearner(loss, dtrain, evals, asked, weight_rule, continues=continues)
+        return RegressionLearner(
+            loss, dtrain, evals, asked, weight_rule, continues=going_on is not None
+        )
     if isinstance(loss, ClassificationLoss):
-        return ClassLearner(loss, dtrain, evals, asked, weight_rule, continues=continues)
+        return ClassLearner(loss, dtrain, evals, asked, weight_rule, going_on)
     msg = (
         "train needs a subclass of losses.Loss or of losses.ClassificationLoss; got "
         f"{type(loss).__name__}; derive it from one of them."
@@ -317,17 +322,8 @@ def _settings(asked: Arguments, learner: Learner) -> dict[str, Any]:
     return settings
 
 
-def _check_continues(
-    xgb_model: str | PathLike[str] | xgboost.Booster | bytearray,
-    loss: BaseLoss,
-    *,
-    change_loss: bool,
-) -> None:
-    if change_loss:
-        return
-    model = xgb_model if isinstance(xgb_model, xgboost.Booster) else None
-    model = model or xgboost.Booster(model_file=xgb_model)
-    if not _is_of(model, loss):
+def _check_continues(model: xgboost.Booster, loss: BaseLoss, *, change_loss: bool) -> None:
+    if not change_loss and not _is_of(model, loss):
         msg = (
             f"A model goes on with the loss that it recorded; it records {_recorded(model)}, got {loss}; "
             "pass that loss, or change_loss=True."

@@ -85,6 +85,13 @@ class Rows:
         """What a booster has to be told of the target: how many classes the whole table has."""
         return {"num_class": len(self.classes)} if self.classes else {}
 
+    def find_classes_of(self, others: Rows) -> npt.NDArray[np.bool_]:
+        """Find the rows whose class some of the other rows have that count; of numbers all rows."""
+        if not self.classes:
+            return np.ones(len(self), np.bool_)
+        counts = np.ones(len(others), np.bool_) if others.weight is None else others.weight > 0
+        return np.isin(self.target, others.target[counts])
+
     def take(self, order: IntArray) -> Rows:
         """Take the rows with these numbers, in this order."""
         blocks = None

@@ -305,4 +305,7 @@ class RobustXGBClassifier(RobustXGBModel, xgboost.XGBClassifier):
         given: Mapping[str, Any],
     ) -> npt.NDArray[Any]:
         """Probabilities with all digits, the same for rows to calibrate by and rows to predict."""
-        return self._fitted_loss().predict(self.predict(X, output_margin=True, **given))
+        margin = self.predict(X, output_margin=True, **given)
+        return (
+            self._fitted_loss().predict(margin) if len(margin) else np.empty((0, self.n_classes_))
+        )

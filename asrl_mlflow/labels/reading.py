@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import mlflow
 import pandas as pd
+import pyarrow as pa
 import pyarrow.csv
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from asrl_mlflow.errors import InputError, StorageError
 from asrl_mlflow.labels.keeping import MOST_ROWS, TABLE
-from asrl_mlflow.records.artifacts import silence_mlflow
+from asrl_mlflow.records.artifacts import LOSS, silence_mlflow
 from asrl_mlflow.registry.versions import find
 from asrl_mlflow.system.disk import require_space
 
@@ -51,5 +53,13 @@ def read_ranking(source: str) -> pd.DataFrame:
             )
             raise InputError(msg) from error
         # Not by pandas, whose earlier releases lose the last digits.
-        table: pd.DataFrame = pyarrow.csv.read_csv(file).to_pandas()
+        # Labels are text until the run's record says what they are: 01 is no 1.
+        text = dict.fromkeys(("label", "likeliest"), pa.string())
+        options = pyarrow.csv.ConvertOptions(column_types=text, strings_can_be_null=False)
+        table: pd.DataFrame = pyarrow.csv.read_csv(file, convert_options=options).to_pandas()
+        if "label" in table:
+            record = json.loads(Path(kept.download_artifacts(LOSS, folder)).read_text())
+            known = {str(each): each for each in record["data"]["classes"]}
+            for column in text:
+                table[column] = [known[str(each)] for each in table[column]]
         return table

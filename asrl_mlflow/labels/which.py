@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -102,6 +103,7 @@ def which_labels(
         RobustXGBClassifier,
         RobustXGBRegressor,
     )
+    from asrl_mlflow.estimators.targets import Classes  # noqa: PLC0415 - see above
 
     if not isinstance(source, RobustXGBRegressor | RobustXGBClassifier) or X is None or y is None:
         msg = (
@@ -122,7 +124,10 @@ def which_labels(
                 f"{missing[0]} (from 0); leave those rows out."
             )
             raise InputError(msg)
-        classes, target = np.unique(np.asarray(y), return_inverse=True)
+        known = Classes.of("which_labels", y)
+        classes, target = known.labels, known.read(y)
+    if not hasattr(X, "shape"):
+        X = np.asarray(X)  # noqa: N806 - scikit-learn's name
     found = _predict(source, X, target, tuple(classes.tolist()), sample_weight, groups, seed)
     return rank_residuals(found, loss) if isinstance(loss, Loss) else rank_classes(found)
 
@@ -154,7 +159,10 @@ def _predict(
         raise InputError(msg)
     counted, rule = row_counts(sample_weight, target.size)
     weight = np.ones(target.size) if counted is None else counted
-    copy = _unfitted(estimator, X)
+    copy = _unfitted(estimator, X, classes)
+    if groups is not None and len(np.unique(np.asarray(groups))) < FOLDS:
+        msg = f"which_labels needs at least {FOLDS} groups; got one; leave groups out."
+        raise InputError(msg)
     if classes:
         kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     else:
@@ -184,11 +192,21 @@ def _predict(
     )
 
 
-def _unfitted(estimator: RobustXGBRegressor | RobustXGBClassifier, X: Any) -> Any:  # noqa: ANN401, N803 - as above
+def _unfitted(
+    estimator: RobustXGBRegressor | RobustXGBClassifier,
+    X: Any,  # noqa: ANN401, N803 - as above
+    classes: tuple[Label, ...],
+) -> Any:  # noqa: ANN401 - as above
     """Copy an estimator's parameters, with the number of rounds that a fitted one has kept."""
     from sklearn.base import clone  # noqa: PLC0415 - as above
 
     copy = clone(estimator)
+    # Copies learn codes instead of labels.
+    if isinstance(weights := copy.get_params().get("class_weight"), Mapping):
+        codes = {label: code for code, label in enumerate(classes)}
+        copy.set_params(
+            class_weight={codes.get(label, label): each for label, each in weights.items()}
+        )
     own = {name: 0 for name in ("interval_folds", "set_folds") if name in copy.get_params()}
     copy.set_params(**own, early_stopping_rounds=None, callbacks=None, eval_metric=None)
     if estimator.__sklearn_is_fitted__():

@@ -29,7 +29,7 @@ class OutOfFold:
     """Rows that were learned from, each with the prediction of boosters that did not learn from it.
 
     Rows of weight 0 are not among them; of rows with a time also not those of the first fold, which has
-    no past to learn from.
+    no past to learn from; and not those of a class that some of these boosters have not seen.
 
     Parameters
     ----------
@@ -179,18 +179,20 @@ def predict_out_of_fold(
     in_time = rows.blocks is not None and rows.blocks.in_time
     # One group, or one moment in time, cannot be divided.
     shuffles = [] if rows.blocks is not None and rows.blocks.count == 1 else range(repeats)
+    numbers = np.arange(len(rows)) if rows.numbers is None else rows.numbers
     places = replace(rows, numbers=np.arange(len(rows)))
     predictions = []
     for shuffle in shuffles[:1] if in_time else shuffles:
         predictions.append(np.full((len(rows), *[len(rows.classes)] * bool(rows.classes)), np.nan))
         pairs = folds(places, min(count, len(rows)), seed + shuffle)
-        for judged, prediction in _predict_folds(loss, params, rounds, pairs):
-            predictions[-1][judged.numbers] = prediction
+        for learned, judged, prediction in _predict_folds(loss, params, rounds, pairs):
+            # Of a class that a booster has never seen it knows nothing, least of all that it is wrong.
+            is_known = np.flatnonzero(judged.find_classes_of(learned))
+            predictions[-1][judged.take(is_known).numbers] = prediction[is_known]
     mean, spread = average(predictions or [np.full(len(rows), np.nan)])
     is_known = ~np.isnan(mean if mean.ndim == 1 else mean[:, 0])
     counts = np.ones(len(rows), np.bool_) if rows.weight is None else rows.weight > 0
     kept = np.flatnonzero(counts & is_known)
-    numbers = np.arange(len(rows)) if rows.numbers is None else rows.numbers
     kept = kept[np.argsort(numbers[kept])]
     return OutOfFold(
         numbers=numbers[kept],
@@ -237,7 +239,7 @@ def fold_residuals(
         Sample weights of the same rows; 1 where the table has none.
     """
     residuals, weights = [np.empty(0)], [np.empty(0)]
-    for judged, prediction in _predict_folds(loss, params, rounds, pairs):
+    for _, judged, prediction in _predict_folds(loss, params, rounds, pairs):
         residuals.append(loss.row_errors(judged.target, prediction))
         weights.append(np.ones(len(judged)) if judged.weight is None else judged.weight)
     return np.concatenate(residuals), np.concatenate(weights)
@@ -245,7 +247,7 @@ def fold_residuals(
 
 def _predict_folds(
     loss: BaseLoss, params: Mapping[str, Any], rounds: int, pairs: Iterable[tuple[Rows, Rows]]
-) -> Iterator[tuple[Rows, FloatArray]]:
+) -> Iterator[tuple[Rows, Rows, FloatArray]]:
     """Predict the second rows of each pair by a booster of the first, unless those all have weight 0."""
     for learned, judged in pairs:
         if learned.weight is not None and not learned.weight.any():
@@ -253,7 +255,7 @@ def _predict_folds(
         booster = train(
             params, make_matrix(learned), rounds, loss=loss, weight_rule=learned.weight_rule
         )
-        yield judged, predict(booster, judged.features, loss=loss).astype(np.float64)
+        yield learned, judged, predict(booster, judged.features, loss=loss).astype(np.float64)
 
 
 def _errors(booster: xgboost.Booster, rows: Rows) -> FloatArray:

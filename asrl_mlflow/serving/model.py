@@ -140,7 +140,10 @@ class ServedModel(PythonModel):
 
     def _predict_classes(self, margin: Matrix, params: dict[str, Any]) -> pd.DataFrame:
         """Give the most probable class of each row, the probability of each class, and sets if asked."""
-        shares = probabilities(self._loss, margin)
+        if not len(margin):
+            shares = np.empty((0, len(self._classes)))
+        else:
+            shares = probabilities(self._loss, margin)
         labels = np.asarray(self._classes)[shares.argmax(axis=1)]
         columns = {"prediction": labels}
         columns |= {f"probability_{each}": shares[:, at] for at, each in enumerate(self._classes)}

@@ -212,7 +212,10 @@ def test_dart_and_linear_boosters_learn_classes_too(booster):
             "A loss for classes needs labels 0, 1, ..., or shares .* got -1; number",
         ),
         ({"label": TWO[1] * 1.5}, "A loss for classes needs labels .* got 1.5; number the classes"),
-        ({"params": {"num_class": 1}}, "num_class needs to be at least 2 and above every label"),
+        (
+            {"params": {"num_class": 1}},
+            "needs at least 2 classes and more than every label; got 1 classes",
+        ),
         (
             {"loss": losses.MLoss(), "label": TWO[1] * 0.5},
             "MLoss needs classes for labels; got shares",
@@ -286,3 +289,46 @@ def test_custom_objectives_of_xgboost_and_scikit_learn_get_the_same_gradients():
     )
     with pytest.warns(UserWarning, match="far from the best constant"):
         xgboost.train({**PARAMS, "base_score": 3.0}, xgboost.DMatrix(*TWO), 1, obj=loss.objective)
+
+
+def test_a_model_goes_on_with_the_classes_that_it_has():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(200, 2)), rng.integers(0, 3, 200)
+    for loss in (losses.LogLoss(), losses.FullM()):
+        three = train(PARAMS, xgboost.DMatrix(x, label=y), 2, loss=loss)
+        # A part of the table without a row of the last class.
+        part = xgboost.DMatrix(x, label=y % 2)
+        further = train(PARAMS, part, 2, loss=loss, xgb_model=three)
+        assert predict(further, x).shape == (200, 3)
+        two = train(PARAMS, part, 2, loss=loss)
+        with pytest.raises(InputError, match="got 2 classes and a label 2"):
+            train(PARAMS, xgboost.DMatrix(x, label=y), 2, loss=loss, xgb_model=two)
+
+
+def test_a_class_without_rows_is_improbable_alike_under_every_loss():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(200, 2)), rng.integers(0, 2, 200)
+    params = {**PARAMS, "num_class": 3}
+    given = {
+        loss.name: predict(train(params, xgboost.DMatrix(x, label=y), 0, loss=loss), x[:1])[0, 2]
+        for loss in (losses.LogLoss(), losses.FullM(), losses.MLoss())
+    }
+    assert max(given.values()) == pytest.approx(min(given.values()), rel=1e-3)
+    assert 0.001 < given["log_loss"] < 0.005
+
+
+@pytest.mark.parametrize("loss", [losses.LogLoss(), losses.FullM()])
+def test_labels_that_are_no_classes_are_refused_by_objectives_in_one_line(loss):
+    with pytest.raises(InputError, match="needs labels that are shares of class 1"):
+        loss.sklearn_objective([0.5, 3.2], [0.0, 0.0])
+    with pytest.raises(InputError, match="needs labels that are classes 0 to 2"):
+        loss.sklearn_objective([0, 3], np.zeros((2, 3)))
+
+
+def test_the_full_losses_give_the_same_for_few_rows_and_for_many(monkeypatch):
+    rng = np.random.default_rng(0)
+    z, y = rng.normal(size=(50, 6)), rng.integers(0, 6, 50)
+    whole = losses.FullL().terms(y, z)
+    monkeypatch.setattr("asrl_mlflow.losses.classification.full_loss._MOST_CELLS", 100)
+    for one, other in zip(whole, losses.FullL().terms(y, z), strict=True):
+        np.testing.assert_array_equal(one, other)

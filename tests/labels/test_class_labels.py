@@ -9,10 +9,11 @@ from sklearn.datasets import load_wine
 from sklearn.metrics import average_precision_score
 
 from asrl_mlflow import RobustXGBClassifier, registry, which_labels
+from asrl_mlflow.datasets import from_arrays
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.labels import rank_classes
+from asrl_mlflow.labels import predict_in_halves, rank_classes
 from asrl_mlflow.labels.figure import draw_class_ranking
-from asrl_mlflow.losses import CLASSIFICATION_LOSSES
+from asrl_mlflow.losses import CLASSIFICATION_LOSSES, LogLoss
 from asrl_mlflow.records.unseen import OutOfFold
 from tests.conftest import PARAMS
 from tests.stores import artifacts, newest
@@ -76,3 +77,36 @@ def test_missing_labels_are_refused_in_one_line(flipped):
     x, labels, _ = flipped
     with pytest.raises(InputError, match=r"got 1 missing, the first in row 3 \(from 0\)"):
         which_labels(RobustXGBClassifier(), x, np.where(np.arange(178) == 3, None, labels))
+
+
+def test_class_weights_of_an_estimator_weigh_the_classes_they_name():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 2))
+    y = np.where(x[:, 0] + rng.normal(size=400) > 0, "one", "two")
+    plain, heavy = (
+        which_labels(RobustXGBClassifier(n_estimators=20, class_weight=each, **PARAMS), x, y)
+        for each in (None, {"one": 20.0})
+    )
+    means = [each.groupby("label")["probability"].mean() for each in (plain, heavy)]
+    assert means[1]["one"] > means[0]["one"] + 0.05
+    assert means[1]["two"] < means[0]["two"] - 0.05
+
+
+def test_rows_of_a_class_that_boosters_have_not_seen_are_left_out():
+    rng = np.random.default_rng(0)
+    features = pd.DataFrame({"x": rng.normal(size=300)})
+    y = np.where(features["x"] > 0, "a", "b").astype(object)
+    y[200:] = "new"
+    table = from_arrays(features, y, times=np.arange(300), classes=True)
+    found = predict_in_halves(LogLoss(), {"num_class": 3}, 5, table.rows, 0)
+    judged = set(np.asarray(table.classes)[found.target.astype(int)])
+    assert judged == {"a", "b"}
+    assert found.left_out == 300 - len(found.target)
+
+
+def test_labels_with_leading_zeros_are_read_as_they_are(flow, store):
+    x = np.random.default_rng(0).normal(size=120)
+    frame = pd.DataFrame({"x": x, "code": np.where(x > 0, "001", "01")})
+    frame.to_parquet("codes.parquet")
+    assert flow("train", "--data=codes.parquet", "--rounds=3", "--figures=false")[0] == 0
+    assert set(which_labels(newest(store))["label"]) == {"001", "01"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -38,8 +39,8 @@ class ClassLearner:
         What the user asked for.
     weight_rule : {"none", "counts", "mean 1"}, optional
         How the weights of the whole table are read.
-    continues : bool
-        Whether another model is continued, whose constants stay.
+    going_on : Booster, optional
+        The model that is continued, whose classes and constants stay.
 
     Raises
     ------
@@ -58,8 +59,7 @@ class ClassLearner:
         evals: Sequence[tuple[xgboost.DMatrix, str]],
         asked: Arguments,
         weight_rule: WeightRule | None,
-        *,
-        continues: bool,
+        going_on: xgboost.Booster | None,
     ) -> None:
         self._loss, self._asked = loss, asked
         self.rows = LabelledRows.of(dtrain, "dtrain", loss, weight_rule)
@@ -72,10 +72,18 @@ class ClassLearner:
         ]
         self.weight_rule = self.rows.counts.rule
         settings = dict(asked.settings)
+        outputs_so_far = 0 if going_on is None else _outputs(going_on)
         classes = _count_classes(
-            settings.pop("num_class", 0), [self.rows, *dict(self.judged).values()]
+            settings.pop("num_class", 0) or max(_TWO, outputs_so_far) * bool(outputs_so_far),
+            [self.rows, *dict(self.judged).values()],
         )
         outputs = loss.outputs(classes)
+        if outputs_so_far not in (0, outputs):
+            msg = (
+                f"A model goes on with the classes that it has; it has {outputs_so_far} outputs, got {outputs} "
+                f"for {classes} classes and {type(loss).__name__}; train a model anew."
+            )
+            raise InputError(msg)
         loss.check_outputs(outputs)
         if self.rows.is_soft and outputs > 1:
             msg = (
@@ -85,7 +93,7 @@ class ClassLearner:
             raise InputError(msg)
         objective = loss.xgboost_objective(classes)
         start: dict[str, Any] = {}
-        if not continues:
+        if going_on is None:
             shares = class_shares(self.rows.target, self.rows.counts.values, classes)
             if loss.XGBOOST_OBJECTIVE is None:
                 best = loss.start(shares)
@@ -95,6 +103,9 @@ class ClassLearner:
             elif outputs == 1 and _is_of_one_class(self.rows):
                 # XGBoost's own objectives find the constant themselves, but XGBoost 3.1 no infinite one.
                 start["base_score"] = float(shares[1])
+            elif outputs > 1 and not np.isin(np.arange(classes), self.rows.target).all():
+                # Of a class without a row XGBoost would say that it is impossible.
+                start["base_score"] = loss.start(shares).tolist()
         several: dict[str, Any] = {} if outputs == 1 else {"num_class": outputs}
         self.settings: Mapping[str, Any] = {
             **start,
@@ -133,11 +144,17 @@ def _count_classes(given: Any, rows: Sequence[LabelledRows]) -> int:  # noqa: AN
     classes = int(given)
     if classes < _TWO or largest >= classes:
         msg = (
-            f"num_class needs to be at least 2 and above every label; got {given} and a label {largest}; "
-            "leave it out, or number the classes from 0."
+            f"num_class, or the model that is continued, needs at least 2 classes and more than every label; got "
+            f"{given} classes and a label {largest}; leave it out, or number the classes from 0."
         )
         raise InputError(msg)
     return classes
+
+
+def _outputs(model: xgboost.Booster) -> int:
+    """How many margins a row has under a model."""
+    learner = json.loads(model.save_config())["learner"]["learner_model_param"]
+    return max(1, int(learner["num_class"]))
 
 
 def _is_of_one_class(rows: LabelledRows) -> bool:

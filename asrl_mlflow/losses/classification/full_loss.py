@@ -26,6 +26,17 @@ class FullLoss(ProbabilityLoss):
     """
 
     def softmax_terms(self, own: npt.NDArray[np.bool_], margin: Array) -> Terms:  # noqa: D102 - ClassificationLoss says it
+        step = max(1, _MOST_CELLS // margin.shape[1] ** 2)
+        parts = [
+            self._terms_of(own[start : start + step], margin[start : start + step])
+            for start in range(0, len(margin), step)
+        ]
+        return (
+            Terms(*map(np.concatenate, zip(*parts, strict=True))) if len(parts) != 1 else parts[0]
+        )
+
+    def _terms_of(self, own: npt.NDArray[np.bool_], margin: Array) -> Terms:
+        """The terms of a few rows, as each takes K squared numbers."""
         p, u, others = own_probabilities(own, margin)
         # In place of p stands what each class should have: p of the own class, 1 - p of all others.
         good = np.where(own, p, 1 - p)
@@ -67,6 +78,8 @@ class FullLoss(ProbabilityLoss):
 
 
 _SMALLEST = 1e-13
+# So many numbers, 32 MB of them, are held at once.
+_MOST_CELLS = 2**22
 
 
 def _below_one(p: Array) -> Array:

@@ -316,6 +316,11 @@ class ClassificationLoss(BaseLoss):
             )
             raise InputError(msg)
         self.check_outputs(1 if z.ndim == 1 else z.shape[1])
+        most = 1 if z.ndim == 1 else z.shape[1] - 1
+        if y.size and not ((y >= 0) & (y <= most) & ((z.ndim == 1) | (y == np.floor(y)))).all():
+            kinds = "shares of class 1, in [0, 1]" if z.ndim == 1 else f"classes 0 to {most}"
+            msg = f"{who} needs labels that are {kinds}; got {y.min():g} to {y.max():g}; number the classes."
+            raise InputError(msg)
         counts = row_counts(sample_weight, y.size)
         if len(z) > 1 and (z == z[0]).all():
             self._warn_of_far_start(y, z[0], counts.values)
