@@ -46,6 +46,8 @@ Function = TypeVar("Function", bound=Callable[..., object])
 # MLflow and Optuna keep names in columns of about so many characters.
 LONGEST_NAME = 200
 _MOST_TOLD = 60
+# Of several paths between commas.
+_LONGEST_PATHS = 4096
 # What is wrong with a path itself. Anything else that fails is the disk's.
 _BAD_PATH = {
     errno.ENAMETOOLONG,
@@ -260,6 +262,7 @@ SIGNATURE_VARIABLE = "ASRL_REQUIRE_SIGNATURE"
 SIGNATURE = (
     option(
         "--require-signature",
+        longest=_LONGEST_PATHS,
         envvar=SIGNATURE_VARIABLE,
         show_envvar=True,
         callback=parse_keys,

@@ -45,8 +45,8 @@ class Results:
     ... }
     >>> print(Results(values).verdict())
     So: over 20% flipped labels and 2 seeds, with test error no loss is clearly better than log_loss (0.105), and \
-full_m is clearly worse (+0.1); with log loss no loss is clearly better than log_loss (0.105), and full_m is \
-clearly worse (+0.1).
+full_m (+0.1) is clearly worse; with log loss no loss is clearly better than log_loss (0.105), and full_m (+0.1) \
+is clearly worse.
     """
 
     values: Mapping[tuple[str, float, str, str], Values]

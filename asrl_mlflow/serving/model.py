@@ -132,7 +132,7 @@ class ServedModel(PythonModel):
         level = given.get("interval")
         if level is None:
             return found
-        half = self._half_width(level)
+        half = self._half_width(level, "interval")
         prediction = found.astype(np.float64)
         return pd.DataFrame(
             {"prediction": prediction, "lower": prediction - half, "upper": prediction + half}
@@ -151,18 +151,17 @@ class ServedModel(PythonModel):
         if level is not None:
             # As in the calibration rows: a probability under float64's eps counts as that.
             cost = -np.log(np.maximum(shares, np.finfo(np.float64).eps))
-            inside = cost <= self._half_width(level)
+            inside = cost <= self._half_width(level, "set")
             # Else a set would be empty where the model is least sure.
             inside[np.arange(len(shares)), shares.argmax(axis=1)] = True
             columns |= {f"in_set_{each}": inside[:, at] for at, each in enumerate(self._classes)}
         return pd.DataFrame(columns)
 
-    def _half_width(self, level: float) -> float:
+    def _half_width(self, level: float, what: str) -> float:
         """Find half the width of the intervals, in target units; of sets, the largest cost of a class."""
         if not 0 < level < 1:
-            raise _input_error(
-                "interval or set must be a level in (0, 1)", str(level), "pass 0.9, say"
-            )
+            rule = f"{what} must be a level in (0, 1)"
+            raise _input_error(rule, str(level), "pass 0.9, say")
         count = len(self._calibration)
         if not count:
             raise _input_error(

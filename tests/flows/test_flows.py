@@ -311,7 +311,7 @@ REFUSED = {
     "unknown loss": (
         ["compare", "--losses=asrl,huberr"],
         "compare: Invalid value for '--losses': A loss needs one of the names "
-        f"{', '.join(losses.LOSSES)}, auto; got 'huberr'; did you mean 'huber'?",
+        f"{', '.join([*losses.LOSSES, 'auto', *losses.CLASSIFICATION_LOSSES])}; got 'huberr'; did you mean 'huber'?",
     ),
     "loss twice": (
         ["compare", "--losses=asrl,asrl"],

@@ -152,8 +152,8 @@ class Demanding(losses.Huber):
         ),
         (
             lambda: losses.register(Shapeless),
-            "Shapeless must define adapt, by which a loss follows the residuals; got a class without "
-            "it; define adapt(self, stats).",
+            "Shapeless must define adapt, by which a loss follows the rows; got a class without "
+            "it; define it as losses.Loss says.",
         ),
         (
             lambda: losses.register(Worded),
@@ -162,8 +162,8 @@ class Demanding(losses.Huber):
         ),
         (
             lambda: losses.register(losses.Huber()),
-            "losses.register takes a subclass of losses.Loss; got Huber(delta=1.0); pass the class "
-            "itself.",
+            "losses.register takes a subclass of losses.Loss or losses.ClassificationLoss; got "
+            "Huber(delta=1.0); pass the class itself.",
         ),
         (
             lambda: losses.from_config({"name": losses.register(Demanding).name}),
@@ -171,7 +171,7 @@ class Demanding(losses.Huber):
         ),
         (
             lambda: losses.from_config({"name": "zzz"}),
-            f"A loss needs one of the names {', '.join(losses.LOSSES)}, auto; got 'zzz'; register a loss of "
+            f"A loss needs one of the names {', '.join([*losses.LOSSES, 'auto', *losses.CLASSIFICATION_LOSSES])}; got 'zzz'; register a loss of "
             "your own by losses.register, or by an entry point of the group asrl_mlflow.losses.",
         ),
     ],

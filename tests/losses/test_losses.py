@@ -670,7 +670,7 @@ def test_a_loss_and_its_pointwise_loss_are_frozen(loss):
         ),
         (
             lambda: losses.from_config({"name": "asrl_d"}),
-            f"A loss needs one of the names {', '.join(losses.LOSSES)}, auto; got 'asrl_d'; did you mean "
+            f"A loss needs one of the names {', '.join([*losses.LOSSES, 'auto', *losses.CLASSIFICATION_LOSSES])}; got 'asrl_d'; did you mean "
             "'asrl_c'?",
         ),
         (

@@ -155,7 +155,7 @@ def told_by(client):
 def test_the_paper_is_reproduced_in_one_command(reproduced):
     text, parent, children = told_by(reproduced)
     assert parent.data.params["preset"] == "paper"
-    assert artifacts(reproduced, parent.info.run_id) == ["paper.json", "paper.md"]
+    assert artifacts(reproduced, parent.info.run_id) == ["paper.json", "paper.md", "report.html"]
     assert len(children) == 5 * 4 * 2
     assert {child.info.status for child in children} == {"FINISHED"}
     by_name = {child.info.run_name: child.data for child in children}

@@ -144,7 +144,7 @@ def test_a_page_says_what_came_out_how_to_repeat_it_and_how_to_register_it(compa
         "python -m flows.compare --seed=5 --losses=huber,asrl_c,squared_error --repeats=3 "
         "--rounds=5 --figures=false"
     )
-    assert f"<code>{command}</code>" in page
+    assert f"<code>{tracking.runner()}{command}</code>" in page
     assert parent.data.tags["asrl.command"] == command
     first = next(
         run
