@@ -14,7 +14,7 @@ from statistics import mean, stdev
 import mlflow
 import pytest
 
-from asrl_mlflow import datasets, reports
+from asrl_mlflow import datasets, reports, tracking
 from asrl_mlflow.metrics import TASKS
 from asrl_mlflow.reports.comparison import conclude
 from asrl_mlflow.reports.content import Cell, Figure, Page, Recipe, Section, Table
