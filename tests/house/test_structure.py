@@ -13,6 +13,7 @@ import sys
 import tomllib
 
 import pytest
+import xgboost
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -213,6 +214,9 @@ NAMES = [
     for path in MODULES
     if path.is_relative_to(ROOT / "asrl_mlflow")
 ]
+# Trees that choose splits by gradients of their own came with XGBoost 3.2.
+if Version(xgboost.__version__) < Version("3.2"):
+    NAMES.remove("asrl_mlflow.boosting.several_targets.splits")
 
 
 @pytest.mark.parametrize("name", [name.removesuffix(".__init__") for name in NAMES])
