@@ -207,7 +207,8 @@ def probabilities(loss: dict[str, Any], margin: npt.NDArray[Any]) -> npt.NDArray
     else:
         p = np.maximum(p, _LEAST_P)
         q = np.maximum(1 - p, np.finfo(np.float64).eps)
-        raised = p / _first(name, params, -np.log(p), p, q)
+        pull = np.maximum(_first(name, params, -np.log(p), p, q), _TINY)
+        raised = p * (pull.min(axis=1, keepdims=True) / pull)
     shares: npt.NDArray[np.float64] = raised / raised.sum(axis=1, keepdims=True)
     return shares
 

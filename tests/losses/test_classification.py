@@ -190,16 +190,19 @@ def test_the_full_m_loss_has_sigma_of_twice_the_margin_and_the_m_loss_softmax_of
     )
 
 
-@pytest.mark.parametrize("loss", EVERY_CLASS_LOSS, ids=name_of)
-def test_extreme_margins_give_finite_gradients_and_positive_hessians(loss):
-    z = np.array([-1e4, -700.0, -30.1, 0.0, 30.1, 700.0, 1e4])
-    if loss not in BINARY:
-        z = np.stack([z, np.zeros(z.size), -z], axis=1)
-    for label in (0, 1):
-        gradient, hessian, weight = loss.gradient_pair(np.full(len(z), label), z, None)
-        assert np.isfinite(gradient).all()
-        assert (hessian > 0).all()
-        assert np.isfinite(weight)
+@pytest.mark.parametrize("loss", [*EVERY_CLASS_LOSS, Focal(gamma=20.0)], ids=name_of)
+def test_extreme_margins_give_finite_gradients_positive_hessians_and_probabilities(loss):
+    one = np.array([-1e4, -700.0, -37.0, -30.1, 0.0, 30.1, 37.0, 700.0, 1e4])
+    three = np.stack([one, np.zeros(one.size), -one], axis=1)
+    only_softmax, only_binary = set(SOFTMAX) - set(BINARY), set(BINARY) - set(SOFTMAX)
+    forms = [one] * (loss not in only_softmax) + [three] * (loss not in only_binary)
+    for z in forms:
+        np.testing.assert_allclose(loss.predict(z).sum(axis=1), 1)
+        for label in (0, 1):
+            gradient, hessian, weight = loss.gradient_pair(np.full(len(z), label), z, None)
+            assert np.isfinite(gradient).all()
+            assert (hessian > 0).all()
+            assert np.isfinite(weight)
 
 
 def test_a_row_whose_label_is_not_believed_pulls_less_only_under_losses_that_give_it_up():

@@ -79,7 +79,9 @@ class ProbabilityLoss(ClassificationLoss):
     def softmax_probabilities(self, p: Array) -> Array:  # noqa: D102 - ClassificationLoss says it
         held = np.maximum(p, _LEAST_P)
         q = np.maximum(1 - held, np.finfo(np.float64).eps)
-        raised = held / self.phi(-np.log(held), held, q).first
+        pull = np.maximum(self.phi(-np.log(held), held, q).first, TINY)
+        # Divided by the least of the row's, as 1 / pull itself may be too large a number.
+        raised = held * (reduce_rows(np.minimum, pull)[:, None] / pull)
         total: Array = raised / reduce_rows(np.add, raised)[:, None]
         return total
 
