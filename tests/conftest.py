@@ -15,10 +15,9 @@ import numpy as np
 import pytest
 import xgboost
 
-from flows._running import run
+from asrl_mlflow.command_line.running import run
 from tests.processes import ROOT
 
-# Every file of the folder that has no underscore in front is an entry point.
 FLOWS = {
     path.stem: importlib.import_module(f"flows.{path.stem}")
     for path in (ROOT / "flows").glob("[!_]*.py")

@@ -15,9 +15,8 @@ import pytest
 import xgboost
 from packaging.version import Version
 
-import flows.main
-import flows.train
 from asrl_mlflow import losses, tracking
+from asrl_mlflow.commands import main, train
 from asrl_mlflow.datasets import Contamination
 from asrl_mlflow.losses import catalogue
 from asrl_mlflow.tuning.choice import Candidate, Choice, Errors
@@ -35,7 +34,7 @@ NEWEST = Version(xgboost.__version__) >= Version("3.4")
 MAIN_ROWS = {
     *losses.BASIC,
     "asrl_c auto",
-    *(f"{loss.name} tuned" for loss in flows.main.SETUPS["regression"].tuned),
+    *(f"{loss.name} tuned" for loss in main.SETUPS["regression"].tuned),
 }
 
 
@@ -100,17 +99,17 @@ def test_the_readme_s_output_of_main_has_the_form_that_main_prints():
         curve=[1.0],
     )
     clean, spoiled = (
-        flows.main.Scene(
+        main.Scene(
             contamination,
             {name: {"mae": [1.0], "medae": [1.0]} for name in MAIN_ROWS},
             Choice(candidate, candidate, 0.0, 1.0),
             {},
             {},
         )
-        for contamination in (Contamination(), flows.main.SETUPS["regression"].spoiled)
+        for contamination in (Contamination(), main.SETUPS["regression"].spoiled)
     )
     shown = next(block for block in blocks(README, "text") if "chosen:" in block).splitlines()
-    printed = flows.main._side_by_side(clean, spoiled, "regression").splitlines()
+    printed = main._side_by_side(clean, spoiled, "regression").splitlines()
     assert [line.split() for line in shown[:2]] == [line.split() for line in printed[:2]]
     rows = [re.split(r"  +", line) for line in shown[2 : 2 + len(MAIN_ROWS)]]
     assert {row[0] for row in rows} == MAIN_ROWS
@@ -118,10 +117,10 @@ def test_the_readme_s_output_of_main_has_the_form_that_main_prints():
     errors = [float(row[3]) for row in rows]
     assert errors == sorted(errors)
     for scene in (clean, spoiled):
-        start = f"{flows.main._heading(scene.contamination)}: chosen: "
+        start = f"{main._heading(scene.contamination)}: chosen: "
         (line,) = (line for line in shown if line.startswith(start))
         assert line.removeprefix(start).split(";")[0] in MAIN_ROWS
-    verdict = flows.main._conclude(clean, spoiled, "regression")
+    verdict = main._conclude(clean, spoiled, "regression")
     assert sum(line.startswith(verdict.split(" of ")[0]) for line in shown) == 1
 
 
@@ -158,9 +157,7 @@ def test_ci_runs_every_command_of_the_pages_once():
 
 def test_every_key_of_a_tracked_run_is_on_the_page_of_keys(store):
     assert (
-        flows.train.command.main(
-            ["--loss=asrl", "--rounds=3", "--figures=false"], standalone_mode=False
-        )
+        train.command.main(["--loss=asrl", "--rounds=3", "--figures=false"], standalone_mode=False)
         == 0
     )
     (run,), _ = runs(store)

@@ -29,9 +29,10 @@ CONDA = yaml.safe_load((ROOT / "conda.yaml").read_text())
 
 # From the top floor to the ground: a room may import from its own floor's rooms and from floors below.
 FLOORS = (
-    ("flows", "plugins"),
+    ("__main__", "flows"),
+    ("commands", "plugins"),
     ("label_noise", "tuning"),
-    ("reports",),
+    ("command_line", "reports"),
     ("experiments",),
     ("labels",),
     ("registry",),

@@ -14,8 +14,8 @@ import pytest
 import xgboost
 from packaging.version import Version
 
-import flows.compare
 from asrl_mlflow import paper
+from asrl_mlflow.commands.compare import command as compare_command
 from asrl_mlflow.datasets import published
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import LOSSES
@@ -141,7 +141,7 @@ def reproduced(tmp_path_factory, empty_store):
     options = ["--data=all", "--preset=paper", "--figures=false"]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert flows.compare.command.main(options, standalone_mode=False) == 0
+        assert compare_command.main(options, standalone_mode=False) == 0
         yield mlflow.MlflowClient()
     mlflow.set_tracking_uri(before)
 
@@ -192,7 +192,7 @@ def test_the_preset_is_held_against_the_papers_own_tables_only(tmp_path, monkeyp
     with pytest.raises(
         InputError, match=r"--preset=paper: .*power_plant.csv must be the one that the"
     ):
-        flows.compare.command.main(["--data=power_plant", "--preset=paper"], standalone_mode=False)
+        compare_command.main(["--data=power_plant", "--preset=paper"], standalone_mode=False)
 
 
 @pytest.mark.skipif("ASRL_DATA_DIR" not in os.environ, reason="ASRL_DATA_DIR is not set")

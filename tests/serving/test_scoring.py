@@ -27,8 +27,8 @@ import uvicorn
 import xgboost
 from mlflow.exceptions import MlflowException
 
-import flows.train
 from asrl_mlflow import registry, train
+from asrl_mlflow.commands.train import command as train_command
 from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.datasets.dataset import load
 from asrl_mlflow.datasets.splits import join
@@ -86,7 +86,7 @@ def loaded(mixed, empty_store, tmp_path_factory):
         mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
         mixed.to_parquet("mixed.parquet")
         options = ["--data=mixed.parquet", "--rounds=20", "--figures=false"]
-        assert flows.train.command.main(options, standalone_mode=False) == 0
+        assert train_command.main(options, standalone_mode=False) == 0
         registry.register(newest(mlflow.MlflowClient()))
         yield SimpleNamespace(
             predict=mlflow.pyfunc.load_model(URI).predict,

@@ -5,18 +5,19 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
 import click
 
+from asrl_mlflow.command_line import process
+from asrl_mlflow.command_line.command import Command
+from asrl_mlflow.command_line.process import BAD_INPUT, DONE, INCOMPLETE, NO_SPACE, NO_STORE
 from asrl_mlflow.errors import InputError, StorageError, StoreError
 from asrl_mlflow.system.signals import exit_on_signals, received_signal, stop_repeating
 from asrl_mlflow.tracking.retries import stop_waiting
 from asrl_mlflow.tracking.run_log import RunLog
 from asrl_mlflow.tracking.store import ui_command
-from flows import _process
-
-DONE, BUG, BAD_INPUT, NO_STORE, INCOMPLETE, NO_SPACE = range(6)
 
 
 def end(log: RunLog | None = None) -> int:
@@ -36,54 +37,58 @@ def _where() -> str:
     return f"See every run: {ui_command()}"
 
 
-def run(command: click.Command, *, interrupted: str = "unfinished runs are KILLED") -> NoReturn:
-    """Run an entry point and exit as the contract says: one line for what a user can mend.
+def run(command: Command, words: Sequence[str] | None = None, *, program: str = "") -> NoReturn:
+    """Run a command and exit as the contract says: one line for what a user can mend.
 
     0 done, 1 a bug, 2 bad input or configuration, 3 no tracking store, 4 trained but not all of it
     logged, 5 storage or disk, 128 + n ended by signal n.
 
     Parameters
     ----------
-    command : click.Command
-        The entry point.
-    interrupted : str
-        What a signal leaves behind, for the line that says so.
+    command : Command
+        What to do.
+    words : sequence of str, optional
+        Its options; without it those that the process was started with.
+    program : str
+        What stands before the command's name; nothing where it is run as `python -m flows.<name>`.
     """
     try:
-        exit_on_signals(_process.signals(), stop_waiting)
-        code = _code(command)
+        exit_on_signals(process.signals(), stop_waiting)
+        code = _code(command, words, program)
         sys.stdout.flush()
         sys.stderr.flush()
-        _process.end_at_once()
+        process.end_at_once()
     except BaseException:
         # What a signal raised may have become something else on its way.
         if received_signal() is None:
-            _process.end_at_once()
+            process.end_at_once()
             raise
     stop_repeating()
     number = received_signal()
     if number is not None:
-        line = f"Interrupted by {signal.Signals(number).name}; {interrupted}; {_where()}"
-        code = _fail(command, line, 128 + number)
-    _process.leave(code)
+        line = f"Interrupted by {signal.Signals(number).name}; {command.interrupted}; {_where()}"
+        code = _fail(command, program, line, 128 + number)
+    process.leave(code)
 
 
-def _code(command: click.Command) -> int:
+def _code(command: Command, words: Sequence[str] | None, program: str) -> int:
+    shown = f"{program} {command.name}" if program else f"python -m flows.{command.name}"
     try:
-        code: int = command.main(prog_name=f"python -m flows.{command.name}", standalone_mode=False)
+        code: int = command.main(words, prog_name=shown, standalone_mode=False)
     except click.ClickException as error:
-        return _fail(command, error.format_message(), BAD_INPUT)
+        return _fail(command, program, error.format_message(), BAD_INPUT)
     except InputError as error:
-        return _fail(command, str(error), BAD_INPUT)
+        return _fail(command, program, str(error), BAD_INPUT)
     except StoreError as error:
-        return _fail(command, str(error), NO_STORE)
+        return _fail(command, program, str(error), NO_STORE)
     except StorageError as error:
-        return _fail(command, str(error), NO_SPACE)
+        return _fail(command, program, str(error), NO_SPACE)
     except OSError as error:
-        return _fail(command, f"Storage failed: {error}; free or mount it and run again.", NO_SPACE)
+        line = f"Storage failed: {error}; free or mount it and run again."
+        return _fail(command, program, line, NO_SPACE)
     return code
 
 
-def _fail(command: click.Command, line: str, code: int) -> int:
-    click.echo(f"{command.name}: {line}", err=True)
+def _fail(command: Command, program: str, line: str, code: int) -> int:
+    click.echo(f"{program} {command.name}: {line}".lstrip(), err=True)
     return code

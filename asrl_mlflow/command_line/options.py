@@ -39,7 +39,7 @@ from asrl_mlflow.system.uris import JOURNAL, SQLITE, hide_secrets
 GROUPS = ("basic", "all")
 
 # Where click's context keeps the options as they were typed.
-_GIVEN = "flows.given"
+_GIVEN = "asrl.given"
 
 Function = TypeVar("Function", bound=Callable[..., object])
 

@@ -18,15 +18,24 @@ from typing import Any, NoReturn
 
 from asrl_mlflow.system.signals import ENDING_SIGNALS
 
+DONE, BUG, BAD_INPUT, NO_STORE, INCOMPLETE, NO_SPACE = range(6)
+
 _is_ours = False
+_name = ""
 # Of an exception that nobody caught, as Python would exit.
-_code = 1
+_code = BUG
 
 
-def begin() -> None:
-    """Answer signals, keep the streams usable, and be the last that is called at the exit."""
-    global _is_ours  # noqa: PLW0603 - a process is one
-    _is_ours = True
+def begin(name: str) -> None:
+    """Answer signals, keep the streams usable, and be the last that is called at the exit.
+
+    Parameters
+    ----------
+    name : str
+        Of the program, which begins the line of a signal.
+    """
+    global _is_ours, _name
+    _is_ours, _name = True, name
     end_at_once()
     _keep_streams()
     atexit.register(_leave)
@@ -60,8 +69,7 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - a 
     for other in signals():
         signal.signal(other, signal.SIG_IGN)
     # Standard error as Python has it may be in the middle of a line of its own.
-    name = next((name for name in sys.orig_argv if name.startswith("flows.")), "flows")
-    line = f"{name.removeprefix('flows.')}: Interrupted by {signal.Signals(number).name}; no run was open.\n"
+    line = f"{_name}: Interrupted by {signal.Signals(number).name}; no run was open.\n"
     with suppress(OSError):
         os.write(2, line.encode())
     os._exit(128 + number)

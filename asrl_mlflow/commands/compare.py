@@ -1,0 +1,300 @@
+"""Many losses side by side on one table or several: a parent run, and a child each loss, table and seed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from statistics import mean
+from typing import Any, cast
+
+import click
+
+from asrl_mlflow import paper, reports, tracking
+from asrl_mlflow.command_line.command import Command
+from asrl_mlflow.command_line.options import (
+    BOOSTING,
+    CONTAMINATION,
+    DATA,
+    FIGURES,
+    boosting,
+    command_line,
+    contamination,
+    dataset,
+    losses_for,
+    option,
+    options,
+    parse_losses,
+    tell,
+)
+from asrl_mlflow.command_line.running import end
+from asrl_mlflow.datasets.contamination import Contamination
+from asrl_mlflow.datasets.dataset import PAPER, Dataset
+from asrl_mlflow.datasets.published import describe_difference, has_published_order
+from asrl_mlflow.errors import InputError
+from asrl_mlflow.experiments import report
+from asrl_mlflow.experiments.experiment import Result, prepare_split
+from asrl_mlflow.experiments.series import Case, run_series
+from asrl_mlflow.experiments.settings import Settings
+from asrl_mlflow.figures.comparison_figures import draw_validation_curves
+from asrl_mlflow.figures.style import png
+from asrl_mlflow.losses import BaseLoss, PointwiseLoss
+from asrl_mlflow.metrics import TASKS
+from asrl_mlflow.paper import figures as paper_figures
+from asrl_mlflow.paper.protocol import PAPER_SEED, split_as_the_paper
+from asrl_mlflow.tracking.keys import data_params
+from asrl_mlflow.tracking.run_log import RunLog
+
+ALL = "all"
+
+
+@click.command("compare", cls=Command)
+@options(
+    DATA,
+    (
+        option(
+            "--losses",
+            default="basic",
+            callback=parse_losses,
+            help="basic (seven; six for classes), all, or names between commas, with their default parameters; auto is one.",
+        ),
+        option("--repeats", type=click.IntRange(1), default=1, help="Seeds, from --seed upwards."),
+        option(
+            "--preset",
+            type=click.Choice(["paper"]),
+            help="paper: losses, split and boosting as in arXiv 2504.06935, its figures beside ours.",
+        ),
+    ),
+    BOOSTING,
+    CONTAMINATION,
+    FIGURES,
+)
+def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
+    """Train many losses on the same rows and rank them by test MAE, or log loss for classes.
+
+    --data=all means the paper's five tables.
+    """
+    if values["preset"] == "paper":
+        _check_preset(values)
+        return reproduce(_tables(values, "regression"), figures=values["figures"])
+    asked = values["losses"]
+    tables = _tables(values, None if isinstance(asked, str) else asked[0].task)
+    losses = losses_for(asked, tables[0])
+    spoiling = contamination(values, tables[0])
+    seeds = range(values["seed"], values["seed"] + values["repeats"])
+    settings = boosting(values)
+    tracking.connect(command=command_line())
+    for table in tables:
+        tell(table)
+        if table.roles.time and len(seeds) > 1:
+            click.echo(
+                f"Warning: {table.name}: --time splits the rows alike for every seed: of --repeats only "
+                "spoiled targets differ.",
+                err=True,
+            )
+    with _parent(tables, spoiling) as parent:
+        names = ",".join(loss.label for loss in losses)
+        parent.params({"losses": names, "repeats": len(seeds), "seed": seeds[0]})
+        series = run_series(
+            _cases(tables, losses, seeds, settings, spoiling),
+            total=len(tables) * len(seeds) * len(losses) * settings.rounds,
+            contamination=spoiling,
+            flow="compare",
+        )
+        # Without the cases, whose rows need not be held any longer.
+        results = [(case.table.name, case.loss.label, result) for case, result in series]
+        _show(results, losses[0].task, seeds, spoiling, parent, figures=settings.figures)
+    return end(parent)
+
+
+def _cases(
+    tables: Sequence[Dataset],
+    losses: Sequence[BaseLoss],
+    seeds: Sequence[int],
+    settings: Settings,
+    spoiling: Contamination,
+) -> Iterator[Case]:
+    """Every loss on every table with every seed, in the order in which they are trained."""
+    for table, seed in itertools.product(tables, seeds):
+        parts = prepare_split(table, seed, spoiling)
+        where = f" {table.name}" if len(tables) > 1 else ""
+        which = f", seed {seed}" if len(seeds) > 1 else ""
+        for loss in losses:
+            yield Case(f"{loss.label}{where}{which}", loss, table, parts, seed, settings)
+
+
+def _show(
+    results: Sequence[tuple[str, str, Result]],
+    task: str,
+    seeds: Sequence[int],
+    spoiling: Contamination,
+    parent: RunLog,
+    *,
+    figures: bool,
+) -> None:
+    """Print a summary of each table; keep it, and its figures, with the parent run."""
+    title = f"seed {', '.join(map(str, seeds))}{spoiling.describe()}"
+    spread = "\n±: standard deviation over the seeds." if len(seeds) > 1 else ""
+    click.echo(f"\n{title}\n\n{report.SUMMARIES[task].note}{spread}")
+    tables = list(dict.fromkeys(table for table, _, _ in results))
+    described = [f"Losses side by side on test rows, {title}.\n"]
+    for table in tables:
+        scores = report.scores((loss, result) for where, loss, result in results if where == table)
+        summary = report.summary_table(scores, task)
+        heading, place = (f"{table}\n", f"{table}/") if len(tables) > 1 else ("", "")
+        click.echo(f"\n{heading}{summary}")
+        parent.table(f"{place}comparison.json", report.summary_columns(scores, task))
+        parent.artifact(f"{place}comparison.txt", f"{summary}\n".encode())
+        metric = TASKS[task].default
+        parent.metrics(
+            {f"{place}{metric}.{loss}": mean(each[metric]) for loss, each in scores.items()}
+        )
+        described.append(f"{heading}\n```text\n{summary}\n```\n")
+        if figures:
+            curves = {loss: list[list[float]]() for loss in scores}
+            for where, loss, result in results:
+                if where == table:
+                    curves[loss].append([each.valid[TASKS[task].default] for each in result.rounds])
+            draw_comparison(
+                scores, curves, f"{table}, {title}", parent, f"{place}figures", task=task
+            )
+    parent.describe("\n".join(described))
+
+
+def _tables(values: dict[str, Any], task: str | None) -> list[Dataset]:
+    if values["data"] != ALL:
+        return [dataset(values, task=task)]
+    named = [name for name in ("target", "weight", "group", "time", "drop") if values[name]]
+    if named:
+        msg = (
+            f"--data={ALL} takes the paper's five tables as they are; got --{named[0]}; leave it out, or "
+            "name one table."
+        )
+        raise InputError(msg)
+    return [dataset(values, name) for name in PAPER]
+
+
+def _check_preset(values: dict[str, Any]) -> None:
+    """The preset leaves nothing to choose but data and figures; other values are refused."""
+    if values["data"] not in (ALL, *PAPER):
+        msg = (
+            f"--preset=paper needs --data={ALL} or one of {', '.join(PAPER)}; got "
+            f"{values['data']!r}."
+        )
+        raise InputError(msg)
+    # Not whether it was given: `mlflow run` gives every option.
+    defaults = command.make_context("compare", []).params
+    changed = [
+        name
+        for name, value in values.items()
+        if value != defaults[name] and name not in ("data", "preset", "figures")
+    ]
+    if changed:
+        msg = (
+            "--preset=paper sets everything but data and figures; got "
+            f"--{changed[0].replace('_', '-')}; leave it or the preset out."
+        )
+        raise InputError(msg)
+
+
+def reproduce(tables: Sequence[Dataset], *, figures: bool) -> int:
+    """The paper's losses on its tables, at both depths; its values beside ours on the parent.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+
+    def cases() -> Iterator[Case]:
+        for table in tables:
+            parts = split_as_the_paper(table.rows)
+            for depth in paper.DEPTHS:
+                settings = Settings(max_depth=depth, figures=figures)
+                for loss in paper.PAPER_LOSSES.values():
+                    name = f"{loss.name} {table.name}, depth {depth}"
+                    yield Case(name, loss, table, parts, PAPER_SEED, settings)
+
+    _check_tables(tables)
+    tracking.connect(command=command_line())
+    for table in tables:
+        tell(table)
+    with _parent(tables, Contamination()) as parent:
+        parent.params({"preset": "paper", "seed": PAPER_SEED})
+        series = run_series(
+            cases(),
+            total=len(tables) * len(paper.DEPTHS) * len(paper.PAPER_LOSSES) * Settings().rounds,
+            contamination=Contamination(),
+            flow="compare",
+        )
+        results = paper.Results()
+        for case, result in series:
+            key = paper.TrainingKey(case.table.name, case.settings.max_depth, case.loss.name)
+            results[key] = paper.OurResult(
+                {**result.metrics, "seconds": result.seconds},
+                [round_.valid["mae"] for round_ in result.rounds],
+                case.parts.test.target,
+                result.prediction,
+                # The paper's losses are for regression, and have one.
+                cast("PointwiseLoss", result.rounds[-1].pointwise),
+            )
+        text = paper.describe(results)
+        parent.table("paper.json", paper.comparison_columns(results))
+        parent.artifact("paper.md", text.encode())
+        if figures:
+            for name, figure in paper_figures.draw_overviews(results).items():
+                parent.artifact(f"figures/{name}.png", png(figure))
+    click.echo(f"\n{text}")
+    return end(parent)
+
+
+def _check_tables(tables: Sequence[Dataset]) -> None:
+    """Check that tables are the paper's own, before its values stand beside ours."""
+    for table in tables:
+        frame = table.rows.features.assign(**{table.target_name: table.rows.target})
+        if differs := describe_difference(table.name, frame):
+            msg = f"--preset=paper: {table.source} must be {differs}; put the table there, or remove it."
+            raise InputError(msg)
+        if not has_published_order(table.name, frame):
+            click.echo(
+                f"Warning: {table.name}: the rows stand in another order than the README's, so that "
+                "the split and all that follows differ.",
+                err=True,
+            )
+
+
+def draw_comparison(
+    scores: Mapping[str, Mapping[str, Sequence[float]]],
+    curves: Mapping[str, Sequence[Sequence[float]]],
+    context: str,
+    parent: RunLog,
+    folder: str,
+    *,
+    task: str,
+) -> None:
+    """Log the figures of losses side by side: their metrics, and their errors by boosting round."""
+    title = TASKS[task].default_title
+    figures = {
+        "metrics": report.draw_metric_bars(scores, context, task),
+        "validation_curves": draw_validation_curves(
+            curves, context, f"{title} (target units)" if task == "regression" else title
+        ),
+    }
+    for name, figure in figures.items():
+        if figure is not None:
+            parent.artifact(f"{folder}/{name}.png", png(figure))
+
+
+@contextmanager
+def _parent(tables: Sequence[Dataset], spoiling: Contamination) -> Iterator[RunLog]:
+    name = tables[0].name if len(tables) == 1 else ALL
+    with tracking.run(f"compare {name}", flow="compare") as parent:
+        if len(tables) == 1:
+            parent.params(data_params(tables[0], spoiling))
+        else:
+            parent.params({"data.name": ",".join(table.name for table in tables)})
+            parent.params(spoiling.params())
+        for table in tables:
+            parent.dataset(table)
+        yield parent
+        reports.publish(parent)

@@ -1,0 +1,175 @@
+"""One loss on one table, in one tracked run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+import xgboost
+from tqdm import tqdm
+
+from asrl_mlflow import registry, tracking
+from asrl_mlflow.command_line.command import Command
+from asrl_mlflow.command_line.options import (
+    BOOSTING,
+    CONTAMINATION,
+    DATA,
+    FIGURES,
+    SIGNATURE,
+    boosting,
+    contamination,
+    dataset,
+    option,
+    options,
+    parse_params,
+    tell,
+)
+from asrl_mlflow.command_line.running import end
+from asrl_mlflow.datasets.dataset import Dataset
+from asrl_mlflow.errors import InputError, listed
+from asrl_mlflow.experiments import report
+from asrl_mlflow.experiments.experiment import prepare_split, run_experiment
+from asrl_mlflow.losses import (
+    CLASSIFICATION_LOSSES,
+    LOSSES,
+    BaseLoss,
+    ContinuousASRL,
+    LogLoss,
+    auto,
+    from_config,
+    to_config,
+)
+from asrl_mlflow.losses.regression.scale import AUTO
+from asrl_mlflow.records.features import describe_columns
+from asrl_mlflow.registry.versions import RegisteredVersion
+from asrl_mlflow.tracking.keys import CONTINUED_TAG
+
+
+@click.command("train", cls=Command)
+@options(
+    DATA,
+    (
+        option(
+            "--loss",
+            help=f"One of {', '.join(LOSSES)}, or auto: asrl_c that needs no tuning; for classes {', '.join(CLASSIFICATION_LOSSES)}.  [default: {ContinuousASRL.name}, for classes {LogLoss.name}, or what --model-uri recorded]",
+        ),
+        option(
+            "--loss-params",
+            default="",
+            show_default=False,
+            callback=parse_params,
+            help="Its parameters, as q_low=0.5,q_high=0.9.  [default: the loss's own]",
+        ),
+    ),
+    (
+        option(
+            "--model-uri",
+            help="A registered model to add rounds to: models:/<name>@<alias> or models:/<name>/<version>.",
+        ),
+        option(
+            "--change-loss",
+            type=bool,
+            default=False,
+            help="Go on although --model-uri recorded another loss.",
+        ),
+    ),
+    SIGNATURE,
+    BOOSTING,
+    CONTAMINATION,
+    FIGURES,
+)
+def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
+    """Train one loss and log all of it."""
+    settings = boosting(values)
+    version = None
+    if values["model_uri"]:
+        tracking.connect()
+        # Once: an alias may move meanwhile.
+        version = registry.find(values["model_uri"], trusted=values["require_signature"])
+    loss = _loss(values, version)
+    table = dataset(values, task=None if loss is None else loss.task)
+    loss = loss or (LogLoss() if table.classes else ContinuousASRL())
+    spoiling = contamination(values, table)
+    parts = prepare_split(table, values["seed"], spoiling)
+    if version is None:
+        tracking.connect()
+    trusted = values["require_signature"]
+    continued = None if version is None else _continued(version, loss, table, trusted)
+    tell(table)
+    with (
+        tracking.run(f"{loss.label} {table.name}", flow="train") as log,
+        tqdm(total=settings.rounds, unit="round", desc=loss.label, disable=None) as bar,
+    ):
+        result = run_experiment(
+            loss,
+            table,
+            parts,
+            log,
+            seed=values["seed"],
+            settings=settings,
+            contamination=spoiling,
+            on_round=lambda _: bar.update(),
+            continued=continued,
+            change_loss=values["change_loss"],
+        )
+        if version is not None:
+            log.tags({CONTINUED_TAG: version.uri})
+    scores = {name: [value] for name, value in result.metrics.items()}
+    summary = report.summary_table(
+        {loss.label: {**scores, report.SECONDS: [result.seconds]}}, loss.task
+    )
+    note = report.SUMMARIES[loss.task].note
+    click.echo(f"\n{loss}, seed {values['seed']}{spoiling.describe()}\n\n{note}\n\n{summary}")
+    click.echo(f"\nRegister it: {tracking.runner()}python -m flows.register --run-id={log.run_id}")
+    return end(log)
+
+
+def _loss(values: dict[str, Any], version: RegisteredVersion | None) -> BaseLoss | None:
+    """The loss that was asked for, or that the model to go on from recorded; None where the table decides."""
+    given = values["loss"] or values["loss_params"]
+    if version is None:
+        return _asked(values) if given else None
+    recorded = version.record.build_loss()
+    loss = _asked(values) if given else recorded
+    if loss != recorded and not values["change_loss"]:
+        msg = (
+            f"{version.uri}: goes on with the loss that it recorded, {recorded}; got {loss}; leave --loss and "
+            "--loss-params out, or pass --change-loss=true."
+        )
+        raise InputError(msg)
+    return loss
+
+
+def _asked(values: dict[str, Any]) -> BaseLoss:
+    name = values["loss"] or ContinuousASRL.name
+    config = to_config(auto()) if name == AUTO else {"name": name, "params": {}}
+    return from_config(config | {"params": config["params"] | values["loss_params"]})
+
+
+def _continued(
+    version: RegisteredVersion, loss: BaseLoss, table: Dataset, trusted: Sequence[str] | None
+) -> xgboost.Booster:
+    """The booster of a registered model, which knows the table's features and classes."""
+    uri, recorded = version.uri, version.record.build_loss()
+    booster = registry.load_booster(uri, trusted=trusted)
+    known = registry.load_columns(uri, trusted=trusted)
+    here = describe_columns(table.rows.features)
+    if known != here:
+        names = [each["name"] for each in here if each not in known] or [
+            each["name"] for each in known
+        ]
+        msg = (
+            f"{uri}: goes on with the features that it knows, in their order and with their categories; "
+            f"got another {listed(names)}; give it such a table."
+        )
+        raise InputError(msg)
+    classes = version.record.data.get("classes", [])
+    if classes != list(table.classes) or loss.task != recorded.task:
+        msg = (
+            f"{uri}: goes on with the kind of target that it knows, {listed(classes) or 'numbers'}; got "
+            f"{listed(table.classes) or 'numbers'}; give it such a table, or train a model anew."
+        )
+        raise InputError(msg)
+    click.echo(f"goes on from {uri}, {recorded}, {booster.num_boosted_rounds()} rounds")
+    return booster

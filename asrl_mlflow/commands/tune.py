@@ -1,0 +1,195 @@
+"""A study: Optuna searches the parameters of one loss, each trial a nested run; kill it and go on."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from typing import Any
+
+import click
+import mlflow
+
+from asrl_mlflow import tracking
+from asrl_mlflow.command_line.command import Command
+from asrl_mlflow.command_line.options import (
+    BOOSTING,
+    CONTAMINATION,
+    DATA,
+    FIGURES,
+    LONGEST_NAME,
+    Share,
+    boosting,
+    command_line,
+    contamination,
+    dataset,
+    option,
+    options,
+    tell,
+)
+from asrl_mlflow.command_line.running import end
+from asrl_mlflow.experiments import report
+from asrl_mlflow.losses import (
+    CLASSIFICATION_LOSSES,
+    LOSSES,
+    BaseLoss,
+    ContinuousASRL,
+    GeneralizedCrossEntropy,
+    describe_params,
+    loss_class,
+)
+from asrl_mlflow.metrics import TASKS
+from asrl_mlflow.studies.storages import default_storage
+from asrl_mlflow.system.uris import public_address
+from asrl_mlflow.tuning.api import Outcome, Plan, tune_plan
+from asrl_mlflow.tuning.plan import EARLY_STOPPING_ROUNDS
+
+STORAGE = (
+    option(
+        "--jobs",
+        type=click.IntRange(1),
+        help="Worker processes, of one thread each.  [default: one a core]",
+    ),
+    option(
+        "--storage",
+        envvar=tracking.STORAGE_VARIABLE,
+        show_envvar=True,
+        help="Where studies are kept: journal:PATH, sqlite:///PATH, postgresql+psycopg://... or "
+        "mysql+pymysql://...; one with a password belongs in the variable, which nobody sees.  "
+        "[default: a journal beside the tracking store]",
+    ),
+)
+STUDY = (
+    option(
+        "--trials",
+        type=click.IntRange(1),
+        default=100,
+        help="Complete and pruned ones of the study, earlier ones included.",
+    ),
+    option(
+        "--study",
+        longest=LONGEST_NAME,
+        help="Its name, under which it goes on.  [default: made from what it is about]",
+    ),
+    option(
+        "--metric",
+        type=click.Choice([name for task in TASKS.values() for name in task.selecting]),
+        help="To choose by, on validation rows.  [default: mae, for classes logloss]",
+    ),
+    option(
+        "--timeout",
+        type=Share(0, min_open=True),
+        help="Seconds after which no trial is begun.",
+    ),
+    option(
+        "--tune-booster",
+        type=bool,
+        default=False,
+        help="Search max_depth, learning_rate, min_child_weight, subsample and lambda too.",
+    ),
+)
+TUNED_BOOSTING = (
+    *BOOSTING[:-1],
+    option(
+        "--early-stopping-rounds",
+        type=click.IntRange(1),
+        default=EARLY_STOPPING_ROUNDS,
+        help="Stop a trial when its metric has not improved for so many rounds.",
+    ),
+)
+
+
+@click.command(
+    "tune",
+    cls=Command,
+    interrupted="unfinished runs are KILLED; start the same command again to go on",
+)
+@options(
+    DATA,
+    (
+        option(
+            "--loss",
+            help=f"One of {', '.join(LOSSES)}; for classes {', '.join(CLASSIFICATION_LOSSES)}.  [default: {ContinuousASRL.name}, for classes {GeneralizedCrossEntropy.name}]",
+        ),
+    ),
+    STUDY,
+    STORAGE,
+    TUNED_BOOSTING,
+    CONTAMINATION,
+    FIGURES,
+)
+def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
+    """Tune one loss, and go on where an earlier run of the same command was stopped."""
+    loss = loss_class(values["loss"]) if values["loss"] else None
+    settings = boosting(values)
+    table = dataset(values, task=None if loss is None else loss.task)
+    loss = loss or (GeneralizedCrossEntropy if table.classes else ContinuousASRL)
+    spoiling = contamination(values, table)
+    plan = Plan(
+        loss=loss,
+        table=table,
+        metric=values["metric"] or TASKS[loss.task].default,
+        seed=values["seed"],
+        settings=settings,
+        contamination=spoiling,
+        tune_booster=values["tune_booster"],
+    )
+    tracking.connect(command=command_line())
+    tell(table)
+    outcome = tuned(plan, values)
+    tell_choice(plan, outcome)
+    _tell_scores(outcome)
+    click.echo(
+        f"\nRegister it: {tracking.runner()}python -m flows.register --study={shlex.quote(outcome.study)}"
+    )
+    return end(outcome.log)
+
+
+def tuned(plan: Plan, values: dict[str, Any]) -> Outcome:
+    """Say where a plan's study is kept, and work on it.
+
+    Parameters
+    ----------
+    plan : Plan
+        What it is about.
+    values : dict
+        Those of the options `STORAGE` and, where there are such options, `STUDY`.
+
+    Raises
+    ------
+    StorageError
+        The storage failed while it was worked on.
+    """
+    name = values.get("study") or plan.name()
+    where = values["storage"] or default_storage(mlflow.get_tracking_uri())
+    click.echo(f"\nstudy {name} in {public_address(where)}")
+    return tune_plan(
+        plan,
+        study=name,
+        storage=where,
+        trials=values["trials"],
+        jobs=values["jobs"],
+        seconds=values.get("timeout"),
+    )
+
+
+def tell_choice(plan: Plan, outcome: Outcome) -> None:
+    """What a study chose, and by what."""
+    best = outcome.best
+    untuned = "" if outcome.untuned is None else f"; with its defaults {outcome.untuned:.5g}"
+    click.echo(
+        f"{outcome.study}: {outcome.complete} trials complete, {outcome.pruned} pruned\n"
+        f"best: {_in_short(outcome.loss)}, trial {best.number}, {best.rounds} rounds\n"
+        f"{plan.metric} {plan.judged}: {best.value:.5g}{untuned}{plan.contamination.describe()}"
+    )
+
+
+def _in_short(loss: BaseLoss) -> str:
+    """A loss with four digits of each parameter; the run has all of them."""
+    return f"{type(loss).__name__}({', '.join(describe_params(dataclasses.asdict(loss), 4))})"
+
+
+def _tell_scores(outcome: Outcome) -> None:
+    scores = {**outcome.metrics, report.SECONDS: outcome.seconds}
+    name, task = f"{outcome.loss.name} tuned", outcome.loss.task
+    summary = report.summary_table({name: {key: [value] for key, value in scores.items()}}, task)
+    click.echo(f"\n{report.SUMMARIES[task].note}\n\n{summary}")
