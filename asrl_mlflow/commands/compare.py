@@ -144,7 +144,6 @@ def _show(
         heading, place = (f"{table}\n", f"{table}/") if len(tables) > 1 else ("", "")
         click.echo(f"\n{heading}{summary}")
         parent.table(f"{place}comparison.json", report.summary_columns(scores, task))
-        parent.artifact(f"{place}comparison.txt", f"{summary}\n".encode())
         metric = TASKS[task].default
         parent.metrics(
             {f"{place}{metric}.{loss}": mean(each[metric]) for loss, each in scores.items()}

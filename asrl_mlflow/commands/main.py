@@ -275,8 +275,6 @@ def _show(clean: Scene, spoiled: Scene, table: Dataset, parent: RunLog, *, figur
     for folder, scene in (("", clean), ("spoiled/", spoiled)):
         title = f"{table.name}{scene.contamination.describe()}"
         parent.table(f"{folder}comparison.json", report.summary_columns(scene.scores, task))
-        text = f"{report.SUMMARIES[task].note}\n\n{report.summary_table(scene.scores, task)}\n"
-        parent.artifact(f"{folder}comparison.txt", text.encode())
         if figures:
             curves = {name: [curve] for name, curve in scene.curves.items()}
             draw_comparison(scene.scores, curves, title, parent, f"{folder}figures", task=task)

@@ -102,14 +102,21 @@ def rank_losses(scores: Mapping[str, Scores], task: str = "regression") -> list[
 def summary_columns(
     scores: Mapping[str, Scores], task: str = "regression"
 ) -> dict[str, list[str | float]]:
-    """Give the summary as columns: the mean over seeds and, with several seeds, the standard deviation."""
+    """Give the summary as columns: the mean over seeds and, with several seeds, the standard deviation.
+
+    Numbers have six significant digits, as tables are read by people; the runs have all of them.
+    """
     names = rank_losses(scores, task)
     columns: dict[str, list[str | float]] = {"loss": list(names)}
     for metric, heading in SUMMARIES[task].columns:
-        columns[heading] = [mean(scores[name][metric]) for name in names]
+        columns[heading] = [_shorten(mean(scores[name][metric])) for name in names]
         if len(scores[names[0]][metric]) > 1:
-            columns[f"{heading} sd"] = [stdev(scores[name][metric]) for name in names]
+            columns[f"{heading} sd"] = [_shorten(stdev(scores[name][metric])) for name in names]
     return columns
+
+
+def _shorten(number: float) -> float:
+    return float(f"{number:.6g}")
 
 
 def summary_table(scores: Mapping[str, Scores], task: str = "regression") -> str:

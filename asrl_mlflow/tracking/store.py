@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
-from mlflow.entities import Run
+from mlflow.entities import Experiment, Run
 from mlflow.environment_variables import (
     MLFLOW_EXPERIMENT_ID,
     MLFLOW_EXPERIMENT_NAME,
@@ -139,6 +139,7 @@ def _choose_experiment() -> None:
     connection.experiment_id = connection.project_run = None
     if MLFLOW_RUN_ID.is_set():
         connection.project_run = mlflow.get_run(MLFLOW_RUN_ID.get())
+        _say_kind(mlflow.get_experiment(connection.project_run.info.experiment_id))
         _warn_of_secrets(connection.project_run.data.params)
     elif MLFLOW_EXPERIMENT_ID.is_set():
         # Set it, although it is configured: otherwise MLflow asks the store for it with every run.
@@ -150,10 +151,15 @@ def _choose_experiment() -> None:
         chosen = mlflow.set_experiment(MLFLOW_EXPERIMENT_NAME.get() or EXPERIMENT)
         mlflow.set_experiment(experiment_id=chosen.experiment_id)
         connection.experiment_id = chosen.experiment_id
-        if _KIND_TAG not in chosen.tags:
-            mlflow.set_experiment_tag(_KIND_TAG, _KIND)
+        _say_kind(chosen)
         # MLflow sets this variable too; the next store would take it for the user's choice.
         MLFLOW_EXPERIMENT_ID.unset()
+
+
+def _say_kind(experiment: Experiment) -> None:
+    if _KIND_TAG not in experiment.tags:
+        client = mlflow.MlflowClient()
+        client.set_experiment_tag(experiment.experiment_id, _KIND_TAG, _KIND)
 
 
 def _warn_of_secrets(params: Mapping[str, str]) -> None:
@@ -180,13 +186,23 @@ def store_address() -> str:
 
 
 def ui_command() -> str:
-    """Command that opens the user interface of this store, or its address where a server runs."""
+    """Command that opens the user interface of this store, or its address where a server runs.
+
+    The address is that of the experiment's table of runs, once `connect` has chosen an experiment.
+    """
     uri = store_address()
     if uri.startswith(("http://", "https://")):
-        return uri
+        return f"{uri.rstrip('/')}{_runs_page()}"
     # `uvx mlflow` works in any shell; what is installed for it only here does not.
     tool = runner() or ("uvx " if "UV" in os.environ else "")
-    return f"{tool}mlflow ui --backend-store-uri {uri}   (then http://127.0.0.1:5000)"
+    return f"{tool}mlflow ui --backend-store-uri {uri}   (then http://127.0.0.1:5000{_runs_page()})"
+
+
+def _runs_page() -> str:
+    """Path of the experiment's table of runs, which a browser that sees MLflow first would not open."""
+    run = connection.project_run
+    experiment = connection.experiment_id if run is None else run.info.experiment_id
+    return f"/#/experiments/{experiment}/runs?workflowType=machine_learning" if experiment else ""
 
 
 def runner() -> str:

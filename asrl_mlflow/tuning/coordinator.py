@@ -25,7 +25,7 @@ from asrl_mlflow.losses.search_space import Point
 from asrl_mlflow.studies.leases import ERROR, SECONDS_BETWEEN_LEASES
 from asrl_mlflow.studies.study import LOSS, ROUNDS, RUN_ID, Study
 from asrl_mlflow.system.signals import hold_signals, stop_repeating
-from asrl_mlflow.tracking.keys import PRUNED_TAG, REAPED_TAG, TRIAL_TAG
+from asrl_mlflow.tracking.keys import PARTIAL, PRUNED_TAG, REAPED_TAG, TRIAL_TAG
 from asrl_mlflow.tracking.retries import stop_waiting
 from asrl_mlflow.tracking.run_log import RunLog
 from asrl_mlflow.trials.judging import Contest, Verdict
@@ -58,11 +58,19 @@ class _Attempt:
     rounds: dict[int, list[Mapping[str, float]]] = field(default_factory=lambda: defaultdict(list))
 
     def log_rounds(self, folds: int) -> None:
-        """Log the rounds that at least so many folds have had: the means over these folds."""
-        for number in [number for number, metrics in self.rounds.items() if len(metrics) >= folds]:
-            metrics = self.rounds.pop(number)
-            means = {key: fmean(each[key] for each in metrics) for key in metrics[0]}
-            self.log.step(number, means)
+        """Log the rounds that all folds have had: the means over them."""
+        for number in [number for number, metrics in self.rounds.items() if len(metrics) == folds]:
+            self.log.step(number, self._take_means(number))
+
+    def log_partial_rounds(self) -> None:
+        """Log the rounds that only some folds have had, under keys of their own."""
+        for number in list(self.rounds):
+            means = self._take_means(number)
+            self.log.step(number, {f"{PARTIAL}{key}": value for key, value in means.items()})
+
+    def _take_means(self, number: int) -> dict[str, float]:
+        metrics = self.rounds.pop(number)
+        return {key: fmean(each[key] for each in metrics) for key in metrics[0]}
 
 
 @dataclass(kw_only=True, eq=False)
@@ -196,7 +204,9 @@ class Coordinator:
                 return
             loss, params = self.candidate(trial.params)
             attempt = _Attempt(trial, self._open_run(trial, loss, params))
-            attributes = {RUN_ID: attempt.log.run_id, LOSS: to_config(loss)}
+            # Beside the point, whose coordinates are not always parameters: q_high, where the point has a gap.
+            values = _searched_fields(trial, loss, params)
+            attributes = {RUN_ID: attempt.log.run_id, LOSS: to_config(loss), **values}
             if not self.study.leases.write(trial, attributes):
                 self._close(attempt, "KILLED", {}, is_ours=False)
                 continue
@@ -244,7 +254,7 @@ class Coordinator:
         """Record the trials that have ended in Optuna and MLflow."""
         while self._ended:
             attempt, kind, content = self._ended.pop(0)
-            attempt.log_rounds(1)
+            attempt.log_partial_rounds()
             # Before Optuna has the result: the run of a complete trial then has all its rounds.
             attempt.log.flush()
             if kind == "done":
@@ -301,7 +311,7 @@ class Coordinator:
         worker.close()
         if worker in self._busy:
             attempt = self._busy.pop(worker)
-            attempt.log_rounds(1)
+            attempt.log_partial_rounds()
             self.study.leases.give_back_after_death(attempt.trial.number)
             self._close(attempt, "KILLED", {}, is_ours=False)
         for workers in (self._starting, self._idle):
@@ -322,7 +332,7 @@ class Coordinator:
             worker.close()
         self._record()
         for attempt in self._busy.values():
-            attempt.log_rounds(1)
+            attempt.log_partial_rounds()
             self.study.leases.give_back(attempt.trial.number)
             self._close(attempt, "KILLED", {}, is_ours=False)
         self._busy.clear()
@@ -330,10 +340,14 @@ class Coordinator:
 
 def _run_name(trial: Trial, loss: BaseLoss, params: Mapping[str, Any]) -> str:
     """Name the run of a trial by its values, such as "trial 7: q_low=0.62, q_high=0.71"."""
-    # Each coordinate of a point stands for one value, and a loss names its fixed values last.
-    searched = len(trial.params) - len(params)
-    fields = itertools.islice(dataclasses.asdict(loss).items(), searched)
-    values = describe_params({**dict(fields), **params}, 2)
+    values = describe_params({**_searched_fields(trial, loss, params), **params}, 2)
     if len(values) > _VALUES_IN_A_NAME:
         values[_VALUES_IN_A_NAME:] = ["..."]
     return f"trial {trial.number}: {', '.join(values)}"
+
+
+def _searched_fields(trial: Trial, loss: BaseLoss, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a loss that a trial's point stands for, by their names."""
+    # Each coordinate of a point stands for one value, and a loss names its fixed values last.
+    searched = len(trial.params) - len(params)
+    return dict(itertools.islice(dataclasses.asdict(loss).items(), searched))

@@ -59,6 +59,11 @@ class TunedLoss:
         return self.outcome.loss
 
     @property
+    def best_params_(self) -> dict[str, Any]:
+        """Its parameters by their own names, where the study's points have q_high as a gap above q_low."""
+        return dict(self.outcome.best.loss["params"])
+
+    @property
     def run_id(self) -> str:
         """Id of the study's parent run; its booster was judged on test rows and can be registered."""
         return self.outcome.log.run_id

@@ -183,8 +183,9 @@ def test_compare_repeats_over_seeds_and_spoils_only_what_is_learned_from(flow, s
             for child in children
             if child.data.params["loss.name"] == row["loss"]
         ]
-        assert row["test MAE"] == pytest.approx(np.mean(scores))
-        assert row["test MAE sd"] == pytest.approx(np.std(scores, ddof=1))
+        assert row["test MAE"] == pytest.approx(np.mean(scores), rel=1e-5)
+        assert len(str(row["test MAE"])) <= len("123.456")  # for people: runs have all digits
+        assert row["test MAE sd"] == pytest.approx(np.std(scores, ddof=1), rel=1e-5)
     assert re.search(r"asrl_c +[\d.]+±[\d.]+ ", out)
 
 
@@ -193,7 +194,6 @@ def test_without_figures_nothing_is_drawn(flow, store):
     parents, children = runs(store)
     assert artifacts(store, parents[0].info.run_id) == [
         "comparison.json",
-        "comparison.txt",
         "report.html",
     ]
     kept = ["booster.ubj", "features.json", "loss.json", "unseen.npz", "which_labels.csv"]
@@ -274,8 +274,8 @@ def test_all_tables_are_compared_each_with_a_summary_of_its_own(flow, store):
     assert len(children) == 10
     assert {"huber airfoil", "asrl_c california"} <= {child.info.run_name for child in children}
     found = artifacts(store, parent.info.run_id)
-    assert found[:2] == ["airfoil/comparison.json", "airfoil/comparison.txt"]
-    assert len(found) == 11  # a table each in two files, and the page
+    assert found[0] == "airfoil/comparison.json"
+    assert len(found) == 6  # a table each, and the page
     assert "report.html" in found
     assert out.count("loss    test MAE") == 5
     assert len(parent.inputs.dataset_inputs) == 5

@@ -19,6 +19,7 @@ from asrl_mlflow.losses.regression.segmented.continuous_asrl import PointwiseCon
 from asrl_mlflow.rounds import Round
 from asrl_mlflow.system.signals import hold_signals
 from asrl_mlflow.tracking import spool
+from asrl_mlflow.tracking import store as tracking_store
 from asrl_mlflow.tracking.retries import stop_waiting
 from tests.conftest import PARAMS
 from tests.every_loss import EVERY_LOSS
@@ -164,6 +165,9 @@ def test_the_run_of_mlflow_run_is_adopted_with_its_experiment_and_params(store, 
     assert store.get_run(child.run_id).info.experiment_id == experiment
     assert parent.complete
     assert store.get_experiment_by_name(tracking.EXPERIMENT) is None
+    kind = store.get_experiment(experiment).tags["mlflow.experimentKind"]
+    assert kind == "custom_model_development"
+    assert f"/#/experiments/{experiment}/runs" in tracking.ui_command()
 
 
 @pytest.mark.parametrize(
@@ -374,9 +378,14 @@ def test_the_line_that_opens_the_ui_works_in_the_shell_it_is_typed_into(
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(tracking_store.connection, "experiment_id", None)
+    monkeypatch.setattr(tracking_store.connection, "project_run", None)
     assert tracking.ui_command().startswith(line)
     mlflow.set_tracking_uri("http://tracking.example:5000")
     assert tracking.ui_command() == "http://tracking.example:5000"
+    monkeypatch.setattr(tracking_store.connection, "experiment_id", "7")
+    page = "http://tracking.example:5000/#/experiments/7/runs?workflowType=machine_learning"
+    assert tracking.ui_command() == page
 
 
 def test_a_loss_is_logged_under_the_keys_of_the_contract():

@@ -26,6 +26,8 @@ def test_a_study_of_a_table_in_memory_goes_on_with_the_same_call(store, table):
     assert len(trials) == 3
     assert isinstance(tuned.study, optuna.Study)
     assert tuned.study.best_value == tuned.outcome.best.value
+    assert tuned.best_params_ == losses.to_config(tuned.best_loss_)["params"]
+    assert tuned.study.best_trial.user_attrs["q_high"] == tuned.best_loss_.q_high
     again = tune(frame, y, **FEW | {"trials": 4})
     assert again.run_id == tuned.run_id
     assert len(again.study.trials) == 4
