@@ -7,7 +7,6 @@ import errno
 import functools
 import math
 import os
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -34,6 +33,7 @@ from asrl_mlflow.losses import (
 )
 from asrl_mlflow.losses.regression.scale import AUTO
 from asrl_mlflow.system.uris import JOURNAL, SQLITE, hide_secrets
+from asrl_mlflow.tracking.shell import stored_command
 
 # Names for several losses.
 GROUPS = ("basic", "all")
@@ -345,7 +345,7 @@ def command_line() -> str:
     # In the order of --help, so that equal commands are equal texts.
     names = [option.opts[0] for option in context.command.params if option.opts[0] in given]
     words = [f"{name}={hide_secrets(given[name], given[name])}" for name in names]
-    return shlex.join(["python", "-m", f"flows.{context.command.name}", *words])
+    return stored_command(str(context.command.name), *words)
 
 
 def boosting(values: dict[str, Any]) -> Settings:

@@ -121,7 +121,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     )
     note = report.SUMMARIES[loss.task].note
     click.echo(f"\n{loss}, seed {values['seed']}{spoiling.describe()}\n\n{note}\n\n{summary}")
-    click.echo(f"\nRegister it: {tracking.runner()}python -m flows.register --run-id={log.run_id}")
+    click.echo(f"\nRegister it: {tracking.shell_command('register', f'--run-id={log.run_id}')}")
     return end(log)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from typing import Any
 
 import click
@@ -138,9 +137,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     outcome = tuned(plan, values)
     tell_choice(plan, outcome)
     _tell_scores(outcome)
-    click.echo(
-        f"\nRegister it: {tracking.runner()}python -m flows.register --study={shlex.quote(outcome.study)}"
-    )
+    click.echo(f"\nRegister it: {tracking.shell_command('register', f'--study={outcome.study}')}")
     return end(outcome.log)
 
 

@@ -359,26 +359,6 @@ def test_no_thread_is_left_when_a_run_has_ended(store):
     assert set(threading.enumerate()) <= before
 
 
-@pytest.mark.parametrize(
-    ("environment", "line"),
-    [
-        ({}, "mlflow ui --backend-store-uri sqlite:///"),
-        ({"UV": "/bin/uv", "UV_RUN_RECURSION_DEPTH": "1"}, "uv run mlflow ui --backend-store-uri"),
-        ({"UV": "/bin/uv"}, "uvx mlflow ui --backend-store-uri"),
-    ],
-)
-def test_the_line_that_opens_the_ui_works_in_the_shell_it_is_typed_into(
-    store, monkeypatch, environment, line
-):
-    for name in ("UV", "UV_RUN_RECURSION_DEPTH"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert tracking.ui_command().startswith(line)
-    mlflow.set_tracking_uri("http://tracking.example:5000")
-    assert tracking.ui_command() == "http://tracking.example:5000"
-
-
 def test_a_loss_is_logged_under_the_keys_of_the_contract():
     assert tracking.loss_params(losses.ASRL()) == {
         "loss.name": "asrl",
