@@ -11,6 +11,7 @@ import click
 
 from asrl_mlflow.command_line import process
 from asrl_mlflow.command_line.command import Command
+from asrl_mlflow.command_line.log import show_log
 from asrl_mlflow.command_line.process import BAD_INPUT, DONE, INCOMPLETE, NO_SPACE, NO_STORE
 from asrl_mlflow.errors import InputError, StorageError, StoreError
 from asrl_mlflow.system.signals import exit_on_signals, received_signal, stop_repeating
@@ -73,6 +74,7 @@ def run(command: Command, words: Sequence[str] | None = None, *, program: str = 
 def _code(command: Command, words: Sequence[str] | None, program: str) -> int:
     shown = f"{program} {command.name}" if program else f"python -m flows.{command.name}"
     try:
+        show_log()
         code: int = command.main(words, prog_name=shown, standalone_mode=False)
     except click.ClickException as error:
         return _fail(command, program, error.format_message(), BAD_INPUT)
