@@ -1,49 +1,33 @@
-"""The command `asrl`: its help, its version, and the way to all other commands, each imported when it is called.
-
-Commands are found by name, as they import this room.
-"""
+"""The command `asrl`: its help, its version, and the way to all other commands, each imported when it is called."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import NoReturn, cast
+from typing import NoReturn
 
 import click
+from click.shell_completion import BashComplete, CompletionItem, add_completion_class
 
 from asrl_mlflow.command_line import process
-from asrl_mlflow.command_line.command import Command
+from asrl_mlflow.command_line.catalogue import COMMANDS, load
 from asrl_mlflow.command_line.process import BAD_INPUT, DONE
 from asrl_mlflow.errors import did_you_mean
 
 PROGRAM = "asrl"
 
-# With what --help says of each: to import them all would take seconds.
-COMMANDS = {
-    "main": "Compare seven losses on clean and on spoiled labels, tune two, register the one that suits.",
-    "train": "Train one loss and log all of it.",
-    "compare": "Train many losses on the same rows and rank them by test MAE, or log loss for classes.",
-    "tune": "Tune one loss, and go on where an earlier run of the same command was stopped.",
-    "register": "Register a run's model, and promote it if it is better than the one in use.",
-    "report": "Write report.html of a run again, from what the store has of the run and its children.",
-    "predict": "Predict every row of a table, in its order.",
-    "serve": "Answer POST /invocations as `mlflow models serve` does; errors are one short line.",
-    "label_noise": "Compare losses for classes whose labels are wrong: tuned alike, judged on right labels.",
-    "literature": "Fit lines with many losses, and show the published errors beside ours.",
-}
 _VERSIONS = ("asrl-mlflow", "xgboost", "mlflow", "optuna")
 
 
-def load(name: str) -> Command:
-    """Import a command, which takes seconds.
+@add_completion_class
+class Bash(BashComplete):
+    """Completion for bash, which takes --loss=huber for three words."""
 
-    Parameters
-    ----------
-    name : str
-        One of `COMMANDS`.
-    """
-    return cast("Command", importlib.import_module(f"asrl_mlflow.commands.{name}").command)
+    def get_completion_args(self) -> tuple[list[str], str]:
+        """The words before the one that is typed, and that one."""
+        words, incomplete = super().get_completion_args()
+        return [word for word in words if word != "="], incomplete
 
 
 class Commands(click.Group):
@@ -53,13 +37,24 @@ class Commands(click.Group):
         """Their names, in the order of --help."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> Command:
-        """The command of a name, or click's error."""
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name, or click's error; None where a shell completes."""
         if cmd_name not in COMMANDS:
+            if ctx.resilient_parsing:
+                return None
             remedy = did_you_mean(cmd_name, COMMANDS) or f"see {PROGRAM} --help."
             msg = f"A command needs one of the names {', '.join(COMMANDS)}; got {cmd_name!r}; {remedy}"
             raise click.UsageError(msg, ctx)
         return load(cmd_name)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names of commands that begin so, and the options of `asrl` itself."""
+        found = [
+            CompletionItem(name, help=summary)
+            for name, summary in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*found, *super(click.Group, self).shell_complete(ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """Write their names and summaries."""

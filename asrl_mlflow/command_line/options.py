@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import errno
 import functools
-import math
 import os
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import click
 
+from asrl_mlflow.command_line.completion import complete_data, complete_file
+from asrl_mlflow.command_line.parsing import Share, parse_keys, parse_names
+from asrl_mlflow.command_line.unsettable import Function, option
 from asrl_mlflow.datasets.contamination import (
     CONTAMINATIONS,
     WITH_SHARE,
@@ -33,15 +33,7 @@ from asrl_mlflow.losses import (
     from_name,
 )
 from asrl_mlflow.losses.regression.scale import AUTO
-from asrl_mlflow.system.uris import JOURNAL, SQLITE, hide_secrets
-
-# Names for several losses.
-GROUPS = ("basic", "all")
-
-# Where click's context keeps the options as they were typed.
-_GIVEN = "asrl.given"
-
-Function = TypeVar("Function", bound=Callable[..., object])
+from asrl_mlflow.system.uris import JOURNAL, SQLITE
 
 # MLflow and Optuna keep names in columns of about so many characters.
 LONGEST_NAME = 200
@@ -61,96 +53,6 @@ _BAD_PATH = {
     errno.ELOOP,
     errno.EROFS,
 }
-
-
-class Share(click.FloatRange):
-    """Range of numbers that refuses nan, which click accepts."""
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 - click's signature
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> float:
-        """The number, or click's error."""
-        number: float = super().convert(value, param, ctx)
-        if math.isnan(number):
-            self.fail(f"{value!r} is not a number.", param, ctx)
-        return number
-
-
-class Unsettable(click.Option):
-    """An option for which an empty value means: as if it had not been given.
-
-    MLproject cannot leave an option out of its commands.
-
-    Parameters
-    ----------
-    longest : int, optional
-        How many characters a value may have.
-    """
-
-    def __init__(self, *names: Any, longest: int | None = None, **settings: Any) -> None:  # noqa: ANN401 - click's
-        super().__init__(*names, **settings)
-        self._longest = longest
-
-    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:  # noqa: ANN401 - click's signature
-        """The value in its type; text that no file or store can have as a name is refused."""
-        if isinstance(value, str):
-            rule = _broken_rule(value, self._longest)
-            if rule:
-                got = f"{value[:_MOST_TOLD]!r}{'...' if len(value) > _MOST_TOLD else ''}"
-                msg = f"it takes {rule}; got {got}."
-                raise click.BadParameter(msg, ctx, self)
-        return super().type_cast_value(ctx, value)
-
-    def consume_value(
-        self, ctx: click.Context, opts: Mapping[str, Any]
-    ) -> tuple[Any, click.core.ParameterSource]:
-        """The value and its source, as click finds them once an empty one is out of the way."""
-        given = {name: value for name, value in opts.items() if value != "" or name != self.name}
-        if self.name in given and given[self.name] != str(self.default):
-            ctx.meta.setdefault(_GIVEN, {})[self.opts[0]] = given[self.name]
-        return super().consume_value(ctx, given)
-
-
-def _broken_rule(text: str, longest: int | None) -> str:
-    if "\0" in text:
-        return "text without NUL characters"
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        # Bytes of the command line that are no UTF-8.
-        return "text in UTF-8"
-    if longest is not None and len(text) > longest:
-        return f"at most {longest} characters"
-    return ""
-
-
-def parse_losses(
-    ctx: click.Context, param: click.Parameter, value: str
-) -> str | tuple[BaseLoss, ...]:
-    """`basic` or `all` as they are, names between commas to losses with their default parameters."""
-    if value in GROUPS:
-        return value
-    names = list(filter(None, map(str.strip, value.split(","))))
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        msg = f"each loss may stand once; got {', '.join(twice)} more than once."
-        raise click.BadParameter(msg, ctx, param)
-    if not names:
-        msg = f"it takes basic, all, or names of losses; got {value!r}."
-        raise click.BadParameter(msg, ctx, param)
-    try:
-        losses = tuple(map(from_name, names))
-    except InputError as error:
-        raise click.BadParameter(str(error), ctx, param) from error
-    if len({loss.task for loss in losses}) > 1:
-        by_task = {loss.task: loss.name for loss in losses}
-        got = ", ".join(f"{name} (for {task})" for task, name in by_task.items())
-        msg = f"losses of one comparison are for the same kind of target; got {got}."
-        raise click.BadParameter(msg, ctx, param)
-    return losses
 
 
 def losses_for(asked: str | tuple[BaseLoss, ...], table: Dataset) -> tuple[BaseLoss, ...]:
@@ -174,47 +76,10 @@ def losses_for(asked: str | tuple[BaseLoss, ...], table: Dataset) -> tuple[BaseL
     return tuple(serving)
 
 
-def parse_params(ctx: click.Context, param: click.Parameter, value: str) -> dict[str, float | str]:
-    """`q_low=0.5,q_high=0.9` to a dict; a value is a number or auto."""
-    params: dict[str, float | str] = {}
-    for pair in filter(None, map(str.strip, value.split(","))):
-        name, sign, number = map(str.strip, pair.partition("="))
-        if name in params:
-            msg = f"each parameter may stand once; got {name} more than once."
-            raise click.BadParameter(msg, ctx, param)
-        try:
-            params[name] = AUTO if number == AUTO else float(number if sign else "none")
-        except ValueError as error:
-            msg = f"it takes name=number or name=auto between commas; got {pair!r}."
-            raise click.BadParameter(msg, ctx, param) from error
-    return params
-
-
-def parse_names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
-    """Names between commas, quoted as in a CSV file where they have commas themselves."""
-    try:
-        (names,) = csv.reader([value], strict=True, skipinitialspace=True)
-    except (csv.Error, ValueError) as error:
-        msg = f"it takes names between commas; got {value!r}."
-        raise click.BadParameter(msg, ctx, param) from error
-    return tuple(name.strip() for name in names if name.strip())
-
-
-def parse_keys(
-    ctx: click.Context, param: click.Parameter, value: str | None
-) -> tuple[str, ...] | None:
-    """Paths of public keys between commas; None where no signature is required."""
-    return None if value is None else parse_names(ctx, param, value)
-
-
-def option(name: str, **settings: Any) -> Callable[[Function], Function]:  # noqa: ANN401 - click's settings
-    """A click option whose empty value means unset and whose default is shown."""
-    return click.option(name, cls=Unsettable, **{"show_default": True, **settings})
-
-
 DATA = (
     option(
         "--data",
+        shell_complete=complete_data,
         default=DEFAULT,
         help="Name of a data set, or a path to .csv, .parquet or a folder of .parquet files.",
     ),
@@ -257,16 +122,16 @@ BOOSTING = (
         help="Stop when the validation MAE, or log loss, has not improved for so many rounds.",
     ),
 )
-# Read where the option is not given, so that a host can require signatures of all that is loaded there.
-SIGNATURE_VARIABLE = "ASRL_REQUIRE_SIGNATURE"
 SIGNATURE = (
     option(
         "--require-signature",
+        shell_complete=complete_file,
         longest=_LONGEST_PATHS,
-        envvar=SIGNATURE_VARIABLE,
-        show_envvar=True,
+        of_host=True,
         callback=parse_keys,
-        help="Public keys, PEM files between commas: load only what one of them has signed.",
+        # The variable lets a host require signatures of all that is loaded there.
+        help="Public keys, PEM files between commas: load only what one of them has signed; for all commands "
+        "in ASRL_REQUIRE_SIGNATURE.",
     ),
 )
 FIGURES = (
@@ -336,16 +201,6 @@ def _given_as(error: OSError, values: Mapping[str, Any]) -> str | None:
 
 def _files(error: OSError) -> list[str | bytes]:
     return [name for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
-
-
-def command_line() -> str:
-    """The command that is running, for a shell: options that differ from their defaults, no secrets."""
-    context = click.get_current_context()
-    given = context.meta.get(_GIVEN, {})
-    # In the order of --help, so that equal commands are equal texts.
-    names = [option.opts[0] for option in context.command.params if option.opts[0] in given]
-    words = [f"{name}={hide_secrets(given[name], given[name])}" for name in names]
-    return shlex.join(["python", "-m", f"flows.{context.command.name}", *words])
 
 
 def boosting(values: dict[str, Any]) -> Settings:

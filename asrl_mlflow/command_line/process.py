@@ -39,6 +39,12 @@ def begin(name: str) -> None:
     end_at_once()
     _keep_streams()
     atexit.register(_leave)
+    # Signals are answered by now.
+    from asrl_mlflow.command_line.log import show_log  # noqa: PLC0415 - see above
+
+    # What is said while modules are imported is shown too; running.run refuses a level that is none.
+    with suppress(ValueError):
+        show_log()
 
 
 def signals() -> list[signal.Signals]:

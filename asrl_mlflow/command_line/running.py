@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -12,12 +11,13 @@ import click
 
 from asrl_mlflow.command_line import process
 from asrl_mlflow.command_line.command import Command
+from asrl_mlflow.command_line.log import show_log
 from asrl_mlflow.command_line.process import BAD_INPUT, DONE, INCOMPLETE, NO_SPACE, NO_STORE
 from asrl_mlflow.errors import InputError, StorageError, StoreError
 from asrl_mlflow.system.signals import exit_on_signals, received_signal, stop_repeating
 from asrl_mlflow.tracking.retries import stop_waiting
 from asrl_mlflow.tracking.run_log import RunLog
-from asrl_mlflow.tracking.store import ui_command
+from asrl_mlflow.tracking.shell import module_command, ui_command
 
 
 def end(log: RunLog | None = None) -> int:
@@ -25,9 +25,9 @@ def end(log: RunLog | None = None) -> int:
     click.echo(f"\n{_where()}")
     files = [] if log is None else log.unsent_files()
     for file in files:
+        send = module_command("asrl_mlflow.tracking.resend", str(file))
         click.echo(
-            f"Not everything was logged; the rest is in {file}; once the store answers, send it "
-            f"with: {shlex.quote(sys.executable)} -m asrl_mlflow.tracking.resend {shlex.quote(str(file))}",
+            f"Not everything was logged; the rest is in {file}; once the store answers, send it with: {send}",
             err=True,
         )
     return INCOMPLETE if files else DONE
@@ -74,6 +74,7 @@ def run(command: Command, words: Sequence[str] | None = None, *, program: str = 
 def _code(command: Command, words: Sequence[str] | None, program: str) -> int:
     shown = f"{program} {command.name}" if program else f"python -m flows.{command.name}"
     try:
+        show_log()
         code: int = command.main(words, prog_name=shown, standalone_mode=False)
     except click.ClickException as error:
         return _fail(command, program, error.format_message(), BAD_INPUT)

@@ -12,22 +12,22 @@ import click
 
 from asrl_mlflow import paper, reports, tracking
 from asrl_mlflow.command_line.command import Command
+from asrl_mlflow.command_line.completion import complete_losses
 from asrl_mlflow.command_line.options import (
     BOOSTING,
     CONTAMINATION,
     DATA,
     FIGURES,
     boosting,
-    command_line,
     contamination,
     dataset,
     losses_for,
-    option,
     options,
-    parse_losses,
     tell,
 )
+from asrl_mlflow.command_line.parsing import parse_losses
 from asrl_mlflow.command_line.running import end
+from asrl_mlflow.command_line.unsettable import command_line, option, typed_options
 from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.datasets.dataset import PAPER, Dataset
 from asrl_mlflow.datasets.published import describe_difference, has_published_order
@@ -54,6 +54,7 @@ ALL = "all"
     (
         option(
             "--losses",
+            shell_complete=complete_losses,
             default="basic",
             callback=parse_losses,
             help="basic (seven; six for classes), all, or names between commas, with their default parameters; auto is one.",
@@ -181,17 +182,11 @@ def _check_preset(values: dict[str, Any]) -> None:
             f"{values['data']!r}."
         )
         raise InputError(msg)
-    # Not whether it was given: `mlflow run` gives every option.
-    defaults = command.make_context("compare", []).params
-    changed = [
-        name
-        for name, value in values.items()
-        if value != defaults[name] and name not in ("data", "preset", "figures")
-    ]
+    changed = [name for name in typed_options() if name not in ("--data", "--preset", "--figures")]
     if changed:
         msg = (
             "--preset=paper sets everything but data and figures; got "
-            f"--{changed[0].replace('_', '-')}; leave it or the preset out."
+            f"{changed[0]}; leave it or the preset out."
         )
         raise InputError(msg)
 

@@ -12,17 +12,11 @@ from tqdm import tqdm
 
 from asrl_mlflow import tracking
 from asrl_mlflow.command_line.command import Command
-from asrl_mlflow.command_line.options import (
-    DATA,
-    FIGURES,
-    dataset,
-    losses_for,
-    option,
-    options,
-    parse_losses,
-    tell,
-)
+from asrl_mlflow.command_line.completion import complete_data, complete_losses
+from asrl_mlflow.command_line.options import DATA, FIGURES, dataset, losses_for, options, tell
+from asrl_mlflow.command_line.parsing import parse_losses
 from asrl_mlflow.command_line.running import end
+from asrl_mlflow.command_line.unsettable import option
 from asrl_mlflow.datasets.contamination import OF_CLASSES, Contamination, ContaminationKind
 from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.errors import InputError
@@ -71,12 +65,14 @@ def parse_shares(ctx: click.Context, param: click.Parameter, value: str) -> tupl
     (
         option(
             "--data",
+            shell_complete=complete_data,
             default="breast_cancer",
             help="Name of a data set with classes, or a path to .csv, .parquet or a folder of .parquet files.",
         ),
         *DATA[1:],
         option(
             "--losses",
+            shell_complete=complete_losses,
             default=",".join(each.name for each in LOSSES),
             callback=parse_losses,
             help="Names of losses for classes between commas, basic, or all; the first is what others are compared with.",
@@ -104,6 +100,7 @@ def parse_shares(ctx: click.Context, param: click.Parameter, value: str) -> tupl
         option(
             "--jobs",
             type=click.IntRange(1),
+            of_host=True,
             help="Worker processes, of one thread each.  [default: one a core]",
         ),
     ),

@@ -16,16 +16,9 @@ from tqdm import tqdm
 
 from asrl_mlflow import reports, tracking
 from asrl_mlflow.command_line.command import Command
-from asrl_mlflow.command_line.options import (
-    DATA,
-    FIGURES,
-    command_line,
-    dataset,
-    option,
-    options,
-    tell,
-)
+from asrl_mlflow.command_line.options import DATA, FIGURES, dataset, options, tell
 from asrl_mlflow.command_line.running import end
+from asrl_mlflow.command_line.unsettable import command_line, option
 from asrl_mlflow.commands.compare import draw_comparison
 from asrl_mlflow.commands.register import REGISTERED_MODEL, registered, tell_promotion
 from asrl_mlflow.commands.tune import STORAGE, tell_choice, tuned

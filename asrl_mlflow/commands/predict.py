@@ -10,13 +10,19 @@ from tqdm import tqdm
 
 from asrl_mlflow import registry, tracking
 from asrl_mlflow.command_line.command import Command
-from asrl_mlflow.command_line.options import SIGNATURE, Share, option, options, parse_names
+from asrl_mlflow.command_line.completion import complete_file, complete_model_uri
+from asrl_mlflow.command_line.options import SIGNATURE, options
+from asrl_mlflow.command_line.parsing import Share, parse_names
 from asrl_mlflow.command_line.process import DONE
+from asrl_mlflow.command_line.unsettable import option
 from asrl_mlflow.serving.batch import predict_file
 
 MODEL_URI = (
     option(
-        "--model-uri", required=True, help="models:/<name>@<alias> or models:/<name>/<version>."
+        "--model-uri",
+        required=True,
+        shell_complete=complete_model_uri,
+        help="models:/<name>@<alias> or models:/<name>/<version>.",
     ),
 )
 
@@ -26,9 +32,17 @@ MODEL_URI = (
     MODEL_URI,
     (
         option(
-            "--data", required=True, help="A path to .csv, .parquet or a folder of .parquet files."
+            "--data",
+            required=True,
+            shell_complete=complete_file,
+            help="A path to .csv, .parquet or a folder of .parquet files.",
         ),
-        option("--out", default="predictions.parquet", help="The result: .parquet or .csv."),
+        option(
+            "--out",
+            shell_complete=complete_file,
+            default="predictions.parquet",
+            help="The result: .parquet or .csv.",
+        ),
         option(
             "--interval",
             type=Share(0, 1, min_open=True, max_open=True),

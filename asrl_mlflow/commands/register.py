@@ -8,8 +8,10 @@ import click
 
 from asrl_mlflow import registry, tracking
 from asrl_mlflow.command_line.command import Command
-from asrl_mlflow.command_line.options import LONGEST_NAME, SIGNATURE, option, options
+from asrl_mlflow.command_line.completion import complete_file, complete_model
+from asrl_mlflow.command_line.options import LONGEST_NAME, SIGNATURE, options
 from asrl_mlflow.command_line.running import end
+from asrl_mlflow.command_line.unsettable import option
 from asrl_mlflow.datasets.dataset import load
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.registry.promotion import CHAMPION, FORCED_TAG, Promotion, check_alias, promote
@@ -20,6 +22,7 @@ from asrl_mlflow.registry.versions import RegisteredVersion
 REGISTERED_MODEL = (
     option(
         "--registered-model",
+        shell_complete=complete_model,
         longest=LONGEST_NAME,
         help="Its name.  [default: asrl-<name of the data>]",
     ),
@@ -50,11 +53,13 @@ REGISTERED_MODEL = (
         ),
         option(
             "--test",
+            shell_complete=complete_file,
             help="Rows that neither version has seen, to compare on: .csv or .parquet.  [default: the test "
             "rows of both runs, if they are the same]",
         ),
         option(
             "--sign",
+            shell_complete=complete_file,
             help="A private key, a PEM file without a password, to sign the version with; versions that it "
             "is compared with must then be signed too, by this key or one of --require-signature.",
         ),

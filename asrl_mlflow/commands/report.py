@@ -10,8 +10,10 @@ import mlflow
 
 from asrl_mlflow import reports, tracking
 from asrl_mlflow.command_line.command import Command
-from asrl_mlflow.command_line.options import option, options
+from asrl_mlflow.command_line.completion import complete_file
+from asrl_mlflow.command_line.options import options
 from asrl_mlflow.command_line.running import end
+from asrl_mlflow.command_line.unsettable import option
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.system.disk import require_space
 
@@ -20,7 +22,11 @@ from asrl_mlflow.system.disk import require_space
 @options(
     (
         option("--run-id", help="A run of compare, tune or main."),
-        option("--out", help="A file to write the page to as well; the run gets it anyway."),
+        option(
+            "--out",
+            shell_complete=complete_file,
+            help="A file to write the page to as well; the run gets it anyway.",
+        ),
     ),
 )
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from asrl_mlflow import registry, tracking
 from asrl_mlflow.command_line.command import Command
+from asrl_mlflow.command_line.completion import complete_loss, complete_model_uri
 from asrl_mlflow.command_line.options import (
     BOOSTING,
     CONTAMINATION,
@@ -20,12 +21,12 @@ from asrl_mlflow.command_line.options import (
     boosting,
     contamination,
     dataset,
-    option,
     options,
-    parse_params,
     tell,
 )
+from asrl_mlflow.command_line.parsing import parse_params
 from asrl_mlflow.command_line.running import end
+from asrl_mlflow.command_line.unsettable import option
 from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.errors import InputError, listed
 from asrl_mlflow.experiments import report
@@ -52,6 +53,7 @@ from asrl_mlflow.tracking.keys import CONTINUED_TAG
     (
         option(
             "--loss",
+            shell_complete=complete_loss,
             help=f"One of {', '.join(LOSSES)}, or auto: asrl_c that needs no tuning; for classes {', '.join(CLASSIFICATION_LOSSES)}.  [default: {ContinuousASRL.name}, for classes {LogLoss.name}, or what --model-uri recorded]",
         ),
         option(
@@ -65,6 +67,7 @@ from asrl_mlflow.tracking.keys import CONTINUED_TAG
     (
         option(
             "--model-uri",
+            shell_complete=complete_model_uri,
             help="A registered model to add rounds to: models:/<name>@<alias> or models:/<name>/<version>.",
         ),
         option(
@@ -121,7 +124,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     )
     note = report.SUMMARIES[loss.task].note
     click.echo(f"\n{loss}, seed {values['seed']}{spoiling.describe()}\n\n{note}\n\n{summary}")
-    click.echo(f"\nRegister it: {tracking.runner()}python -m flows.register --run-id={log.run_id}")
+    click.echo(f"\nRegister it: {tracking.shell_command('register', f'--run-id={log.run_id}')}")
     return end(log)
 
 

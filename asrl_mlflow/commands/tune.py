@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from typing import Any
 
 import click
@@ -11,22 +10,22 @@ import mlflow
 
 from asrl_mlflow import tracking
 from asrl_mlflow.command_line.command import Command
+from asrl_mlflow.command_line.completion import complete_loss
 from asrl_mlflow.command_line.options import (
     BOOSTING,
     CONTAMINATION,
     DATA,
     FIGURES,
     LONGEST_NAME,
-    Share,
     boosting,
-    command_line,
     contamination,
     dataset,
-    option,
     options,
     tell,
 )
+from asrl_mlflow.command_line.parsing import Share
 from asrl_mlflow.command_line.running import end
+from asrl_mlflow.command_line.unsettable import command_line, option
 from asrl_mlflow.experiments import report
 from asrl_mlflow.losses import (
     CLASSIFICATION_LOSSES,
@@ -47,14 +46,14 @@ STORAGE = (
     option(
         "--jobs",
         type=click.IntRange(1),
+        of_host=True,
         help="Worker processes, of one thread each.  [default: one a core]",
     ),
     option(
         "--storage",
-        envvar=tracking.STORAGE_VARIABLE,
-        show_envvar=True,
+        of_host=True,
         help="Where studies are kept: journal:PATH, sqlite:///PATH, postgresql+psycopg://... or "
-        "mysql+pymysql://...; one with a password belongs in the variable, which nobody sees.  "
+        f"mysql+pymysql://...; one with a password belongs in {tracking.STORAGE_VARIABLE}, which nobody sees.  "
         "[default: a journal beside the tracking store]",
     ),
 )
@@ -108,6 +107,7 @@ TUNED_BOOSTING = (
     (
         option(
             "--loss",
+            shell_complete=complete_loss,
             help=f"One of {', '.join(LOSSES)}; for classes {', '.join(CLASSIFICATION_LOSSES)}.  [default: {ContinuousASRL.name}, for classes {GeneralizedCrossEntropy.name}]",
         ),
     ),
@@ -138,9 +138,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     outcome = tuned(plan, values)
     tell_choice(plan, outcome)
     _tell_scores(outcome)
-    click.echo(
-        f"\nRegister it: {tracking.runner()}python -m flows.register --study={shlex.quote(outcome.study)}"
-    )
+    click.echo(f"\nRegister it: {tracking.shell_command('register', f'--study={outcome.study}')}")
     return end(outcome.log)
 
 

@@ -38,6 +38,7 @@ from asrl_mlflow.rounds import Round
 from asrl_mlflow.system.threads import thread_count
 from asrl_mlflow.tracking.keys import data_params
 from asrl_mlflow.tracking.run_log import RunLog
+from asrl_mlflow.tracking.shell import stored_command
 
 
 @dataclass(frozen=True)
@@ -278,7 +279,7 @@ def _describe(record: Record, run_id: str) -> str:
         f"**{record.build_loss()}**, {record.rounds} rounds, on *{data['name']}* ({data['rows']} rows, "
         f"target `{data['target']}`{spoiled}).\n\n"
         f"On test rows:\n\n| {heads} |\n|{'---|' * len(shown)}\n| {cells} |\n\n"
-        f"Register it: `python -m flows.register --run-id={run_id}`"
+        f"Register it: `{stored_command('register', f'--run-id={run_id}')}`"
     )
 
 

@@ -296,6 +296,6 @@ def _description(record: Record) -> str:
     return (
         f"**{record.build_loss()}** on *{data['name']}* ({data['rows']} rows, target `{data['target']}`), "
         f"{record.rounds} rounds; test {task.default_title} {record.metrics[task.default]:.4g}.\n\n"
-        "Promote it: `python -m flows.register --alias=champion --run-id=` with the id of its run. Score a "
-        "table: `python -m flows.predict --model-uri=models:/<name>/<version> --data=<file>`."
+        "Promote it: `asrl register --alias=champion --run-id=` with the id of its run. Score a table: "
+        "`asrl predict --model-uri=models:/<name>/<version> --data=<file>`."
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -11,6 +10,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 from asrl_mlflow.reports.content import Recipe
 from asrl_mlflow.reports.reading import KeptRun, KeptRuns
 from asrl_mlflow.tracking.keys import COMMAND_TAG, VERSION_TAG
+from asrl_mlflow.tracking.shell import stored_command
 from asrl_mlflow.tracking.store import runner
 
 
@@ -61,12 +61,12 @@ def recipe_of_command(run: KeptRun) -> list[Recipe]:
 
 def register_command(run: KeptRun) -> str:
     """Give the command that registers a run's model."""
-    return f"{runner()}python -m flows.register --run-id={run.run_id}"
+    return f"{runner()}{stored_command('register', f'--run-id={run.run_id}')}"
 
 
 def register_study_command(study: str) -> str:
     """Give the command that registers the best model of a study."""
-    return f"{runner()}python -m flows.register --study={shlex.quote(study)}"
+    return f"{runner()}{stored_command('register', f'--study={study}')}"
 
 
 def settings_of(run: KeptRun, measured: Sequence[KeptRun]) -> dict[str, str]:

@@ -7,7 +7,10 @@ run from a clone, whose folder shadows the installed package.
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import Any, Literal
+
+_logger = logging.getLogger(__name__)
 
 # Of what the functions take and give.
 _VERSION = 2
@@ -17,9 +20,18 @@ def _compiled() -> Any:  # noqa: ANN401 - the extension's module, which has no t
     try:
         module = importlib.import_module("_asrl_mlflow_kernel")
     except ImportError:
+        _logger.info(
+            "The passes over the rows are numpy's: none in C was compiled for this Python."
+        )
         return None
+    if module.VERSION == _VERSION:
+        return module
     # A clone may be newer than the extension that is installed.
-    return module if module.VERSION == _VERSION else None
+    _logger.info(
+        "The passes over the rows are numpy's: those in C are of another version, %s.",
+        module.__file__,
+    )
+    return None
 
 
 native = _compiled()

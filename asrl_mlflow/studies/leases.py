@@ -7,6 +7,7 @@ stayed the same for a minute.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +19,8 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from asrl_mlflow.system.processes import Owner, Watch
+
+_logger = logging.getLogger(__name__)
 
 # Attributes of trials: why a trial failed, and by what a queued point is known.
 ERROR, KEY = "asrl.error", "asrl.key"
@@ -127,6 +130,9 @@ class Leases:
             return False
         if not self.end(number, TrialState.FAIL):
             return False
+        _logger.info(
+            "Trial %d of study %s is given back, to be tried again.", number, self.study.study_name
+        )
         self._queue_again()
         return True
 

@@ -16,6 +16,7 @@ from asrl_mlflow.tracking.runs import (
     read_run,
     run,
 )
+from asrl_mlflow.tracking.shell import module_command, shell_command, stored_command, ui_command
 from asrl_mlflow.tracking.store import (
     DEFAULT_STORE,
     EXPERIMENT,
@@ -23,7 +24,6 @@ from asrl_mlflow.tracking.store import (
     connect,
     runner,
     store_address,
-    ui_command,
 )
 
 __all__ = [
@@ -38,10 +38,13 @@ __all__ = [
     "find_open_runs",
     "find_study_run",
     "loss_params",
+    "module_command",
     "open_child",
     "read_run",
     "run",
     "runner",
+    "shell_command",
     "store_address",
+    "stored_command",
     "ui_command",
 ]

@@ -22,6 +22,8 @@ from mlflow.environment_variables import (
 
 Answer = TypeVar("Answer")
 
+_logger = logging.getLogger(__name__)
+
 # An answer that takes longer counts as none, unless MLflow's own variable says otherwise.
 _SECONDS_FOR_AN_ANSWER = 8
 # A store that has not answered for so long is given up, and called again so much later.
@@ -173,9 +175,18 @@ def retry(call: Callable[[], Answer]) -> Answer:
                 was_refused = True
             elif _store.is_silent_too_long():
                 _store.give_up()
+                _logger.info(
+                    "The tracking store has not answered for %g s, and is called again in %g s: %s",
+                    _store.seconds_to_wait,
+                    _SECONDS_BEFORE_NEXT_CALL,
+                    type(error).__name__,
+                )
                 raise
             elif _store.is_given_up():
                 raise
+            _logger.info(
+                "A call to the tracking store is repeated in %g s: %s", pause, type(error).__name__
+            )
         time.sleep(pause)
         pause *= 2
 

@@ -58,11 +58,14 @@ class Connection:
         The run that `mlflow run` has opened.
     command : str, optional
         The command line that the runs to come are made by.
+    is_project : bool
+        Whether `mlflow run` has started this process.
     """
 
     experiment_id: str | None = None
     project_run: Run | None = None
     command: str | None = None
+    is_project: bool = False
 
 
 connection = Connection()
@@ -90,6 +93,8 @@ def connect(*, to_log: bool = True, command: str | None = None) -> None:
         The store does not answer, or refuses the experiment.
     """
     connection.command = command
+    # Asked now: with the first run MLflow forgets it.
+    connection.is_project = MLFLOW_RUN_ID.is_set()
     # Flows say where to look, once; MLflow would print it for each run, through the progress bar.
     os.environ.setdefault(MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.name, "true")
     # A new database would be announced with a line for each migration, a failing one with a traceback;
@@ -185,27 +190,6 @@ def store_address() -> str:
     return hide_secrets(uri, uri)
 
 
-def ui_command() -> str:
-    """Command that opens the user interface of this store, or its address where a server runs.
-
-    The address is that of the experiment's table of runs, once `connect` has chosen an experiment.
-    """
-    uri = store_address()
-    if uri.startswith(("http://", "https://")):
-        return f"{uri.rstrip('/')}{_runs_page()}"
-    # `uvx mlflow` works in any shell; what is installed for it only here does not.
-    tool = runner() or ("uvx " if "UV" in os.environ else "")
-    return f"{tool}mlflow ui --backend-store-uri {uri}   (then http://127.0.0.1:5000{_runs_page()})"
-
-
-def _runs_page() -> str:
-    """Path of the experiment's table of runs, which a browser that sees MLflow first would not open."""
-    run = connection.project_run
-    experiment = connection.experiment_id if run is None else run.info.experiment_id
-    return f"/#/experiments/{experiment}/runs?workflowType=machine_learning" if experiment else ""
-
-
 def runner() -> str:
-    """What a user types in front of a command of this environment: "uv run " or nothing."""
-    # Under `uv run` the shell that the user types the command into does not find what is installed.
+    """What a user of `uv run` types in front of a command of this environment: "uv run "; else nothing."""
     return "uv run " if "UV_RUN_RECURSION_DEPTH" in os.environ else ""

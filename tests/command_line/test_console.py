@@ -11,7 +11,7 @@ from inspect import getdoc
 
 import pytest
 
-from asrl_mlflow.command_line import console
+from asrl_mlflow.command_line.catalogue import COMMANDS, load
 from tests.conftest import FLOWS
 from tests.processes import ROOT, env, spawn
 from tests.stores import runs
@@ -30,9 +30,9 @@ def asrl(*words, **settings):
 
 
 def test_every_flow_is_a_command_of_asrl_and_has_the_summary_of_its_help():
-    assert set(console.COMMANDS) == set(FLOWS)
-    for name, summary in console.COMMANDS.items():
-        assert FLOWS[name].command is console.load(name)
+    assert set(COMMANDS) == set(FLOWS)
+    for name, summary in COMMANDS.items():
+        assert FLOWS[name].command is load(name)
         assert getdoc(FLOWS[name].command.callback).splitlines()[0] == summary
 
 
@@ -50,7 +50,7 @@ def test_help_names_every_command_and_imports_none_of_the_heavy_libraries(option
         [sys.executable, "-c", check], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert done.stdout.splitlines()[-1] == "set()"
-    assert all(f"\n  {name} " in done.stdout for name in console.COMMANDS)
+    assert all(f"\n  {name} " in done.stdout for name in COMMANDS)
 
 
 def test_versions_are_those_that_are_installed():

@@ -88,7 +88,7 @@ def a_page(**changes):
         "verdict": ["a is best."],
         "facts": {"data": "mine"},
         "sections": [Section("Losses", figures=[figure], tables=[table])],
-        "recipes": [Recipe("Again", "python -m flows.compare")],
+        "recipes": [Recipe("Again", "asrl compare")],
         "settings": {"seed": "0"},
     }
     return render(Page(**{**values, **changes}))
@@ -141,7 +141,7 @@ def test_a_page_says_what_came_out_how_to_repeat_it_and_how_to_register_it(compa
     assert f"{best} has the smallest test MAE, " in page
     assert "on average over 3 seeds" in page
     command = (
-        "python -m flows.compare --seed=5 --losses=huber,asrl_c,squared_error --repeats=3 "
+        "asrl compare --seed=5 --losses=huber,asrl_c,squared_error --repeats=3 "
         "--rounds=5 --figures=false"
     )
     assert f"<code>{tracking.runner()}{command}</code>" in page
@@ -151,7 +151,7 @@ def test_a_page_says_what_came_out_how_to_repeat_it_and_how_to_register_it(compa
         for run in children
         if run.data.params["loss.name"] == best and run.data.params["seed"] == "5"
     )
-    assert f"python -m flows.register --run-id={first.info.run_id}" in page
+    assert f"asrl register --run-id={first.info.run_id}" in page
     assert all("asrl.command" not in run.data.tags for run in children)
 
 
@@ -217,7 +217,7 @@ def test_a_study_s_page_has_its_trials_from_the_best_on(flow, store):
     )
     assert f"The best of 3 complete trials is trial {objectives[0][1]} (" in page
     assert "; with its defaults asrl_c has " in page
-    assert "python -m flows.register --study=asrl_c-diabetes-" in page
+    assert "asrl register --study=asrl_c-diabetes-" in page
 
 
 def test_main_s_page_has_both_scenes_and_says_what_main_said(flow, store):
@@ -309,8 +309,7 @@ def test_a_command_in_a_tag_has_no_secret(flow, store):
     assert code == 0
     (parent,), _ = runs(store)
     assert parent.data.tags["asrl.command"] == (
-        "python -m flows.compare --data=mine.csv '--drop=token=***' --losses=huber --rounds=5 "
-        "--figures=false"
+        "asrl compare --data=mine.csv '--drop=token=***' --losses=huber --rounds=5 --figures=false"
     )
 
 

@@ -19,7 +19,6 @@ from asrl_mlflow.losses.regression.segmented.continuous_asrl import PointwiseCon
 from asrl_mlflow.rounds import Round
 from asrl_mlflow.system.signals import hold_signals
 from asrl_mlflow.tracking import spool
-from asrl_mlflow.tracking import store as tracking_store
 from asrl_mlflow.tracking.retries import stop_waiting
 from tests.conftest import PARAMS
 from tests.every_loss import EVERY_LOSS
@@ -361,31 +360,6 @@ def test_no_thread_is_left_when_a_run_has_ended(store):
     with tracking.run("run", flow="train") as log:
         log.round(a_round(0))
     assert set(threading.enumerate()) <= before
-
-
-@pytest.mark.parametrize(
-    ("environment", "line"),
-    [
-        ({}, "mlflow ui --backend-store-uri sqlite:///"),
-        ({"UV": "/bin/uv", "UV_RUN_RECURSION_DEPTH": "1"}, "uv run mlflow ui --backend-store-uri"),
-        ({"UV": "/bin/uv"}, "uvx mlflow ui --backend-store-uri"),
-    ],
-)
-def test_the_line_that_opens_the_ui_works_in_the_shell_it_is_typed_into(
-    store, monkeypatch, environment, line
-):
-    for name in ("UV", "UV_RUN_RECURSION_DEPTH"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(tracking_store.connection, "experiment_id", None)
-    monkeypatch.setattr(tracking_store.connection, "project_run", None)
-    assert tracking.ui_command().startswith(line)
-    mlflow.set_tracking_uri("http://tracking.example:5000")
-    assert tracking.ui_command() == "http://tracking.example:5000"
-    monkeypatch.setattr(tracking_store.connection, "experiment_id", "7")
-    page = "http://tracking.example:5000/#/experiments/7/runs?workflowType=machine_learning"
-    assert tracking.ui_command() == page
 
 
 def test_a_loss_is_logged_under_the_keys_of_the_contract():

@@ -1,0 +1,91 @@
+"""Values of options: from the text of a command line to what it means, or click's error."""
+
+from __future__ import annotations
+
+import csv
+import math
+from typing import Any
+
+import click
+
+from asrl_mlflow.errors import InputError
+from asrl_mlflow.losses import BaseLoss, from_name
+from asrl_mlflow.losses.regression.scale import AUTO
+
+# Names for several losses.
+GROUPS = ("basic", "all")
+
+
+class Share(click.FloatRange):
+    """Range of numbers that refuses nan, which click accepts."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's signature
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """The number, or click's error."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
+
+
+def parse_losses(
+    ctx: click.Context, param: click.Parameter, value: str
+) -> str | tuple[BaseLoss, ...]:
+    """`basic` or `all` as they are, names between commas to losses with their default parameters."""
+    if value in GROUPS:
+        return value
+    names = list(filter(None, map(str.strip, value.split(","))))
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        msg = f"each loss may stand once; got {', '.join(twice)} more than once."
+        raise click.BadParameter(msg, ctx, param)
+    if not names:
+        msg = f"it takes basic, all, or names of losses; got {value!r}."
+        raise click.BadParameter(msg, ctx, param)
+    try:
+        losses = tuple(map(from_name, names))
+    except InputError as error:
+        raise click.BadParameter(str(error), ctx, param) from error
+    if len({loss.task for loss in losses}) > 1:
+        by_task = {loss.task: loss.name for loss in losses}
+        got = ", ".join(f"{name} (for {task})" for task, name in by_task.items())
+        msg = f"losses of one comparison are for the same kind of target; got {got}."
+        raise click.BadParameter(msg, ctx, param)
+    return losses
+
+
+def parse_params(ctx: click.Context, param: click.Parameter, value: str) -> dict[str, float | str]:
+    """`q_low=0.5,q_high=0.9` to a dict; a value is a number or auto."""
+    params: dict[str, float | str] = {}
+    for pair in filter(None, map(str.strip, value.split(","))):
+        name, sign, number = map(str.strip, pair.partition("="))
+        if name in params:
+            msg = f"each parameter may stand once; got {name} more than once."
+            raise click.BadParameter(msg, ctx, param)
+        try:
+            params[name] = AUTO if number == AUTO else float(number if sign else "none")
+        except ValueError as error:
+            msg = f"it takes name=number or name=auto between commas; got {pair!r}."
+            raise click.BadParameter(msg, ctx, param) from error
+    return params
+
+
+def parse_names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
+    """Names between commas, quoted as in a CSV file where they have commas themselves."""
+    try:
+        (names,) = csv.reader([value], strict=True, skipinitialspace=True)
+    except (csv.Error, ValueError) as error:
+        msg = f"it takes names between commas; got {value!r}."
+        raise click.BadParameter(msg, ctx, param) from error
+    return tuple(name.strip() for name in names if name.strip())
+
+
+def parse_keys(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[str, ...] | None:
+    """Paths of public keys between commas; None where no signature is required."""
+    return None if value is None else parse_names(ctx, param, value)
