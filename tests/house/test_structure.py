@@ -28,7 +28,7 @@ CONDA = yaml.safe_load((ROOT / "conda.yaml").read_text())
 
 # From the top floor to the ground: a room may import from its own floor's rooms and from floors below.
 FLOORS = (
-    ("flows", "plugins"),
+    ("flows", "mlflow", "plugins"),
     ("label_noise", "tuning"),
     ("reports",),
     ("experiments",),
