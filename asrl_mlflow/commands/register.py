@@ -63,6 +63,13 @@ REGISTERED_MODEL = (
             help="A private key, a PEM file without a password, to sign the version with; versions that it "
             "is compared with must then be signed too, by this key or one of --require-signature.",
         ),
+        option(
+            "--signature",
+            type=bool,
+            default=False,
+            help="Name the inputs with their types in MLflow's signature of the model. MLflow then refuses "
+            "integers and categories of pandas.",
+        ),
     ),
     SIGNATURE,
 )
@@ -77,7 +84,9 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
         trusted = None if own is None else [*own, *(values["require_signature"] or ())]
         tracking.connect(to_log=False)
         run_id = _run_id(values["run_id"], values["study"])
-        version = registered(run_id, values["registered_model"], values["sign"])
+        version = registered(
+            run_id, values["registered_model"], values["sign"], signature=values["signature"]
+        )
         if values["alias"] == CHALLENGER:
             return end()
         test = None
@@ -94,15 +103,16 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     return end()
 
 
-def registered(run_id: str, name: str | None, key: str | None = None) -> RegisteredVersion:
+def registered(
+    run_id: str, name: str | None, key: str | None = None, *, signature: bool = False
+) -> RegisteredVersion:
     """Register a run under a name, or that of its data, signed if there is a key, and say so."""
-    version = registry.register(run_id, name, key=key)
-    task = version.record.task
+    version = registry.register(run_id, name, key=key, signature=signature)
     what = "registered" if version.is_new else "was registered already"
     signed = "" if key is None else ", signed"
     click.echo(
-        f"{version.uri}: {what}{signed}, alias {CHALLENGER}\n{version.record.build_loss()}, test "
-        f"{task.default_title} {version.record.metrics[task.default]:.4g} on {version.record.data['name']}"
+        f"{version.uri}: {what}{signed}, alias {CHALLENGER}\n{version.record.build_loss()}, "
+        f"{version.record.describe()} on {version.record.data['name']}"
     )
     if "spoiled" in version.record.data:
         click.echo(

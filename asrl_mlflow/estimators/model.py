@@ -430,7 +430,7 @@ class RobustXGBModel(xgboost.XGBModel):
                 )
                 raise InputError(msg)
             part = train(
-                params, matrix.slice(inside), _kept_rounds(booster), loss=loss, weight_rule=rule
+                params, matrix.slice(inside), kept_rounds(booster), loss=loss, weight_rule=rule
             )
             errors.append(errors_of(part, matrix.slice(outside), loss))
         return np.concatenate(errors)
@@ -448,7 +448,7 @@ def _config_of(loss: object, owner: str) -> dict[str, Any]:
     raise InputError(msg)
 
 
-def _kept_rounds(booster: xgboost.Booster) -> int:
+def kept_rounds(booster: xgboost.Booster) -> int:
     """How many rounds `predict` uses: with a callback that stops early those up to the best one."""
     best = booster.attr("best_iteration")
     return int(booster.num_boosted_rounds()) if best is None else int(best) + 1

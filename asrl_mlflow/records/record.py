@@ -32,7 +32,8 @@ class Record:
     loss : mapping
         The loss as `losses.to_config` returns it.
     pointwise : mapping of name to float
-        Thresholds and weights of the last round, thresholds in target units; losses for classes have none.
+        Thresholds and weights of the last round, thresholds in target units; losses for classes have none,
+        and of a booster that was saved without its training they are not known.
         Of several targets the names end in ".0", ".1", ...
     rounds : int, >= 1
         The number of rounds in the booster.
@@ -43,9 +44,9 @@ class Record:
     objective_scale : float
         The power of two by which objective and regularisation were scaled.
     data : mapping
-        Name, digest, target and number of rows of the table.
+        Name, digest, target and number of rows of the table, as far as they are known.
     metrics : mapping of metric name to float
-        The metrics on the test rows.
+        The metrics on the test rows; empty where there were none.
     packages : mapping of package name to version
         The installed versions at training.
     schema : int
@@ -68,11 +69,11 @@ class Record:
         cls,
         booster: xgboost.Booster,
         loss: BaseLoss,
-        last: Round,
+        last: Round | None,
         data: Mapping[str, Any],
         metrics: Mapping[str, float],
     ) -> Record:
-        """Make the record of a booster that has just been trained and measured on the test rows."""
+        """Make the record of a booster; `last` is its last round, None where it is not known."""
         config = json.loads(booster.save_config())
         starts = json.loads(config["learner"]["learner_model_param"]["base_score"])
         return cls(
@@ -128,11 +129,11 @@ class Record:
 
         Numbers keep all their digits.
         """
-        metric = self.task.default
+        measured = {self.task.default} & set(self.metrics)
         return {
             f"{PREFIX}loss": self.loss["name"],
             f"{PREFIX}data.name": str(self.data["name"]),
-            f"{PREFIX}test.{metric}": repr(self.metrics[metric]),
+            **{f"{PREFIX}test.{name}": repr(self.metrics[name]) for name in measured},
             f"{PREFIX}rounds": str(self.rounds),
             f"{PREFIX}version": self.packages["asrl-mlflow"],
             f"{PREFIX}record": json.dumps(dataclasses.asdict(self)),
@@ -144,8 +145,27 @@ class Record:
             "loss.name": self.loss["name"],
             **{f"loss.{key}": str(value) for key, value in self.loss["params"].items()},
             "booster.num_boost_round": str(self.rounds),
-            **{f"data.{key}": str(self.data[key]) for key in ("name", "target", "rows", "digest")},
+            **{
+                f"data.{key}": str(self.data[key])
+                for key in ("name", "target", "rows", "digest")
+                if key in self.data
+            },
         }
+
+    def describe(self) -> str:
+        """Say how good the booster is, in half a sentence; that it is not known where it was not measured.
+
+        Numbers are for people.
+        """
+        metric, title = self.task.default, self.task.default_title
+        if metric not in self.metrics:
+            return "not measured on test rows"
+        return f"test {title} {self.metrics[metric]:.4g}"
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the booster predicts for a row."""
+        return len(self.base_score) if isinstance(self.base_score, list) else 1
 
     @property
     def task(self) -> Task:
@@ -157,8 +177,10 @@ class Record:
         return from_config(self.loss)
 
 
-def _pointwise(last: Round) -> dict[str, Any]:
-    """The numbers of a round's loss, or of each target's."""
+def _pointwise(last: Round | None) -> dict[str, Any]:
+    """The numbers of a round's loss, or of each target's; none of a round that is not known."""
+    if last is None:
+        return {}
     if last.pointwise is not None:
         return dataclasses.asdict(last.pointwise)
     return {

@@ -299,7 +299,8 @@ def _compare_on_same_rows(
     """Compare two versions on given rows, or on the test rows that their runs have in common."""
     title = mine.record.task.default_title
     if test is not None:
-        learned = {mine.record.data["digest"], find(theirs, trusted=trusted).record.data["digest"]}
+        records = mine.record, find(theirs, trusted=trusted).record
+        learned = {each.data.get("digest") for each in records}
         if test.digest in learned:
             msg = f"{test.name}: needs rows that neither version has seen; got a table that one learned from; name another."
             raise InputError(msg)
@@ -323,7 +324,9 @@ def _compare_on_same_rows(
 def _residuals(uri: str, test: Dataset, trusted: Keys | None) -> FloatArray:
     """Predict the rows with a version, and compute the errors that its loss measures by."""
     try:
-        predicted: Any = load(uri, trusted=trusted).predict(test.rows.features)
+        # Around MLflow's schema, which is narrower than the model's own checks.
+        model: Any = load(uri, trusted=trusted).unwrap_python_model()
+        predicted: Any = model.predict(None, test.rows.features)
     except MlflowException as error:
         msg = f"{test.name}: {uri} must be able to predict it; {error.message}"
         raise InputError(msg) from error

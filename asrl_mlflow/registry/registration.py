@@ -6,6 +6,7 @@ import json
 import math
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,6 +14,8 @@ import mlflow
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
@@ -44,7 +47,11 @@ _MODEL_TYPE = "asrl"
 
 @require_space()
 def register(
-    run_id: str, name: str | None = None, *, key: str | Path | None = None
+    run_id: str,
+    name: str | None = None,
+    *,
+    key: str | Path | None = None,
+    signature: bool = False,
 ) -> RegisteredVersion:
     """Register a run's booster as a model version, or find the version it has; set alias `challenger`.
 
@@ -57,6 +64,9 @@ def register(
         run's data.
     key : str or Path, optional
         A private key, a PEM file without a password: the version is signed by it.
+    signature : bool
+        Whether MLflow's signature of the model names its inputs with their types. By default it does not,
+        and the model itself checks its input: see the page on serving.
 
     Raises
     ------
@@ -77,17 +87,48 @@ def register(
     key has not signed stays as it is, and a new one is created.
     """
     client, artifacts = mlflow.MlflowClient(), fetch_artifacts(run_id)
-    _check_served(artifacts.record)
+    check_served(artifacts.record)
     name = name or f"asrl-{artifacts.record.data['name']}"
     check_name(name)
     _make_registered_model(client, name, artifacts.record)
     with public_half(key) as trusted:
-        version, is_new = _find_version_of(client, name, artifacts, trusted), False
+        wanted = _Wanted(artifacts, trusted, signature)
+        version, is_new = _find_version_of(client, name, wanted), False
         if version is None:
-            version, is_new = _create_version(client, name, artifacts, key, trusted)
+            version, is_new = _create_version(client, name, wanted, key)
         _try_out(f"models:/{name}/{version.version}", trusted)
     write_with_retries(client.set_registered_model_alias, name, CHALLENGER, str(version.version))
     return RegisteredVersion(name, str(version.version), run_id, artifacts.record, is_new)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a version must be, or a new one is made.
+
+    Parameters
+    ----------
+    artifacts : RunArtifacts
+        The files that the run kept.
+    trusted : sequence of str or Path, optional
+        Public keys, one of which must have signed it.
+    signature : bool
+        Whether its inputs must have names and types.
+    """
+
+    artifacts: RunArtifacts
+    trusted: Keys | None
+    signature: bool
+
+    def is_in(self, folder: Path) -> bool:
+        """Check whether the files of a model, which are unchanged, are of this booster, and as is asked."""
+        # A tag may name another run or booster than the files are of.
+        booster = (folder / "artifacts" / BOOSTER).read_bytes()
+        if booster != self.artifacts.files[BOOSTER]:
+            return False
+        return (
+            not self.signature
+            or Model.load(folder / MLMODEL_FILE_NAME).get_input_schema() is not None
+        )
 
 
 def check_name(name: str) -> None:
@@ -130,21 +171,21 @@ def _make_registered_model(client: mlflow.MlflowClient, name: str, record: Recor
 def _create_version(
     client: mlflow.MlflowClient,
     name: str,
-    artifacts: RunArtifacts,
+    wanted: _Wanted,
     key: str | Path | None,
-    trusted: Keys | None,
 ) -> tuple[ModelVersion, bool]:
     """Create a version of a run's booster; also say whether it stays, or an older one was found."""
+    artifacts = wanted.artifacts
     with TemporaryDirectory() as aside:
         folder = Path(aside) / "model"
         # What the store has by now is not signed.
-        model = _find_logged_model(client, artifacts) if key is None else None
-        model = model or _log_model(client, artifacts, folder)
+        model = _find_logged_model(client, wanted) if key is None else None
+        model = model or _log_model(client, wanted, folder)
         made = client.create_model_version(
             name,
             f"models:/{model.model_id}",
             run_id=artifacts.run_id,
-            tags=_tags(artifacts) | {MANIFEST_TAG: model.tags[MANIFEST_TAG]},
+            tags=version_tags(artifacts) | {MANIFEST_TAG: model.tags[MANIFEST_TAG]},
             description=_description(artifacts.record),
             model_id=model.model_id,
         )
@@ -153,7 +194,7 @@ def _create_version(
             signature = sign(folder, name, number, key)
             write_with_retries(client.set_model_version_tag, name, number, SIGNATURE_TAG, signature)
     _link(client, model, made)
-    oldest = _find_version_of(client, name, artifacts, trusted) or made
+    oldest = _find_version_of(client, name, wanted) or made
     if oldest.version == made.version:
         return made, True
     client.delete_model_version(name, made.version)
@@ -161,31 +202,31 @@ def _create_version(
 
 
 def _find_version_of(
-    client: mlflow.MlflowClient, name: str, artifacts: RunArtifacts, trusted: Keys | None
+    client: mlflow.MlflowClient, name: str, wanted: _Wanted
 ) -> ModelVersion | None:
-    """Find the oldest version of a run's booster whose files are unchanged, and signed if that is asked for."""
+    """Find the oldest version of a run's booster whose files are unchanged, and as is asked for."""
+    artifacts = wanted.artifacts
     # The name is compared here: in a filter string its quotes could end the string.
     versions = client.search_model_versions(f"run_id = '{artifacts.run_id}'")
     same = [each for each in versions if each.name == name]
     for each in sorted(same, key=lambda each: int(each.version)):
         if each.tags.get(_BOOSTER) == artifacts.digest:
             uri = f"models:/{name}/{each.version}"
-            with suppress(InputError), open_verified(uri, trusted=trusted) as folder:
-                # A tag may name another run or booster than the files are of.
-                booster = (folder / "artifacts" / BOOSTER).read_bytes()
-                if booster == artifacts.files[BOOSTER]:
+            with suppress(InputError), open_verified(uri, trusted=wanted.trusted) as folder:
+                if wanted.is_in(folder):
                     return each
     return None
 
 
-def _find_logged_model(client: mlflow.MlflowClient, artifacts: RunArtifacts) -> LoggedModel | None:
+def _find_logged_model(client: mlflow.MlflowClient, wanted: _Wanted) -> LoggedModel | None:
     """Find the run's complete and unchanged model; delete those that a killed process left unfinished."""
+    artifacts = wanted.artifacts
     experiment = client.get_run(artifacts.run_id).info.experiment_id
     for model in client.search_logged_models([experiment], f"source_run_id = '{artifacts.run_id}'"):
         if model.tags.get(_BOOSTER) != artifacts.digest:
             continue
         if model.status == LoggedModelStatus.READY and MANIFEST_TAG in model.tags:
-            if _is_intact(model):
+            if _is_intact(model, wanted):
                 return model
             continue
         owner = Owner.from_json(json.loads(model.tags.get(OWNER_TAG, "null")))
@@ -194,9 +235,10 @@ def _find_logged_model(client: mlflow.MlflowClient, artifacts: RunArtifacts) -> 
     return None
 
 
-def _log_model(client: mlflow.MlflowClient, artifacts: RunArtifacts, folder: Path) -> LoggedModel:
+def _log_model(client: mlflow.MlflowClient, wanted: _Wanted, folder: Path) -> LoggedModel:
     """Write the run's model into a folder and the tracking store; delete it there if that fails half-way."""
-    tags = _tags(artifacts)
+    artifacts = wanted.artifacts
+    tags = version_tags(artifacts)
     made = client.create_logged_model(
         client.get_run(artifacts.run_id).info.experiment_id,
         name="model",
@@ -206,7 +248,8 @@ def _log_model(client: mlflow.MlflowClient, artifacts: RunArtifacts, folder: Pat
         model_type=_MODEL_TYPE,
     )
     try:
-        write_model(artifacts, folder, model_id=made.model_id)
+        described = Model(run_id=artifacts.run_id, model_id=made.model_id)
+        write_model(artifacts, folder, model=described, signature=wanted.signature)
         recorded = make_manifest(folder)
         with silence_mlflow():
             client.log_model_artifacts(made.model_id, str(folder))
@@ -249,22 +292,23 @@ def _discard(client: mlflow.MlflowClient, model: LoggedModel) -> None:
             delete(what)
 
 
-def _is_intact(model: LoggedModel) -> bool:
-    """Check whether a logged model's files are unchanged."""
+def _is_intact(model: LoggedModel, wanted: _Wanted) -> bool:
+    """Check whether a logged model's files are unchanged, and as is asked for."""
     with TemporaryDirectory() as folder, suppress(InputError, MlflowException, OSError):
         with require_space(), silence_mlflow():
             copy = mlflow.artifacts.download_artifacts(
                 artifact_uri=model.artifact_location, dst_path=folder
             )
         check_copy(Path(copy), model.tags[MANIFEST_TAG], model.model_id)
-        return True
+        return wanted.is_in(Path(copy))
     return False
 
 
 def _try_out(uri: str, trusted: Keys | None) -> None:
     """Load a version and predict its example, so that a model that cannot predict fails here."""
     model = load(uri, trusted=trusted)
-    model.predict(model.input_example)
+    if model.input_example is not None:
+        model.predict(model.input_example)
 
 
 def _link(client: mlflow.MlflowClient, model: LoggedModel, version: ModelVersion) -> None:
@@ -274,8 +318,14 @@ def _link(client: mlflow.MlflowClient, model: LoggedModel, version: ModelVersion
     client.set_logged_model_tags(model.model_id, {MLFLOW_MODEL_VERSIONS: json.dumps(known)})
 
 
-def _check_served(record: Record) -> None:
-    """Refuse losses for classes whose probabilities a served model could not compute."""
+def check_served(record: Record) -> None:
+    """Refuse losses for classes whose probabilities a served model could not compute.
+
+    Raises
+    ------
+    InputError
+        The loss is a user's own, for classes.
+    """
     kind = loss_class(record.loss["name"])
     if record.data.get("classes") and not is_built_in(kind):
         msg = (
@@ -285,17 +335,18 @@ def _check_served(record: Record) -> None:
         raise InputError(msg)
 
 
-def _tags(artifacts: RunArtifacts) -> dict[str, str]:
-    """Give the tags of models and versions: the record, and the booster's digest."""
+def version_tags(artifacts: RunArtifacts) -> dict[str, str]:
+    """Give the tags of models and versions, but for the manifest: the record, and the booster's digest."""
     return artifacts.record.tags() | {_BOOSTER: artifacts.digest}
 
 
 def _description(record: Record) -> str:
     """Describe a version in Markdown for its page: what, on what, how good, what to do next."""
-    data, task = record.data, record.task
+    data = record.data
+    rows = f"{data['rows']} rows, " if "rows" in data else ""
     return (
-        f"**{record.build_loss()}** on *{data['name']}* ({data['rows']} rows, target `{data['target']}`), "
-        f"{record.rounds} rounds; test {task.default_title} {record.metrics[task.default]:.4g}.\n\n"
+        f"**{record.build_loss()}** on *{data['name']}* ({rows}target `{data['target']}`), "
+        f"{record.rounds} rounds; {record.describe()}.\n\n"
         "Promote it: `asrl register --alias=champion --run-id=` with the id of its run. Score a table: "
         "`asrl predict --model-uri=models:/<name>/<version> --data=<file>`."
     )

@@ -76,6 +76,7 @@ def predict_file(
         raise InputError(msg)
     text = [each["name"] for each in columns if "categories" in each]
     numbers = [each["name"] for each in columns if "categories" not in each]
+    served: Any = model.unwrap_python_model()
     params = None if level is None else {"set" if classes else "interval": level}
     rows = 0
     try:
@@ -85,7 +86,8 @@ def predict_file(
         ):
             for chunk in chunks:
                 frame = _to_frame(chunk.select([*numbers, *text]), rows, columns)
-                predicted = model.predict(frame, params=params)
+                # Around MLflow's schema, which is narrower than the model's own checks.
+                predicted = served.predict(None, frame, params)
                 write(_to_result(chunk.select(list(dict.fromkeys(keep))), predicted, results))
                 rows += len(chunk)
     except MlflowException as error:

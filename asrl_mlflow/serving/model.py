@@ -50,7 +50,11 @@ class ServedModel(PythonModel):
         if "OMP_NUM_THREADS" not in os.environ:
             self._alone = self._booster.copy()
             self._alone.set_param({"nthread": 1})
-        self._features = json.loads(files["features"].read_text())["features"]
+        columns = json.loads(files["features"].read_text())
+        self._features = columns["features"]
+        # Of a booster that learned from an array, which has no names.
+        self._is_by_place = columns.get("unnamed", False)
+        self._missing = columns.get("missing")
         with np.load(files["errors"], allow_pickle=False) as errors:
             self._calibration = np.sort(errors["calibration"])
         record = json.loads(files["loss"].read_text())
@@ -70,7 +74,8 @@ class ServedModel(PythonModel):
         context : PythonModelContext
             Not used.
         model_input : DataFrame of shape (n, features or more)
-            Columns by name, in any order; others are ignored. Numbers and booleans of any type;
+            Columns by name, in any order; others are ignored. Where the booster learned from an array, also
+            columns of other names in their order. Numbers and booleans of any type;
             None, NaN and NA are missing values. Categories as text or whole numbers.
         params : dict, optional
             {"interval": level}, or for classes {"set": level}; level in (0, 1).
@@ -105,9 +110,8 @@ class ServedModel(PythonModel):
         the residual: a class belongs to the set unless it is less probable than that. The predicted class
         always belongs to it; every class does where there are too few rows to calibrate by.
         """
-        if not isinstance(model_input, pd.DataFrame):
-            model_input = pd.DataFrame(model_input)
         names = [each["name"] for each in self._features]
+        model_input = self._with_names(model_input, names)
         twice = model_input.columns[model_input.columns.duplicated()]
         if not twice.intersection(names).empty:
             rule = f"needs the column {twice.intersection(names)[0]!r} once"
@@ -121,6 +125,8 @@ class ServedModel(PythonModel):
         matrix = np.empty((len(model_input), len(self._features)), np.float32, order="F")
         for place, feature in enumerate(self._features):
             matrix[:, place] = _to_float32(model_input[feature["name"]], feature)
+        if self._missing is not None:
+            matrix[matrix == np.float32(self._missing)] = np.nan
         visits = len(matrix) * self._booster.num_boosted_rounds()
         booster = self._booster if visits >= _VISITS_FOR_THREADS else self._alone
         found: Matrix = booster.inplace_predict(
@@ -137,6 +143,18 @@ class ServedModel(PythonModel):
         return pd.DataFrame(
             {"prediction": prediction, "lower": prediction - half, "upper": prediction + half}
         )
+
+    def _with_names(self, given: Any, names: list[str]) -> pd.DataFrame:  # noqa: ANN401 - frame or array
+        """Give the columns names that are text; by their places where the booster learned from an array."""
+        table = given if isinstance(given, pd.DataFrame) else pd.DataFrame(given)
+        if not all(isinstance(each, str) for each in table.columns):
+            table = table.set_axis([str(each) for each in table.columns], axis=1)
+        if not self._is_by_place or table.columns.isin(names).any():
+            return table
+        if len(table.columns) != len(names):
+            rule = f"needs {len(names)} columns, in their order"
+            raise _input_error(rule, str(len(table.columns)), "send as many")
+        return table.set_axis(names, axis=1)
 
     def _predict_classes(self, margin: Matrix, params: dict[str, Any]) -> pd.DataFrame:
         """Give the most probable class of each row, the probability of each class, and sets if asked."""

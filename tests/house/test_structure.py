@@ -30,7 +30,7 @@ CONDA = yaml.safe_load((ROOT / "conda.yaml").read_text())
 # From the top floor to the ground: a room may import from its own floor's rooms and from floors below.
 FLOORS = (
     ("__main__", "flows"),
-    ("commands", "plugins"),
+    ("commands", "mlflow", "plugins"),
     ("label_noise", "tuning"),
     ("command_line", "reports"),
     ("experiments",),
