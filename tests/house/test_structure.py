@@ -29,7 +29,7 @@ CONDA = yaml.safe_load((ROOT / "conda.yaml").read_text())
 # From the top floor to the ground: a room may import from its own floor's rooms and from floors below.
 FLOORS = (
     ("flows", "plugins"),
-    ("label_noise", "tuning"),
+    ("comparisons", "label_noise", "tuning"),
     ("reports",),
     ("experiments",),
     ("labels",),
@@ -41,7 +41,7 @@ FLOORS = (
     ("losses", "metrics", "serving"),
     ("datasets",),
     ("residuals",),
-    ("system",),
+    ("cards", "system"),
     ("errors",),
 )
 # Rooms of one floor do not import each other.
