@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from asrl_mlflow import datasets, losses, metrics, registry, residuals, tracking, tuning
     from asrl_mlflow.boosting import predict, train
+    from asrl_mlflow.comparisons import compare
     from asrl_mlflow.estimators import RobustXGBClassifier, RobustXGBRegressor
+    from asrl_mlflow.figures.loss_card import loss_card as loss_card
     from asrl_mlflow.labels import which_labels
     from asrl_mlflow.rounds import Round
     from asrl_mlflow.tuning import tune
@@ -24,6 +26,8 @@ _HOMES = {
     "RobustXGBClassifier": "asrl_mlflow.estimators",
     "RobustXGBRegressor": "asrl_mlflow.estimators",
     "Round": "asrl_mlflow.rounds",
+    "compare": "asrl_mlflow.comparisons",
+    "loss_card": "asrl_mlflow.figures.loss_card",  # what a loss shows in a notebook
     "predict": "asrl_mlflow.boosting",
     "train": "asrl_mlflow.boosting",
     "tune": "asrl_mlflow.tuning",
@@ -34,6 +38,7 @@ __all__ = [
     "RobustXGBClassifier",
     "RobustXGBRegressor",
     "Round",
+    "compare",
     "datasets",
     "losses",
     "metrics",

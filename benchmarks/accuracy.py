@@ -45,7 +45,8 @@ from asrl_mlflow.losses.regression.scale import Automatic as Automated
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace, point_of
 from asrl_mlflow.metrics import mae
 from asrl_mlflow.residuals.statistics import Residuals
-from asrl_mlflow.studies.study import LOSS, ROUNDS, Study
+from asrl_mlflow.studies.showing import LOSS
+from asrl_mlflow.studies.study import ROUNDS, Study
 from asrl_mlflow.trials.judging import Contest, Judge, Pruned
 from asrl_mlflow.tuning.api import Plan
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+import asrl_mlflow
 from asrl_mlflow.losses.search_space import Point, SearchSpace
 from asrl_mlflow.losses.statistics import Statistics
 
@@ -50,6 +51,12 @@ class BaseLoss(ABC):
     task: ClassVar[Task]
     FORMULAS: ClassVar[Formulas] = Formulas()
     XGBOOST_OBJECTIVE: ClassVar[str | None] = None
+
+    def _repr_html_(self) -> str:
+        """Show the loss in a notebook, with a picture."""
+        # Asked of the package's face, which knows all rooms: pictures are drawn above this floor.
+        card: Any = asrl_mlflow.loss_card(self)
+        return str(card.html())
 
     @property
     def label(self) -> str:

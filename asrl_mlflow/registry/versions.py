@@ -22,6 +22,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
 from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 
+from asrl_mlflow.cards import Card, CardTable
 from asrl_mlflow.errors import InputError, StoreError, did_you_mean, listed
 from asrl_mlflow.records.artifacts import BOOSTER, FEATURES, LOSS, UNSEEN, silence_mlflow
 from asrl_mlflow.records.record import Record
@@ -66,6 +67,28 @@ class RegisteredVersion:
     def uri(self) -> str:
         """The version's address by name and number; aliases may move, this stays."""
         return f"models:/{self.name}/{self.version}"
+
+    def _repr_html_(self) -> str:
+        """Show the version in a notebook: what trained it, how good it is, the tags that it has."""
+        record = self.record
+        params = ", ".join(f"{key}={value}" for key, value in record.loss["params"].items())
+        metrics = [[key, f"{value:.4g}"] for key, value in record.metrics.items()]
+        facts = {
+            "loss": f"{record.loss['name']}({params})",
+            "data": f"{record.data['name']}, {record.data['rows']} rows, target {record.data['target']}",
+            "rounds": str(record.rounds),
+            "run": self.run_id,
+            "to use it": f"mlflow.pyfunc.load_model({self.uri!r})",
+        }
+        tags = [[key, value] for key, value in record.tags().items() if key != RECORD_TAG]
+        return Card(
+            title=self.uri,
+            facts=facts,
+            tables=[
+                CardTable("On the test rows", ["metric", "value"], metrics),
+                CardTable("Tags of the record", ["tag", "value"], tags),
+            ],
+        ).html()
 
 
 def find(uri: str, *, trusted: Keys | None = None) -> RegisteredVersion:

@@ -6,8 +6,9 @@ Knows nothing of training and MLflow. Imports `losses` (for search spaces) and `
 from __future__ import annotations
 
 from asrl_mlflow.studies.leases import Leases
+from asrl_mlflow.studies.showing import LOSS
 from asrl_mlflow.studies.storages import default_storage, open_storage
-from asrl_mlflow.studies.study import JUDGED, LOSS, ROUNDS, Best, Study
+from asrl_mlflow.studies.study import JUDGED, ROUNDS, Best, Study
 
 __all__ = [
     "JUDGED",

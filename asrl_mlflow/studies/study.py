@@ -18,13 +18,15 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from asrl_mlflow.cards import Card
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace
 from asrl_mlflow.studies.leases import KEY, Leases
 from asrl_mlflow.studies.sampler import UNDER_WAY, SeededTPE, visible_trials
+from asrl_mlflow.studies.showing import LOSS, trials_table
 
 # Attributes of trials.
-RUN_ID, LOSS, ROUNDS = "asrl.run_id", "asrl.loss", "asrl.rounds"
+RUN_ID, ROUNDS = "asrl.run_id", "asrl.rounds"
 # The parent run that a process has proposed, and what marks a trial that was one too many.
 _PARENT, _SURPLUS = "asrl.parent", "asrl.surplus"
 # Attribute of the study.
@@ -250,6 +252,20 @@ class Study:
     def prune(self, trial: Trial) -> bool:
         """End a trial that is not worth finishing; False where another process has ended it."""
         return self.leases.end(trial.number, TrialState.PRUNED)
+
+    def _repr_html_(self) -> str:
+        """Show the study in a notebook: how far it is, and its best trials."""
+        best, trials = self.best(), self.trials()
+        judged = sum(trial.state in JUDGED for trial in trials)
+        facts = {"trials": f"{judged} complete or pruned, of {len(trials)}"}
+        if best is not None:
+            facts |= {
+                "best": f"trial {best.number}, {best.rounds} rounds",
+                **{key: str(value) for key, value in best.loss["params"].items()},
+            }
+        return Card(
+            title=f"study {self.name}", facts=facts, tables=[trials_table(trials, "objective")]
+        ).html()
 
     def importance(self) -> dict[str, float]:
         """Share of the objective's variance that each parameter explains (fANOVA).

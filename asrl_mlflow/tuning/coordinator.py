@@ -23,7 +23,8 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import BaseLoss, describe_params, to_config
 from asrl_mlflow.losses.search_space import Point
 from asrl_mlflow.studies.leases import ERROR, SECONDS_BETWEEN_LEASES
-from asrl_mlflow.studies.study import LOSS, ROUNDS, RUN_ID, Study
+from asrl_mlflow.studies.showing import LOSS
+from asrl_mlflow.studies.study import ROUNDS, RUN_ID, Study
 from asrl_mlflow.system.signals import hold_signals, stop_repeating
 from asrl_mlflow.tracking.keys import PARTIAL, PRUNED_TAG, REAPED_TAG, TRIAL_TAG
 from asrl_mlflow.tracking.retries import stop_waiting

@@ -19,7 +19,7 @@ from asrl_mlflow.figures.style import (
     open_figure,
     style_axes,
 )
-from asrl_mlflow.studies.study import LOSS
+from asrl_mlflow.studies.showing import LOSS
 
 _BEST = "#D55E00"
 # A few failures would take all colours: values beyond this quantile share the last one.

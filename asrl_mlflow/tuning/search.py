@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy.typing as npt
 import optuna
 
 from asrl_mlflow import tracking
+from asrl_mlflow.cards import Card
 from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.datasets.dataset import from_arrays
 from asrl_mlflow.errors import InputError
@@ -20,6 +20,7 @@ from asrl_mlflow.estimators import RobustXGBClassifier, RobustXGBRegressor
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import BaseLoss, loss_class
 from asrl_mlflow.metrics import TASKS
+from asrl_mlflow.studies.showing import trials_table
 from asrl_mlflow.studies.storages import default_storage, open_storage
 from asrl_mlflow.tuning.api import Outcome, tune_plan
 from asrl_mlflow.tuning.plan import EARLY_STOPPING_ROUNDS, Plan
@@ -69,10 +70,10 @@ class TunedLoss:
         return self.outcome.log.run_id
 
     def _repr_html_(self) -> str:
-        """Show the result as a table in a notebook."""
+        """Show the result in a notebook: the best loss, how good it is, the best trials."""
         outcome, task = self.outcome, TASKS[self.outcome.loss.task]
         untuned = "" if outcome.untuned is None else f" (with its defaults {outcome.untuned:.4g})"
-        rows = {
+        facts = {
             "loss": str(outcome.loss),
             "rounds": str(outcome.best.rounds),
             f"{self.metric} on rows not learned from": f"{outcome.best.value:.4g}{untuned}",
@@ -82,11 +83,11 @@ class TunedLoss:
             "run": outcome.log.run_id,
             "to see every run": tracking.ui_command(),
         }
-        cells = "".join(
-            f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>"
-            for name, value in rows.items()
-        )
-        return f"<table>{cells}</table>"
+        return Card(
+            title=f"{outcome.loss.label} tuned",
+            facts=facts,
+            tables=[trials_table(self.study.trials, self.metric)],
+        ).html()
 
 
 def tune(

@@ -31,7 +31,7 @@ CONDA = yaml.safe_load((ROOT / "conda.yaml").read_text())
 FLOORS = (
     ("__main__", "flows"),
     ("commands", "mlflow", "plugins"),
-    ("label_noise", "tuning"),
+    ("comparisons", "label_noise", "tuning"),
     ("command_line", "reports"),
     ("experiments",),
     ("labels",),
@@ -43,7 +43,7 @@ FLOORS = (
     ("losses", "metrics", "serving"),
     ("datasets",),
     ("residuals",),
-    ("system",),
+    ("cards", "system"),
     ("errors",),
 )
 # Rooms of one floor do not import each other.

@@ -21,8 +21,9 @@ from asrl_mlflow.losses.search_space import LEVELS, Interval, levels_at, point_o
 from asrl_mlflow.residuals.statistics import Residuals
 from asrl_mlflow.studies import leases as leases_file
 from asrl_mlflow.studies.sampler import UNDER_WAY
+from asrl_mlflow.studies.showing import LOSS
 from asrl_mlflow.studies.storages import open_storage
-from asrl_mlflow.studies.study import LOSS, ROUNDS, Study
+from asrl_mlflow.studies.study import ROUNDS, Study
 from asrl_mlflow.system import processes
 from asrl_mlflow.system.processes import Owner, Watch
 

@@ -7,7 +7,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from asrl_mlflow.figures.style import png
-from asrl_mlflow.studies.study import LOSS
+from asrl_mlflow.studies.showing import LOSS
 from asrl_mlflow.tuning import figures
 
 
