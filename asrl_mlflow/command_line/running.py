@@ -25,7 +25,8 @@ def end(log: RunLog | None = None) -> int:
     click.echo(f"\n{_where()}")
     files = [] if log is None else log.unsent_files()
     for file in files:
-        send = module_command("asrl_mlflow.tracking.resend", str(file))
+        # Under `mlflow run` the shell is in another folder.
+        send = module_command("asrl_mlflow.tracking.resend", str(file.absolute()))
         click.echo(
             f"Not everything was logged; the rest is in {file}; once the store answers, send it with: {send}",
             err=True,

@@ -28,8 +28,9 @@ def _compiled() -> Any:  # noqa: ANN401 - the extension's module, which has no t
         return module
     # A clone may be newer than the extension that is installed.
     _logger.info(
-        "The passes over the rows are numpy's: those in C are of another version, %s.",
-        module.__file__,
+        "The passes over the rows are numpy's: those in C are of version %s, not %s.",
+        module.VERSION,
+        _VERSION,
     )
     return None
 

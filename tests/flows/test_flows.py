@@ -767,10 +767,13 @@ def test_mlflow_runs_the_project_with_values_that_a_shell_would_take_apart(store
     name = "my data; $(touch owned) 'x'.csv"
     (tmp_path / name).write_text("a,y\n" + "".join(f"{i},{i}\n" for i in range(40)))
     command = [sys.executable, "-m", "mlflow", "run", str(ROOT), "--env-manager", "local"]
-    parameters = ["-e", "compare", "-P", "rounds=3", "-P", "losses=asrl_c", "-P", "seed=7"]
+    # Rounds are left to the environment; the project's own default of the depth is not.
+    parameters = ["-e", "compare", "-P", "rounds=", "-P", "losses=asrl_c", "-P", "seed=7"]
     environment = os.environ | {
         "MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "ASRL_ROUNDS": "3",
+        "ASRL_MAX_DEPTH": "2",
     }
     done = subprocess.run(
         [*command, *parameters, "-P", f"data={tmp_path / name}"],
@@ -787,5 +790,7 @@ def test_mlflow_runs_the_project_with_values_that_a_shell_would_take_apart(store
     assert parents[0].data.tags["asrl.flow"] == "compare"
     assert parents[0].info.experiment_id == children[0].info.experiment_id == "0"
     assert children[0].data.params["data.name"] == "my data; $(touch owned) 'x'"
+    assert children[0].data.params["booster.num_boost_round"] == "3"
+    assert children[0].data.params["booster.max_depth"] == "6"
     assert not (ROOT / "owned").exists()
     assert not (tmp_path / "owned").exists()
