@@ -16,9 +16,15 @@ author = "the authors of asrl-mlflow"
 copyright = "the authors of asrl-mlflow, Apache-2.0"  # noqa: A001 - Sphinx's name
 version = release = installed("asrl-mlflow")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3  # links to headings of other pages, checked
+# Notebooks are kept without outputs and run here: a page cannot show what the code no longer does.
+nb_execution_mode = "force"
+nb_execution_in_temp = True  # where their MLflow store is left
+nb_execution_raise_on_error = True
+nb_execution_timeout = 180  # seconds a cell, on a busy machine
+nb_output_stderr = "remove"
 highlight_language = "text"
 default_role = "code"  # docstrings mark code with single backticks
 

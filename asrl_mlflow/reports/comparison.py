@@ -134,7 +134,7 @@ def table_of_scores(scores: Scores, task: Task, caption: str) -> Table:
     several = max(len(scores[name][task.default]) for name in names) > 1
     spread = " ±: standard deviation over the seeds." if several else ""
     return Table(
-        caption=f"{caption}, sorted by test {task.default_title}",
+        caption=caption,
         headings=["loss", *(heading for _, heading in columns)],
         rows=[
             [Cell(name, name), *(_cell(metric, scores[name][metric]) for metric, _ in columns)]
@@ -285,9 +285,12 @@ def _lines(
             ],
         },
         numbers=Table(
-            caption=f"{title} after some rounds, sorted by test {task.default_title}",
+            caption=f"{title} after some rounds",
             headings=["loss", *(f"round {longest[at][0]}" for at in places)],
-            rows=[[Cell(name, name), *(_at(curves[name], at) for at in places)] for name in shown],
+            rows=[
+                [Cell(name, name), *(_at(curves[name], at) for at in places)]
+                for name in sorted(shown)
+            ],
             sorted_by=0,
         ),
     )

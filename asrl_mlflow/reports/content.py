@@ -30,7 +30,7 @@ class Table:
     Parameters
     ----------
     caption : str
-        What the rows are, and how they are sorted at first.
+        What the rows are; the page adds what they are sorted by, now and after each click.
     headings : sequence of str
         One a column.
     rows : sequence of sequence of Cell

@@ -37,6 +37,8 @@ for (const table of document.querySelectorAll("table")) {
       table.tBodies[0].append(...rows);
       headings.forEach((other) => other.removeAttribute("aria-sort"));
       heading.setAttribute("aria-sort", falling ? "descending" : "ascending");
+      const order = table.caption.querySelector(".order");
+      order.textContent = `, sorted by ${heading.textContent.trim()}${falling ? ", descending" : ""}`;
       live.textContent = `Sorted by ${heading.textContent.trim()}, ${falling ? "descending" : "ascending"}.`;
     });
   });

@@ -127,7 +127,7 @@ def _side_by_side(scores: Mapping[str, Scores], task: Task, order: Sequence[str]
     ]
     headings = [f"{heading}, {scene}" for scene in short for _, heading in shown]
     return Table(
-        caption=f"Losses on the same clean test rows, sorted by {headings[_METRICS_SIDE_BY_SIDE]}",
+        caption="Losses on the same clean test rows",
         headings=["loss", *headings],
         rows=[
             [

@@ -204,7 +204,7 @@ def _trials_section(trials: Sequence[Trial], title: str) -> Section:
         },
     )
     table = Table(
-        caption=f"Trials, {more}, sorted by objective",
+        caption=f"Trials, {more}",
         headings=["trial", "objective", *names],
         rows=[
             [

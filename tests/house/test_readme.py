@@ -5,9 +5,11 @@ Their shell commands run in CI, all of them in one clone, the README first.
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +141,20 @@ def test_every_page_stands_in_the_table_of_contents_and_every_link_leads_somewhe
             assert (page.parent / link).exists(), f"{page.name}: {link}"
         for image in re.findall(r"\{image\} (\S+)", page.read_text()):
             assert (page.parent / image).is_file(), f"{page.name}: {image}"
+
+
+def test_notebooks_are_kept_without_outputs_and_stand_in_the_table_of_contents():
+    index = (ROOT / "docs/index.md").read_text()
+    notebooks = sorted((ROOT / "docs").rglob("notebooks/*.ipynb"))
+    assert notebooks
+    for path in notebooks:
+        assert f"\nnotebooks/{path.stem}\n" in index
+        cells = json.loads(path.read_text())["cells"]
+        assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
+        kinds = [cell["cell_type"] for cell in cells]
+        assert kinds[0] == kinds[-1] == "markdown"
+        # What a cell shows is said below it.
+        assert all("code" not in pair[:1] or pair[1] == "markdown" for pair in pairwise(kinds))
 
 
 def test_ci_runs_every_command_of_the_pages_once():

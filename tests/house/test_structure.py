@@ -193,7 +193,7 @@ def test_every_dependency_and_every_exception_has_its_reason():
     text = (ROOT / "pyproject.toml").read_text()
     bounds = [line for line in text.splitlines() if re.search(r'"[\w-]*(\[|>=|<|==)', line)]
     bounded = [*PYPROJECT["project"]["dependencies"], *PYPROJECT["build-system"]["requires"]]
-    for group in ("test", "lint", "docs", "spark"):
+    for group in ("test", "lint", "docs", "spark", "browser"):
         bounded += PYPROJECT["dependency-groups"][group]
     for extra in ("postgres", "signing"):
         bounded += PYPROJECT["project"]["optional-dependencies"][extra]
