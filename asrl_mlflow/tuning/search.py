@@ -21,6 +21,7 @@ from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import BaseLoss, loss_class
 from asrl_mlflow.metrics import TASKS
 from asrl_mlflow.studies.storages import default_storage, open_storage
+from asrl_mlflow.system.replaceable import replaceable
 from asrl_mlflow.tuning.api import Outcome, tune_plan
 from asrl_mlflow.tuning.plan import EARLY_STOPPING_ROUNDS, Plan
 
@@ -84,7 +85,7 @@ class TunedLoss:
         return f"<table>{cells}</table>"
 
 
-def tune(
+def _tune(
     X: Any,  # noqa: ANN401, N803 - a table of any kind, under scikit-learn's name
     y: npt.ArrayLike,
     *,
@@ -211,6 +212,11 @@ def tune(
     )
     estimator.fit(X, y, sample_weight=sample_weight)
     return TunedLoss(outcome, metric, estimator, _copy_study(where, outcome.study))
+
+
+# Looked up at each call, so that `autolog` can stand in for it.
+tune = replaceable(_tune, __name__, "_tune")
+tune.__name__ = tune.__qualname__ = "tune"
 
 
 def _class_of(loss: object) -> type[BaseLoss]:
