@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from asrl_mlflow.boosting.pace import PROGRESS_ATTRIBUTE
 from asrl_mlflow.boosting.prediction import predict
+from asrl_mlflow.boosting.public import train
 from asrl_mlflow.boosting.several_targets.builders import TARGETS_ATTRIBUTE
 from asrl_mlflow.boosting.training import (
     CALIBRATION_ATTRIBUTE,
@@ -15,7 +16,6 @@ from asrl_mlflow.boosting.training import (
     SCALE_ATTRIBUTE,
     WEIGHT_RULE_ATTRIBUTE,
     recorded_loss,
-    train,
 )
 
 __all__ = [

@@ -16,6 +16,7 @@ from sklearn.model_selection import KFold
 
 from asrl_mlflow.boosting import WEIGHT_RULE_ATTRIBUTE, recorded_loss, train
 from asrl_mlflow.boosting.arguments import CustomMetric
+from asrl_mlflow.boosting.training import train as train_unheard
 from asrl_mlflow.errors import InputError, did_you_mean
 from asrl_mlflow.estimators.calibration import Errors, errors_of, held_out_errors, keep
 from asrl_mlflow.estimators.rows import Rows
@@ -429,7 +430,8 @@ class RobustXGBModel(xgboost.XGBModel):
                     "without; pass fewer folds, or leave rows of weight 0 out."
                 )
                 raise InputError(msg)
-            part = train(
+            # Nobody hears of these: they are a part of this one.
+            part = train_unheard(
                 params, matrix.slice(inside), kept_rounds(booster), loss=loss, weight_rule=rule
             )
             errors.append(errors_of(part, matrix.slice(outside), loss))

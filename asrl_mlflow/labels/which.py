@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from asrl_mlflow.boosting.public import unheard
 from asrl_mlflow.datasets.splits import Label
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.labels.class_ranking import rank_classes
@@ -128,7 +129,8 @@ def which_labels(
         classes, target = known.labels, known.read(y)
     if not hasattr(X, "shape"):
         X = np.asarray(X)  # noqa: N806 - scikit-learn's name
-    found = _predict(source, X, target, tuple(classes.tolist()), sample_weight, groups, seed)
+    with unheard():
+        found = _predict(source, X, target, tuple(classes.tolist()), sample_weight, groups, seed)
     return rank_residuals(found, loss) if isinstance(loss, Loss) else rank_classes(found)
 
 

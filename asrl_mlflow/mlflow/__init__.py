@@ -7,6 +7,7 @@ Imports `registry` and what is below it, and `tuning`.
 
 from __future__ import annotations
 
+from asrl_mlflow.mlflow.autologging import autolog
 from asrl_mlflow.mlflow.loading import _load_pyfunc, load_model
 from asrl_mlflow.mlflow.saving import (
     get_default_conda_env,
@@ -19,6 +20,7 @@ from asrl_mlflow.registry.packing import FLAVOR_NAME
 __all__ = [
     "FLAVOR_NAME",
     "_load_pyfunc",
+    "autolog",
     "get_default_conda_env",
     "get_default_pip_requirements",
     "load_model",

@@ -210,6 +210,7 @@ def log_artifacts(
         What they were made of.
     """
     tags = {**version_tags(artifacts), **(tags or {})}
+    settings.setdefault("artifact_path", None)
     info: ModelInfo = Description.log(
         flavor=_Saving(artifacts, _flavor(model), signature, metadata),
         run_id=artifacts.run_id or None,

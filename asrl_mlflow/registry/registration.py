@@ -101,6 +101,27 @@ def register(
     return RegisteredVersion(name, str(version.version), run_id, artifacts.record, is_new)
 
 
+def log_run(run_id: str) -> LoggedModel:
+    """Log the model of a run's booster, or find the one it has.
+
+    Parameters
+    ----------
+    run_id : str
+        As for `register`.
+
+    Raises
+    ------
+    InputError
+        The run has no booster.
+    """
+    client, wanted = mlflow.MlflowClient(), _Wanted(fetch_artifacts(run_id))
+    check_served(wanted.artifacts.record)
+    with TemporaryDirectory() as aside:
+        return _find_logged_model(client, wanted) or _log_model(
+            client, wanted, Path(aside) / "model"
+        )
+
+
 @dataclass(frozen=True)
 class _Wanted:
     """What a version must be, or a new one is made.
@@ -116,8 +137,8 @@ class _Wanted:
     """
 
     artifacts: RunArtifacts
-    trusted: Keys | None
-    signature: bool
+    trusted: Keys | None = None
+    signature: bool = False
 
     def is_in(self, folder: Path) -> bool:
         """Check whether the files of a model, which are unchanged, are of this booster, and as is asked."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 from asrl_mlflow.tracking.keys import booster_params, data_params, loss_params
 from asrl_mlflow.tracking.run_log import RunLog
 from asrl_mlflow.tracking.runs import (
+    current_log,
     discard_run,
+    fill,
     find_open_runs,
     find_study_run,
     open_child,
@@ -33,8 +35,10 @@ __all__ = [
     "RunLog",
     "booster_params",
     "connect",
+    "current_log",
     "data_params",
     "discard_run",
+    "fill",
     "find_open_runs",
     "find_study_run",
     "loss_params",

@@ -132,26 +132,50 @@ class RunLog:
     def dataset(self, dataset: Dataset) -> None:
         """Log a table's name, digest, source and columns as the dataset that the run has used."""
         types = {str(name): kind for name, kind in dataset.rows.features.dtypes.items()}
+        self.used(
+            dataset.name,
+            dataset.digest,
+            {**types, dataset.target_name: np.dtype(np.float64)},
+            rows=len(dataset.rows),
+            origin=dataset.source,
+        )
+
+    def used(
+        self, name: str, digest: str, types: Mapping[str, object], *, rows: int, origin: str
+    ) -> None:
+        """Log the dataset that the run has used.
+
+        Parameters
+        ----------
+        name, digest : str
+            Of the dataset.
+        types : mapping of str to dtype
+            The type of each column.
+        rows : int
+            How many there are.
+        origin : str
+            The path of its file, or what made it.
+        """
         columns = [
-            {"type": _mlflow_type(kind), "name": name, "required": True}
-            for name, kind in {**types, dataset.target_name: np.dtype(np.float64)}.items()
+            {"type": _mlflow_type(kind), "name": column, "required": True}
+            for column, kind in types.items()
         ]
         schema = json.dumps({"mlflow_colspec": columns})
-        file = Path(dataset.source)
-        source = {"uri": str(file)} if file.exists() else {"tags": {"name": dataset.source}}
+        file = Path(origin)
+        source = {"uri": str(file)} if file.exists() else {"tags": {"name": origin}}
         self._send(
             "dataset",
             {
-                "name": dataset.name,
-                "digest": dataset.digest,
+                "name": name,
+                "digest": digest,
                 "source_type": "local" if file.exists() else "code",
                 "source": json.dumps(source),
                 # MLflow refuses longer schemas: of a very wide table only the size is logged.
                 "schema": schema if len(schema) <= MAX_DATASET_SCHEMA_SIZE else "",
                 "profile": json.dumps(
                     {
-                        "num_rows": len(dataset.rows),
-                        "num_elements": len(dataset.rows) * len(columns),
+                        "num_rows": rows,
+                        "num_elements": rows * len(columns),
                     }
                 ),
             },
@@ -181,6 +205,15 @@ class RunLog:
         with self._sending:
             self._send_waiting()
 
+    def leave(self) -> None:
+        """Send all entries that wait; the run goes on, without this log."""
+        self._closing.set()
+        if self._sender is not None:
+            self._sender.join()
+        if self._sender_error is not None:
+            raise self._sender_error
+        self.flush()
+
     def close(self, status: str) -> None:
         """Send all entries that wait and end the run; as FAILED where an entry was lost.
 
@@ -189,13 +222,8 @@ class RunLog:
         status : str
             FINISHED, FAILED or KILLED.
         """
-        self._closing.set()
         try:
-            if self._sender is not None:
-                self._sender.join()
-            if self._sender_error is not None:
-                raise self._sender_error
-            self.flush()
+            self.leave()
             if self._is_lost:
                 self._end_as_failed()
             else:

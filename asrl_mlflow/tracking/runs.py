@@ -122,6 +122,35 @@ def run(
                     log.close(status)
 
 
+def current_log() -> RunLog | None:
+    """Give the log of the innermost run that `run` or `fill` has opened around this; None outside of any."""
+    return _current.get()
+
+
+@contextmanager
+def fill(active: Run) -> Iterator[RunLog]:
+    """Log to a run that somebody else has opened and will end; what it has stays as it is.
+
+    Parameters
+    ----------
+    active : Run
+        The run, which is RUNNING.
+    """
+    with limit_waiting():
+        known = read_run(active.info.run_id)
+        log = RunLog(
+            active.info.run_id,
+            experiment_id=active.info.experiment_id,
+            existing_params=None if known is None else known.params,
+        )
+        token = _current.set(log)
+        try:
+            yield log
+        finally:
+            _current.reset(token)
+            log.leave()
+
+
 def open_child(name: str, *, flow: str, parent: RunLog, tags: Mapping[str, str]) -> RunLog:
     """Open a child run, which ends when its log is closed; several may be open at once.
 

@@ -22,6 +22,7 @@ from asrl_mlflow.losses import BaseLoss, loss_class
 from asrl_mlflow.metrics import TASKS
 from asrl_mlflow.studies.showing import trials_table
 from asrl_mlflow.studies.storages import default_storage, open_storage
+from asrl_mlflow.system.replaceable import replaceable
 from asrl_mlflow.tuning.api import Outcome, tune_plan
 from asrl_mlflow.tuning.plan import EARLY_STOPPING_ROUNDS, Plan
 
@@ -90,7 +91,7 @@ class TunedLoss:
         ).html()
 
 
-def tune(
+def _tune(
     X: Any,  # noqa: ANN401, N803 - a table of any kind, under scikit-learn's name
     y: npt.ArrayLike,
     *,
@@ -217,6 +218,11 @@ def tune(
     )
     estimator.fit(X, y, sample_weight=sample_weight)
     return TunedLoss(outcome, metric, estimator, _copy_study(where, outcome.study))
+
+
+# Looked up at each call, so that `autolog` can stand in for it.
+tune = replaceable(_tune, __name__, "_tune")
+tune.__name__ = tune.__qualname__ = "tune"
 
 
 def _class_of(loss: object) -> type[BaseLoss]:
