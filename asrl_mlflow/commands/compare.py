@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from statistics import mean
 from typing import Any, cast
 
 import click
@@ -28,18 +26,17 @@ from asrl_mlflow.command_line.options import (
 from asrl_mlflow.command_line.parsing import parse_losses
 from asrl_mlflow.command_line.running import end
 from asrl_mlflow.command_line.unsettable import command_line, option, typed_options
+from asrl_mlflow.comparisons.keeping import keep_results, list_cases
 from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.datasets.dataset import PAPER, Dataset
 from asrl_mlflow.datasets.published import describe_difference, has_published_order
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments import report
-from asrl_mlflow.experiments.experiment import Result, prepare_split
+from asrl_mlflow.experiments.experiment import Result
 from asrl_mlflow.experiments.series import Case, run_series
 from asrl_mlflow.experiments.settings import Settings
-from asrl_mlflow.figures.comparison_figures import draw_validation_curves
 from asrl_mlflow.figures.style import png
-from asrl_mlflow.losses import BaseLoss, PointwiseLoss
-from asrl_mlflow.metrics import TASKS
+from asrl_mlflow.losses import PointwiseLoss
 from asrl_mlflow.paper import figures as paper_figures
 from asrl_mlflow.paper.protocol import PAPER_SEED, split_as_the_paper
 from asrl_mlflow.tracking.keys import data_params
@@ -97,7 +94,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
         names = ",".join(loss.label for loss in losses)
         parent.params({"losses": names, "repeats": len(seeds), "seed": seeds[0]})
         series = run_series(
-            _cases(tables, losses, seeds, settings, spoiling),
+            list_cases(tables, losses, seeds, settings, spoiling),
             total=len(tables) * len(seeds) * len(losses) * settings.rounds,
             contamination=spoiling,
             flow="compare",
@@ -106,22 +103,6 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
         results = [(case.table.name, case.loss.label, result) for case, result in series]
         _show(results, losses[0].task, seeds, spoiling, parent, figures=settings.figures)
     return end(parent)
-
-
-def _cases(
-    tables: Sequence[Dataset],
-    losses: Sequence[BaseLoss],
-    seeds: Sequence[int],
-    settings: Settings,
-    spoiling: Contamination,
-) -> Iterator[Case]:
-    """Every loss on every table with every seed, in the order in which they are trained."""
-    for table, seed in itertools.product(tables, seeds):
-        parts = prepare_split(table, seed, spoiling)
-        where = f" {table.name}" if len(tables) > 1 else ""
-        which = f", seed {seed}" if len(seeds) > 1 else ""
-        for loss in losses:
-            yield Case(f"{loss.label}{where}{which}", loss, table, parts, seed, settings)
 
 
 def _show(
@@ -140,24 +121,18 @@ def _show(
     tables = list(dict.fromkeys(table for table, _, _ in results))
     described = [f"Losses side by side on test rows, {title}.\n"]
     for table in tables:
-        scores = report.scores((loss, result) for where, loss, result in results if where == table)
-        summary = report.summary_table(scores, task)
         heading, place = (f"{table}\n", f"{table}/") if len(tables) > 1 else ("", "")
-        click.echo(f"\n{heading}{summary}")
-        parent.table(f"{place}comparison.json", report.summary_columns(scores, task))
-        metric = TASKS[task].default
-        parent.metrics(
-            {f"{place}{metric}.{loss}": mean(each[metric]) for loss, each in scores.items()}
+        scores = keep_results(
+            [(loss, result) for where, loss, result in results if where == table],
+            task,
+            f"{table}, {title}",
+            parent,
+            place=place,
+            figures=figures,
         )
+        summary = report.summary_table(scores, task)
+        click.echo(f"\n{heading}{summary}")
         described.append(f"{heading}\n```text\n{summary}\n```\n")
-        if figures:
-            curves = {loss: list[list[float]]() for loss in scores}
-            for where, loss, result in results:
-                if where == table:
-                    curves[loss].append([each.valid[TASKS[task].default] for each in result.rounds])
-            draw_comparison(
-                scores, curves, f"{table}, {title}", parent, f"{place}figures", task=task
-            )
     parent.describe("\n".join(described))
 
 
@@ -255,28 +230,6 @@ def _check_tables(tables: Sequence[Dataset]) -> None:
                 "the split and all that follows differ.",
                 err=True,
             )
-
-
-def draw_comparison(
-    scores: Mapping[str, Mapping[str, Sequence[float]]],
-    curves: Mapping[str, Sequence[Sequence[float]]],
-    context: str,
-    parent: RunLog,
-    folder: str,
-    *,
-    task: str,
-) -> None:
-    """Log the figures of losses side by side: their metrics, and their errors by boosting round."""
-    title = TASKS[task].default_title
-    figures = {
-        "metrics": report.draw_metric_bars(scores, context, task),
-        "validation_curves": draw_validation_curves(
-            curves, context, f"{title} (target units)" if task == "regression" else title
-        ),
-    }
-    for name, figure in figures.items():
-        if figure is not None:
-            parent.artifact(f"{folder}/{name}.png", png(figure))
 
 
 @contextmanager

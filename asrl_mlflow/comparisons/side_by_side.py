@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from statistics import mean
+from collections.abc import Sequence
 from typing import Any
 
 import numpy.typing as npt
 
 from asrl_mlflow import reports, tracking
 from asrl_mlflow.comparisons.comparison import Comparison
+from asrl_mlflow.comparisons.keeping import keep_results, list_cases
 from asrl_mlflow.datasets.contamination import Contamination
-from asrl_mlflow.datasets.dataset import Dataset, from_arrays
+from asrl_mlflow.datasets.dataset import from_arrays
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments import report
-from asrl_mlflow.experiments.experiment import prepare_split
-from asrl_mlflow.experiments.series import Case, run_series
+from asrl_mlflow.experiments.series import run_series
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import BASIC, BASIC_CLASSIFICATION, BaseLoss, auto, from_name
-from asrl_mlflow.metrics import TASKS
 from asrl_mlflow.tracking.keys import data_params
-from asrl_mlflow.tracking.run_log import RunLog
 
 
 def compare(
@@ -100,13 +97,16 @@ def compare(
         parent.params({"losses": names, "repeats": len(seeds), "seed": seeds[0]})
         parent.dataset(table)
         series = run_series(
-            _cases(table, chosen, seeds, settings),
+            list_cases([table], chosen, seeds, settings, Contamination()),
             total=len(seeds) * len(chosen) * rounds,
             contamination=Contamination(),
             flow="compare",
         )
-        scores = report.scores((case.loss.label, result) for case, result in series)
-        _keep(scores, task, parent)
+        results = [(case.loss.label, result) for case, result in series]
+        context = f"{table.name}, seed {', '.join(map(str, seeds))}"
+        scores = keep_results(results, task, context, parent, figures=figures)
+        summary = report.summary_table(scores, task)
+        parent.describe(f"Losses side by side on test rows, {context}.\n\n```text\n{summary}\n```")
         reports.publish(parent)
     return Comparison(table.name, task, scores, parent.run_id)
 
@@ -126,23 +126,3 @@ def _losses(given: Sequence[str | BaseLoss] | None, task: str) -> list[BaseLoss]
             msg = f"compare needs losses for {task}; got {each.name!r}; pass classes={task != 'classification'}."
             raise InputError(msg)
     return chosen
-
-
-def _cases(
-    table: Dataset, losses: Sequence[BaseLoss], seeds: Sequence[int], settings: Settings
-) -> Iterator[Case]:
-    for seed in seeds:
-        parts = prepare_split(table, seed, Contamination())
-        which = f", seed {seed}" if len(seeds) > 1 else ""
-        for loss in losses:
-            yield Case(f"{loss.label}{which}", loss, table, parts, seed, settings)
-
-
-def _keep(scores: dict[str, dict[str, list[float]]], task: str, parent: RunLog) -> None:
-    """Log the table of the losses with the parent run."""
-    metric = TASKS[task].default
-    parent.table("comparison.json", report.summary_columns(scores, task))
-    parent.metrics({f"{metric}.{loss}": mean(each[metric]) for loss, each in scores.items()})
-    parent.describe(
-        f"Losses side by side on test rows.\n\n```text\n{report.summary_table(scores, task)}\n```"
-    )

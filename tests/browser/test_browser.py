@@ -48,7 +48,7 @@ def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("browser")
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
     done = subprocess.run(
-        [sys.executable, "-m", "flows.main", "--trials=1", "--figures=false"],
+        [sys.executable, "-m", "asrl_mlflow", "main", "--trials=1", "--figures=false"],
         cwd=folder,
         env=environment | {"PYTHONPATH": str(ROOT)},
         capture_output=True,

@@ -36,8 +36,11 @@ def test_losses_are_compared_on_the_same_rows_each_in_a_run(store, table):
 def test_classes_are_compared_by_log_loss(store):
     x = np.random.default_rng(0).normal(size=(120, 2))
     labels = np.where(x[:, 0] > 0, "yes", "no")
-    found = compare(x, labels, losses=["log_loss", "focal"], classes=True, **FEW)
+    found = compare(x, labels, losses=["log_loss", "focal"], classes=True, rounds=10)
     assert "test log loss" in found.frame
+    assert {"figures/metrics.png", "figures/validation_curves.png"} <= set(
+        artifacts(store, found.run_id)
+    )
     assert "smallest test log loss" in found._repr_html_()
 
 
