@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from asrl_mlflow.boosting.pace import PROGRESS_ATTRIBUTE
 from asrl_mlflow.boosting.prediction import predict
-from asrl_mlflow.boosting.public import train
 from asrl_mlflow.boosting.several_targets.builders import TARGETS_ATTRIBUTE
 from asrl_mlflow.boosting.training import (
     CALIBRATION_ATTRIBUTE,
@@ -17,6 +16,11 @@ from asrl_mlflow.boosting.training import (
     WEIGHT_RULE_ATTRIBUTE,
     recorded_loss,
 )
+from asrl_mlflow.boosting.training import train as _train
+from asrl_mlflow.system.listening import replaceable
+
+# Only the face can be listened to: what this package trains by itself imports it from `training`.
+train = replaceable(_train, __name__, "_train")
 
 __all__ = [
     "CALIBRATION_ATTRIBUTE",

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from asrl_mlflow.boosting.public import unheard
 from asrl_mlflow.datasets.splits import Label
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.labels.class_ranking import rank_classes
@@ -19,6 +18,7 @@ from asrl_mlflow.labels.reading import read_ranking
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.records.unseen import OutOfFold, average
 from asrl_mlflow.residuals.sample_weights import row_counts
+from asrl_mlflow.system.listening import unheard
 from asrl_mlflow.system.threads import thread_count
 
 if TYPE_CHECKING:

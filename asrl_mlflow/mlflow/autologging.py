@@ -10,8 +10,7 @@ from mlflow.utils.autologging_utils import autologging_integration
 from mlflow.utils.autologging_utils.safety import safe_patch
 from sklearn.model_selection._search import BaseSearchCV
 
-from asrl_mlflow import tracking
-from asrl_mlflow.boosting import public
+from asrl_mlflow import boosting, tracking
 from asrl_mlflow.estimators.model import RobustXGBModel
 from asrl_mlflow.losses import BaseLoss
 from asrl_mlflow.mlflow import plain_training
@@ -30,6 +29,7 @@ from asrl_mlflow.mlflow.training_log import (
 from asrl_mlflow.registry.packing import FLAVOR_NAME
 from asrl_mlflow.registry.registration import log_run, register
 from asrl_mlflow.rounds import Round
+from asrl_mlflow.system.listening import is_unheard, unheard
 from asrl_mlflow.tuning import search
 
 Original = Callable[..., Any]
@@ -114,7 +114,7 @@ def autolog(
 def _integrate(*, disable: bool = False, silent: bool = False, **_options: object) -> None:  # noqa: ARG001 - MLflow reads them
     """Put what records in the places of what trains; MLflow has taken it out before."""
     for home, name, patch in (
-        (public, "_train", _train),
+        (boosting, "_train", _train),
         (RobustXGBModel, "fit", _fit),
         (BaseSearchCV, "fit", _search),
         (search, "_tune", _tune),
@@ -134,7 +134,7 @@ def _train(
 ) -> Any:  # noqa: ANN401 - a booster
     """Stand in for `train`."""
     fit = around.get()
-    if fit is not None and not public.is_unheard():
+    if fit is not None and not is_unheard():
         return _hear(original, fit, params, dtrain, num_boost_round, **given)
     loss = given.get("loss")
     if is_recorded() or not isinstance(loss, BaseLoss):
@@ -166,7 +166,7 @@ def _hear(
 
     stopping = given.get("early_stopping_rounds")
     safely(training.begin)(given["loss"], params, dtrain, rounds, stopping)
-    with public.unheard():
+    with unheard():
         return original(params, dtrain, rounds, on_round=tell, **given)
 
 
@@ -193,7 +193,7 @@ def _search(original: Original, searching: BaseSearchCV, *args: Any, **given: An
 
 def _tune(original: Original, *args: Any, **given: Any) -> Any:  # noqa: ANN401 - as `tune` has it
     """Stand in for `tune`, which records its runs itself: add the model."""
-    with public.unheard():
+    with unheard():
         tuned = original(*args, **given)
     safely(_log_tuned)(tuned.outcome.log)
     return tuned

@@ -14,7 +14,6 @@ from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 
 from asrl_mlflow import tracking
-from asrl_mlflow.boosting.public import unheard
 from asrl_mlflow.estimators.model import RobustXGBModel
 from asrl_mlflow.mlflow.searches import searching
 from asrl_mlflow.mlflow.training_log import (
@@ -27,6 +26,7 @@ from asrl_mlflow.mlflow.training_log import (
     safely,
 )
 from asrl_mlflow.registry.packing import FLAVOR_NAME
+from asrl_mlflow.system.listening import unheard
 from asrl_mlflow.tracking.run_log import RunLog
 
 # Of scikit-learn's table of results: what is a param, and the scores of single folds.

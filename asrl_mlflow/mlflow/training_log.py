@@ -21,7 +21,6 @@ from mlflow.utils.mlflow_tags import MLFLOW_AUTOLOGGING
 
 from asrl_mlflow import tracking
 from asrl_mlflow.boosting import recorded_loss
-from asrl_mlflow.boosting.public import is_unheard
 from asrl_mlflow.figures.loss_figures import draw_thresholds_and_weights
 from asrl_mlflow.figures.model_figures import draw_learning_curves
 from asrl_mlflow.figures.style import png
@@ -33,6 +32,7 @@ from asrl_mlflow.mlflow.searches import is_searching
 from asrl_mlflow.records.artifacts import LOSS
 from asrl_mlflow.registry.packing import FLAVOR_NAME
 from asrl_mlflow.rounds import Round
+from asrl_mlflow.system.listening import is_unheard
 from asrl_mlflow.tracking.run_log import RunLog
 
 FLOW = "autolog"

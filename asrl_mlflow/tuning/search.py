@@ -22,7 +22,7 @@ from asrl_mlflow.losses import BaseLoss, loss_class
 from asrl_mlflow.metrics import TASKS
 from asrl_mlflow.studies.showing import trials_table
 from asrl_mlflow.studies.storages import default_storage, open_storage
-from asrl_mlflow.system.replaceable import replaceable
+from asrl_mlflow.system.listening import replaceable
 from asrl_mlflow.tuning.api import Outcome, tune_plan
 from asrl_mlflow.tuning.plan import EARLY_STOPPING_ROUNDS, Plan
 

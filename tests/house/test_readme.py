@@ -17,6 +17,7 @@ import pytest
 import xgboost
 from packaging.version import Version
 
+import asrl_mlflow.mlflow as flavor
 from asrl_mlflow import losses, tracking
 from asrl_mlflow.commands import main, train
 from asrl_mlflow.datasets import Contamination
@@ -57,7 +58,10 @@ def run_python(page):
 )
 def test_the_python_of_a_page_runs_from_top_to_bottom(page, store, capsys, monkeypatch):
     monkeypatch.setattr(catalogue, "_registered", {})  # a page may register a loss of its own
-    run_python(page)
+    try:
+        run_python(page)
+    finally:
+        flavor.autolog(disable=True)  # a page may have turned it on
     printed = capsys.readouterr().out
     if page.name in ("python.md", "own-loss.md"):
         assert float(printed.split()[0]) < 0.5
@@ -65,6 +69,12 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page, store, capsys, monke
         parents = {run.info.run_name: run for run in runs(store)[0]}
         assert {run.info.status for run in parents.values()} == {"FINISHED"}
         assert parents["my run"].data.params["loss.name"] == "asrl_c"
+    if page.name == "autolog.md":
+        parents, children = runs(store)
+        named = {run.info.run_name.split()[0]: run for run in parents}
+        assert {"fit", "tune"} <= set(named)
+        assert len(parents) == len(children) == 3  # one is that of `evaluate`
+        assert all(len(named[name].outputs.model_outputs) == 1 for name in ("fit", "tune"))
     if page.name == "README.md":
         shown = blocks(README, "text")[0].splitlines()
         errors = [

@@ -1,14 +1,18 @@
-"""Make a function that another one can stand in for, wherever it was imported before."""
+"""Let another function stand in for one, to hear of its calls; and say which calls nobody is to hear of."""
 
 from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar, cast
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
+
+_is_unheard: ContextVar[bool] = ContextVar("nobody hears of trainings", default=False)
 
 
 def replaceable(
@@ -38,3 +42,31 @@ def replaceable(
 
     call.__module__ = module
     return call
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Let nobody hear of what is trained in this block: it is a part of something else.
+
+    Examples
+    --------
+    >>> with unheard():
+    ...     is_unheard()
+    True
+    """
+    token = _is_unheard.set(True)
+    try:
+        yield
+    finally:
+        _is_unheard.reset(token)
+
+
+def is_unheard() -> bool:
+    """Check whether nobody is to hear of what is trained here.
+
+    Examples
+    --------
+    >>> is_unheard()
+    False
+    """
+    return _is_unheard.get()
