@@ -49,6 +49,12 @@ MODEL_URI = (
             help="Level of prediction intervals, 0.9 say: adds lower and upper; for classes of prediction sets.",
         ),
         option(
+            "--clean",
+            type=bool,
+            default=False,
+            help="Intervals of right targets: residuals of gross outliers do not count.",
+        ),
+        option(
             "--keep",
             default="",
             callback=parse_names,
@@ -76,6 +82,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
             data,
             out,
             level=values["interval"],
+            clean=values["clean"],
             keep=values["keep"],
             on_progress=show,
         )

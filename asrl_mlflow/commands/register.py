@@ -120,7 +120,7 @@ def registered(
             "train without --contaminate-share for use.",
             err=True,
         )
-    if not len(registry.load_unseen_residuals(version.uri).calibration):
+    if not len(registry.load_unseen_residuals(version.uri).calibration.errors):
         things = "sets" if version.record.data.get("classes") else "intervals"
         click.echo(
             f"It has no prediction {things}: training used every row but the test rows (with early "

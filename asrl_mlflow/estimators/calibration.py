@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,42 +12,56 @@ import xgboost
 
 from asrl_mlflow.boosting import CALIBRATION_ATTRIBUTE, predict
 from asrl_mlflow.losses import BaseLoss
-from asrl_mlflow.residuals.conformal import sample_rows
-
-Errors = npt.NDArray[np.float64]
+from asrl_mlflow.residuals.conformal import Calibration
 
 
-def errors_of(booster: xgboost.Booster, matrix: xgboost.DMatrix, loss: BaseLoss) -> Errors:
-    """Compute how wrong each prediction is, by `loss.row_errors`, without rows of weight 0.
+class Judged(NamedTuple):
+    """Rows that a booster did not learn from, without those of weight 0.
+
+    Parameters
+    ----------
+    target : float64 array of shape (n,)
+        Labels of the matrix.
+    prediction : float array of shape (n,) or (n, K)
+        What the booster says of them.
+    """
+
+    target: npt.NDArray[np.float64]
+    prediction: npt.NDArray[np.floating]
+
+
+def judge(booster: xgboost.Booster, matrix: xgboost.DMatrix, loss: BaseLoss) -> Judged:
+    """Predict rows, and keep those that have a weight.
 
     Examples
     --------
     >>> from asrl_mlflow import losses, train
     >>> matrix = xgboost.DMatrix(np.zeros((3, 1)), label=[1.0, 2.0, 4.0])
     >>> booster = train({}, matrix, 1, loss=losses.Huber())
-    >>> errors_of(booster, matrix, losses.Huber())
-    array([1., 0., 2.])
+    >>> judge(booster, matrix, losses.Huber()).prediction
+    array([2., 2., 2.], dtype=float32)
     """
     prediction = predict(booster, matrix, loss=loss)
-    errors: Errors = loss.row_errors(matrix.get_label().astype(np.float64), prediction)
-    weight = matrix.get_weight()
-    return errors[weight > 0] if weight.size else errors
+    target, weight = matrix.get_label().astype(np.float64), matrix.get_weight()
+    if not weight.size:
+        return Judged(target, prediction)
+    return Judged(target[weight > 0], prediction[weight > 0])
 
 
-def held_out_errors(
+def calibrate_held_out(
     booster: xgboost.Booster,
     learned: xgboost.DMatrix,
     evals: Sequence[tuple[xgboost.DMatrix, str]],
     loss: BaseLoss,
-) -> Errors | None:
-    """Compute the errors of the last rows to judge by, unless training or stopping has used them.
+) -> Calibration | None:
+    """Keep the errors of the last rows to judge by, unless training or stopping has used them.
 
     Examples
     --------
     >>> from asrl_mlflow import losses, train
     >>> matrix = xgboost.DMatrix(np.zeros((3, 1)), label=[1.0, 2.0, 4.0])
     >>> booster = train({}, matrix, 1, loss=losses.Huber())
-    >>> held_out_errors(booster, matrix, [(matrix, "train")], losses.Huber()) is None
+    >>> calibrate_held_out(booster, matrix, [(matrix, "train")], losses.Huber()) is None
     True
     """
     if not evals or booster.attr("best_iteration") is not None:
@@ -54,28 +69,27 @@ def held_out_errors(
     judged = evals[-1][0]
     if judged is learned or _are_equal(booster, judged, learned):
         return None
-    return errors_of(booster, judged, loss)
+    return loss.calibrate(*judge(booster, judged, loss))
 
 
-def keep(booster: xgboost.Booster, errors: Errors | None) -> None:
-    """Write errors into a booster, or a sample where they are many; None forgets what is there.
+def keep(booster: xgboost.Booster, calibration: Calibration | None) -> None:
+    """Write what calibrates a booster into it; None forgets what is there.
 
     Examples
     --------
     >>> booster = xgboost.Booster()
-    >>> keep(booster, np.array([0.5, 0.25]))
-    >>> kept(booster)
-    array([0.25, 0.5 ])
+    >>> keep(booster, Calibration.of_errors(np.array([0.5, 0.25])))
+    >>> kept(booster).errors
+    array([0.5 , 0.25])
     """
     text = None
-    if errors is not None:
-        ordered = np.sort(errors[sample_rows(errors.size)])
-        text = base64.b64encode(ordered.tobytes()).decode()
+    if calibration is not None:
+        text = base64.b64encode(calibration.to_bytes()).decode()
     booster.set_attr(**{CALIBRATION_ATTRIBUTE: text})
 
 
-def kept(booster: xgboost.Booster) -> Errors | None:
-    """Read the errors that a booster keeps, in ascending order; None where there are none.
+def kept(booster: xgboost.Booster) -> Calibration | None:
+    """Read what calibrates a booster; None where there is nothing.
 
     Examples
     --------
@@ -83,7 +97,7 @@ def kept(booster: xgboost.Booster) -> Errors | None:
     True
     """
     text = booster.attr(CALIBRATION_ATTRIBUTE)
-    return None if text is None else np.frombuffer(base64.b64decode(text))
+    return None if text is None else Calibration.from_bytes(base64.b64decode(text))
 
 
 def _are_equal(booster: xgboost.Booster, one: xgboost.DMatrix, other: xgboost.DMatrix) -> bool:

@@ -19,7 +19,6 @@ from asrl_mlflow.estimators.calibration import kept
 from asrl_mlflow.estimators.model import RobustXGBModel
 from asrl_mlflow.estimators.targets import Classes, Target, Vector
 from asrl_mlflow.losses import BaseLoss, ClassificationLoss
-from asrl_mlflow.residuals.conformal import half_width
 
 _TWO = 2
 
@@ -211,14 +210,14 @@ class RobustXGBClassifier(RobustXGBModel, xgboost.XGBClassifier):
         M. Sadinle et al., Least Ambiguous Set-Valued Classifiers with Bounded Error Levels, 2019,
         arXiv 1609.00451.
         """
-        errors = kept(self.get_booster())
-        if errors is None:
+        calibration = kept(self.get_booster())
+        if calibration is None:
             msg = (
                 "Sets of classes need rows that training did not see; got a model without any; pass "
                 "set_folds=5, or an eval_set of other rows without early stopping."
             )
             raise InputError(msg)
-        largest = half_width(errors, level)
+        largest = calibration.half_width(level)
         given: dict[str, Any] = {
             "validate_features": validate_features,
             "base_margin": base_margin,

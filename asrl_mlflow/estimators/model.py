@@ -18,11 +18,12 @@ from asrl_mlflow.boosting import WEIGHT_RULE_ATTRIBUTE, recorded_loss, train
 from asrl_mlflow.boosting.arguments import CustomMetric
 from asrl_mlflow.boosting.training import train as train_unheard
 from asrl_mlflow.errors import InputError, did_you_mean
-from asrl_mlflow.estimators.calibration import Errors, errors_of, held_out_errors, keep
+from asrl_mlflow.estimators.calibration import calibrate_held_out, judge, keep
 from asrl_mlflow.estimators.rows import Rows
 from asrl_mlflow.estimators.targets import Target, Vector
 from asrl_mlflow.losses import BaseLoss, check_names, from_config, from_name
 from asrl_mlflow.metrics import TASKS
+from asrl_mlflow.residuals.conformal import Calibration
 from asrl_mlflow.residuals.sample_weights import WeightRule
 
 _NESTED = "loss__"
@@ -205,12 +206,12 @@ class RobustXGBModel(xgboost.XGBModel):
             custom_metric=metric,
         )
         if getattr(self, self.FOLDS):
-            errors: Errors | None = self._out_of_fold_errors(
+            calibration: Calibration | None = self._calibrate_out_of_fold(
                 booster, loss, rows, target, feature_weights
             )
         else:
-            errors = held_out_errors(booster, matrix, evals, loss)
-        keep(booster, errors)
+            calibration = calibrate_held_out(booster, matrix, evals, loss)
+        keep(booster, calibration)
         booster.set_attr(**target.attributes)
         self._keep(booster, target)
         if history:
@@ -406,21 +407,21 @@ class RobustXGBModel(xgboost.XGBModel):
             evals.append((judged, f"validation_{place}"))
         return evals
 
-    def _out_of_fold_errors(
+    def _calibrate_out_of_fold(
         self,
         booster: xgboost.Booster,
         loss: BaseLoss,
         rows: Rows,
         target: Target,
         feature_weights: Vector | None,
-    ) -> Errors:
-        """Compute each row's error by a booster that learned from the other folds only."""
+    ) -> Calibration:
+        """Keep each row's error by a booster that learned from the other folds only."""
         matrix = self._matrix(rows, feature_weights=feature_weights, is_plain=True)
         params = {**self._boosting_params(), **target.settings, "eval_metric": None}
         # That of all rows: weights of a fold may happen to be whole.
         rule = cast("WeightRule", booster.attr(WEIGHT_RULE_ATTRIBUTE))
         folds = getattr(self, self.FOLDS)
-        errors = []
+        parts = []
         for inside, outside in KFold(folds, shuffle=True, random_state=0).split(
             np.empty(rows.count)
         ):
@@ -434,8 +435,8 @@ class RobustXGBModel(xgboost.XGBModel):
             part = train_unheard(
                 params, matrix.slice(inside), kept_rounds(booster), loss=loss, weight_rule=rule
             )
-            errors.append(errors_of(part, matrix.slice(outside), loss))
-        return np.concatenate(errors)
+            parts.append(judge(part, matrix.slice(outside), loss))
+        return loss.calibrate(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def _config_of(loss: object, owner: str) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from asrl_mlflow.estimators.calibration import kept
 from asrl_mlflow.estimators.model import RobustXGBModel
 from asrl_mlflow.estimators.targets import Numbers, Target, Vector
 from asrl_mlflow.losses import BaseLoss
-from asrl_mlflow.residuals.conformal import half_width
 
 
 class RobustXGBRegressor(RobustXGBModel, xgboost.XGBRegressor):
@@ -81,6 +80,7 @@ class RobustXGBRegressor(RobustXGBModel, xgboost.XGBRegressor):
         X: Any,  # noqa: ANN401, N803 - whatever XGBoost takes, under scikit-learn's name
         *,
         interval: float | None = None,
+        clean: bool = False,
         **kwargs: Any,  # noqa: ANN401 - XGBoost's arguments
     ) -> Any:  # noqa: ANN401 - an array, or a frame with intervals
         """Predict, in target units.
@@ -92,6 +92,9 @@ class RobustXGBRegressor(RobustXGBModel, xgboost.XGBRegressor):
         interval : float, in (0, 1), optional
             Share of new targets that should lie between `lower` and `upper`, on average over rows like
             those of `fit`: split-conformal intervals, as those of a registered model.
+        clean : bool
+            Whether these should be right targets, where some of `fit` were gross outliers: their residuals
+            do not count, as far as they were found. An estimate, of which nothing is proven.
         **kwargs
             Those of `xgboost.XGBRegressor.predict`; with an interval not `iteration_range`.
 
@@ -113,17 +116,22 @@ class RobustXGBRegressor(RobustXGBModel, xgboost.XGBRegressor):
                 "interval."
             )
             raise InputError(msg)
+        if clean and interval is None:
+            msg = (
+                "clean is about intervals; got no interval; pass one, 0.9 say, or leave clean out."
+            )
+            raise InputError(msg)
         found = super().predict(X, **kwargs)
         if interval is None:
             return found
-        residuals = kept(self.get_booster())
-        if residuals is None:
+        calibration = kept(self.get_booster())
+        if calibration is None:
             msg = (
                 "Intervals need rows that training did not see; got a model without any; pass "
                 "interval_folds=5, or an eval_set of other rows without early stopping."
             )
             raise InputError(msg)
-        half = half_width(residuals, interval)
+        half = calibration.half_width(interval, clean=clean)
         prediction = np.asarray(found, dtype=np.float64)
         return pd.DataFrame(
             {"prediction": prediction, "lower": prediction - half, "upper": prediction + half},

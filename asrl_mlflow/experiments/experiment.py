@@ -30,10 +30,11 @@ from asrl_mlflow.records.features import describe_columns, example_rows
 from asrl_mlflow.records.record import Record
 from asrl_mlflow.records.unseen import (
     UnseenResiduals,
-    held_out_residuals,
+    calibrate_held_out,
     measure_unseen,
     predict_out_of_fold,
 )
+from asrl_mlflow.residuals.conformal import Calibration
 from asrl_mlflow.rounds import Round
 from asrl_mlflow.system.threads import thread_count
 from asrl_mlflow.tracking.keys import data_params
@@ -146,9 +147,9 @@ def run_experiment(
     is_fresh = continued is None
     untouched = is_fresh and settings.early_stopping_rounds is None
     if untouched and parts.valid is not parts.test:
-        calibration = held_out_residuals(booster, parts.valid)
+        calibration = calibrate_held_out(booster, parts.valid)
     else:
-        calibration = np.empty(0)
+        calibration = Calibration.of_errors(np.empty(0))
     kept = measure_unseen(calibration, booster, parts.test, is_fresh=is_fresh)
     data = _data_record(dataset, contamination)
     result = _evaluate_and_log(loss, booster, rounds, seconds, parts.test, data, kept, log)
@@ -221,7 +222,7 @@ def refit(
     seconds = time.perf_counter() - started
     found = predict_out_of_fold(loss, params, rounds, known, seed)
     kept = measure_unseen(
-        loss.row_errors(found.target, found.prediction), booster, parts.test, is_fresh=True
+        loss.calibrate(found.target, found.prediction), booster, parts.test, is_fresh=True
     )
     data = _data_record(dataset, contamination)
     result = _evaluate_and_log(loss, booster, heard, seconds, parts.test, data, kept, log)
@@ -329,7 +330,7 @@ def _draw(
         _last_round(booster, result.rounds),
         title,
         valid=valid,
-        calibration=kept.calibration,
+        calibration=kept.calibration.errors,
     )
     for file, content in figures:
         log.artifact(f"figures/{file}.png", content)

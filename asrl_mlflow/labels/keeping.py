@@ -12,6 +12,7 @@ from asrl_mlflow.labels.figure import draw_class_ranking, draw_ranking
 from asrl_mlflow.labels.ranking import final_loss, rank_residuals
 from asrl_mlflow.losses import BaseLoss, Loss
 from asrl_mlflow.records.unseen import OutOfFold, predict_out_of_fold
+from asrl_mlflow.residuals.outliers import find_outliers
 from asrl_mlflow.tracking.run_log import RunLog
 
 # CSV, as MLflow shows it as a table and every program opens it; at this many rows it has some 9 MB.
@@ -69,6 +70,9 @@ def keep_ranking(found: OutOfFold, loss: BaseLoss, log: RunLog, context: str | N
     log.metrics({"labels.ranked": ranked, "labels.left_out": found.left_out})
     if not ranked:
         return
+    if isinstance(loss, Loss):
+        outliers = find_outliers(found.residual, found.weight)
+        log.metrics({"labels.above": outliers.above, "labels.below": outliers.below})
     table = rank_residuals(found, loss) if isinstance(loss, Loss) else rank_classes(found)
     log.artifact(TABLE, table.to_csv(index=False).encode())
     if context is None:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import asrl_mlflow
 from asrl_mlflow.losses.search_space import Point, SearchSpace
 from asrl_mlflow.losses.statistics import Statistics
+from asrl_mlflow.residuals.conformal import Calibration
 
 Task = Literal["regression", "classification"]
 
@@ -98,3 +99,7 @@ class BaseLoss(ABC):
         self, target: npt.NDArray[Any], prediction: npt.NDArray[Any]
     ) -> npt.NDArray[np.float64]:
         """How wrong each prediction is, by a measure that is the same for every loss of the task."""
+
+    @abstractmethod
+    def calibrate(self, target: npt.NDArray[Any], prediction: npt.NDArray[Any]) -> Calibration:
+        """Keep how wrong predictions of rows are that the model did not learn from, for intervals or sets."""

@@ -17,7 +17,7 @@ from asrl_mlflow.datasets.matrices import make_matrix
 from asrl_mlflow.datasets.splits import FloatArray, IntArray, Label, Rows, folds
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import BaseLoss
-from asrl_mlflow.residuals.conformal import sample_rows
+from asrl_mlflow.residuals.conformal import Calibration, sample_rows
 from asrl_mlflow.residuals.sample_weights import WeightRule
 
 # A small table gets more folds, so that each booster learns from nearly all of its rows.
@@ -75,7 +75,7 @@ class UnseenResiduals:
 
     Parameters
     ----------
-    calibration : float64 array of shape (n,), n <= MOST_ROWS
+    calibration : Calibration
         Errors to calibrate intervals or prediction sets by; each row was predicted by a booster that did
         not learn from it. Empty where there are no such rows.
     test : float64 array of shape (m,), m <= MOST_ROWS
@@ -87,7 +87,7 @@ class UnseenResiduals:
         Empty where the booster continues another one, which may have learned from the test rows.
     """
 
-    calibration: FloatArray
+    calibration: Calibration
     test: FloatArray
     weight: FloatArray
     test_rows: str
@@ -97,7 +97,8 @@ class UnseenResiduals:
         file = io.BytesIO()
         np.savez(
             file,
-            calibration=self.calibration,
+            calibration=self.calibration.errors,
+            is_outlier=self.calibration.is_outlier,
             test=self.test,
             weight=self.weight,
             test_rows=np.array(self.test_rows),
@@ -108,18 +109,19 @@ class UnseenResiduals:
     def from_bytes(cls, content: bytes) -> UnseenResiduals:
         """Read what `to_bytes` wrote."""
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            return cls(file["calibration"], file["test"], file["weight"], str(file["test_rows"]))
+            calibration = Calibration(file["calibration"], file["is_outlier"])
+            return cls(calibration, file["test"], file["weight"], str(file["test_rows"]))
 
 
 def measure_unseen(
-    calibration: FloatArray, booster: xgboost.Booster, test: Rows, *, is_fresh: bool
+    calibration: Calibration, booster: xgboost.Booster, test: Rows, *, is_fresh: bool
 ) -> UnseenResiduals:
-    """Measure a trained booster on the test rows, and keep that beside its calibration residuals.
+    """Measure a trained booster on the test rows, and keep that beside what calibrates it.
 
     Parameters
     ----------
-    calibration : float64 array of shape (n,)
-        The result of `held_out_residuals`, or the sizes of out-of-fold residuals.
+    calibration : Calibration
+        The result of `calibrate_held_out`, or of a loss's `calibrate` for out-of-fold predictions.
     booster : xgboost.Booster
         A booster that predicts in target units.
     test : Rows
@@ -130,7 +132,7 @@ def measure_unseen(
     kept = sample_rows(len(test))
     rows = test.take(kept)
     return UnseenResiduals(
-        calibration=calibration[sample_rows(len(calibration))],
+        calibration=calibration,
         test=_errors(booster, rows),
         weight=np.ones(len(rows)) if rows.weight is None else rows.weight,
         # A digest of the targets only: boosters with different features can share test rows.
@@ -138,10 +140,11 @@ def measure_unseen(
     )
 
 
-def held_out_residuals(booster: xgboost.Booster, rows: Rows) -> FloatArray:
-    """Compute the absolute residuals of rows that the booster did not learn from, without weight 0."""
-    residuals = _errors(booster, rows)
-    return residuals if rows.weight is None else residuals[rows.weight > 0]
+def calibrate_held_out(booster: xgboost.Booster, rows: Rows) -> Calibration:
+    """Keep the errors of rows that the booster did not learn from, without those of weight 0."""
+    loss, prediction = _predict(booster, rows)
+    counts = np.ones(len(rows), np.bool_) if rows.weight is None else rows.weight > 0
+    return loss.calibrate(rows.target[counts], prediction[counts])
 
 
 def predict_out_of_fold(
@@ -260,8 +263,14 @@ def _predict_folds(
 
 def _errors(booster: xgboost.Booster, rows: Rows) -> FloatArray:
     """Compute how wrong the booster is on each row, as its loss measures it."""
+    loss, prediction = _predict(booster, rows)
+    return loss.row_errors(rows.target, prediction)
+
+
+def _predict(booster: xgboost.Booster, rows: Rows) -> tuple[BaseLoss, FloatArray]:
+    """Give the loss that a booster recorded, and what it predicts."""
     loss = recorded_loss(booster)
     if loss is None:
         msg = "Errors need a booster of asrl_mlflow.train, which records its loss; got one without."
         raise InputError(msg)
-    return loss.row_errors(rows.target, predict(booster, rows.features, loss=loss))
+    return loss, predict(booster, rows.features, loss=loss)

@@ -75,7 +75,12 @@ def make_signature(
         return ModelSignature(
             inputs=inputs,
             outputs=Schema([ColSpec(DataType.double, "prediction")]),
-            params=ParamSchema([ParamSpec("interval", DataType.double, None)]),
+            params=ParamSchema(
+                [
+                    ParamSpec("interval", DataType.double, None),
+                    ParamSpec("clean", DataType.boolean, default=False),
+                ]
+            ),
         )
     kind = next(_TYPES[each] for each in _TYPES if isinstance(classes[0], each))
     given: list[ColSpec | TensorSpec] = [ColSpec(kind, "prediction")]

@@ -2,15 +2,85 @@
 
 from __future__ import annotations
 
+import io
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.residuals.outliers import find_outliers
 
 # With more rows a random sample of them is kept, so that a model stays small.
 MOST_ROWS = 20_000
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Errors of rows that a model did not learn from, and which of them are those of gross outliers.
+
+    Parameters
+    ----------
+    errors : float64 array of shape (n,), n <= MOST_ROWS
+        Absolute residuals, in target units; of classes minus the logarithm of the probability that the
+        row's class was given.
+    is_outlier : bool array of shape (n,)
+        Whether the row's target is probably a gross outlier; of classes it is never known.
+    """
+
+    errors: npt.NDArray[np.float64]
+    is_outlier: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of_residuals(cls, residual: npt.NDArray[np.float64]) -> Calibration:
+        """Keep how far predictions are off, and find the gross outliers among them.
+
+        Parameters
+        ----------
+        residual : float64 array of shape (n,)
+            Target minus prediction, in target units, of rows that the model did not learn from.
+
+        Examples
+        --------
+        >>> residual = np.random.default_rng(0).normal(size=200)
+        >>> residual[:20] += 50
+        >>> int(Calibration.of_residuals(residual).is_outlier.sum())
+        20
+        """
+        kept = residual[sample_rows(residual.size)]
+        return cls(np.abs(kept), find_outliers(kept).probability > 0.5)  # noqa: PLR2004 - more probable than not
+
+    @classmethod
+    def of_errors(cls, errors: npt.NDArray[np.float64]) -> Calibration:
+        """Keep errors of which none is known to be a gross outlier's."""
+        kept = errors[sample_rows(errors.size)]
+        return cls(kept, np.zeros(kept.shape, np.bool_))
+
+    def half_width(self, level: float, *, clean: bool = False) -> float:
+        """Find half the width of intervals, as `half_width` does.
+
+        Parameters
+        ----------
+        level : float, in (0, 1)
+            Share of new targets that should lie inside.
+        clean : bool
+            Whether they should be right targets: errors of gross outliers do not count.
+        """
+        counted = self.errors[~self.is_outlier] if clean else self.errors
+        return half_width(np.sort(counted), level)
+
+    def to_bytes(self) -> bytes:
+        """Write the arrays in numpy's .npz format, without pickles."""
+        file = io.BytesIO()
+        np.savez(file, errors=self.errors, is_outlier=self.is_outlier)
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Calibration:
+        """Read what `to_bytes` wrote."""
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            return cls(file["errors"], file["is_outlier"])
 
 
 def sample_rows(count: int) -> npt.NDArray[np.int64]:

@@ -208,9 +208,7 @@ def _fit(away: Array, weight: Array, signs: Sequence[float]) -> _Fit:
         pull = right * (nu + 1) / (nu + ((away - fit.center) / fit.scale) ** 2)
         center = float(pull @ away) / float(pull.sum())
         scale = math.sqrt(float(pull @ (away - center) ** 2) / float(right.sum()))
-        fit = _Fit(
-            center, scale, _degrees(away, right, center, scale), tuple(sides), likelihood
-        )
+        fit = _Fit(center, scale, _degrees(away, right, center, scale), tuple(sides), likelihood)
     return fit
 
 

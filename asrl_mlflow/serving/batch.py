@@ -32,6 +32,7 @@ def predict_file(
     out: Path,
     *,
     level: float | None = None,
+    clean: bool = False,
     keep: Collection[str] = (),
     on_progress: Callable[[int, int], object] = lambda *_: None,
 ) -> int:
@@ -49,6 +50,8 @@ def predict_file(
         written under another name beside it and renamed at the end.
     level : float, in (0, 1), optional
         The level of prediction intervals, or for classes of prediction sets; without it there are none.
+    clean : bool
+        Whether intervals are to hold right targets: residuals of gross outliers do not count.
     keep : collection of str
         Columns of the table to copy into the result unchanged.
     on_progress : callable
@@ -77,7 +80,15 @@ def predict_file(
     text = [each["name"] for each in columns if "categories" in each]
     numbers = [each["name"] for each in columns if "categories" not in each]
     served: Any = model.unwrap_python_model()
-    params = None if level is None else {"set" if classes else "interval": level}
+    params: dict[str, Any] = {} if level is None else {"set" if classes else "interval": level}
+    if clean:
+        if level is None or classes:
+            got = "classes" if classes else "no level"
+            msg = (
+                f"Clean intervals need a level and a model of numbers; got {got}; leave clean out."
+            )
+            raise InputError(msg)
+        params["clean"] = True
     rows = 0
     try:
         with (

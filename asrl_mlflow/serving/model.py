@@ -56,7 +56,8 @@ class ServedModel(PythonModel):
         self._is_by_place = columns.get("unnamed", False)
         self._missing = columns.get("missing")
         with np.load(files["errors"], allow_pickle=False) as errors:
-            self._calibration = np.sort(errors["calibration"])
+            found, is_outlier = errors["calibration"], errors["is_outlier"]
+        self._calibration, self._clean = np.sort(found), np.sort(found[~is_outlier])
         record = json.loads(files["loss"].read_text())
         self._loss = record["loss"]
         self._classes: list[Any] = record["data"].get("classes", [])
@@ -78,7 +79,8 @@ class ServedModel(PythonModel):
             columns of other names in their order. Numbers and booleans of any type;
             None, NaN and NA are missing values. Categories as text or whole numbers.
         params : dict, optional
-            {"interval": level}, or for classes {"set": level}; level in (0, 1).
+            {"interval": level}, or for classes {"set": level}; level in (0, 1). {"interval": level,
+            "clean": True} gives intervals of right targets.
 
         Returns
         -------
@@ -105,6 +107,10 @@ class ServedModel(PythonModel):
         alike, and clean ones are covered more often (wider than needed). Out-of-fold residuals are
         those of boosters that learned from fewer rows, so that intervals are wider rather than
         narrower. Weights are not supported: every row counts once.
+
+        Clean intervals leave the residuals of gross outliers out, which were found when the model was
+        trained, so that about the level of right targets lies inside. That is an estimate: nothing
+        is proven about it.
 
         Sets of classes are made by the same rule, with minus the logarithm of a class's probability for
         the residual: a class belongs to the set unless it is less probable than that. The predicted class
@@ -137,8 +143,11 @@ class ServedModel(PythonModel):
             return self._predict_classes(found, given)
         level = given.get("interval")
         if level is None:
+            if given.get("clean"):
+                raise _input_error("clean is about intervals", "no interval", "pass one, 0.9 say")
             return found
-        half = self._half_width(level, "interval")
+        errors = self._clean if given.get("clean") else self._calibration
+        half = self._half_width(level, "interval", errors)
         prediction = found.astype(np.float64)
         return pd.DataFrame(
             {"prediction": prediction, "lower": prediction - half, "upper": prediction + half}
@@ -169,18 +178,18 @@ class ServedModel(PythonModel):
         if level is not None:
             # As in the calibration rows: a probability under float64's eps counts as that.
             cost = -np.log(np.maximum(shares, np.finfo(np.float64).eps))
-            inside = cost <= self._half_width(level, "set")
+            inside = cost <= self._half_width(level, "set", self._calibration)
             # Else a set would be empty where the model is least sure.
             inside[np.arange(len(shares)), shares.argmax(axis=1)] = True
             columns |= {f"in_set_{each}": inside[:, at] for at, each in enumerate(self._classes)}
         return pd.DataFrame(columns)
 
-    def _half_width(self, level: float, what: str) -> float:
+    def _half_width(self, level: float, what: str, errors: npt.NDArray[np.float64]) -> float:
         """Find half the width of the intervals, in target units; of sets, the largest cost of a class."""
         if not 0 < level < 1:
             rule = f"{what} must be a level in (0, 1)"
             raise _input_error(rule, str(level), "pass 0.9, say")
-        count = len(self._calibration)
+        count = len(errors)
         if not count:
             raise _input_error(
                 "intervals need rows that training did not see",
@@ -189,7 +198,7 @@ class ServedModel(PythonModel):
             )
         # A rounding error in the level must not raise a whole rank by one.
         rank = max(1, math.ceil(round((count + 1) * level, 9)))
-        return float(self._calibration[rank - 1]) if rank <= count else math.inf
+        return float(errors[rank - 1]) if rank <= count else math.inf
 
 
 def probabilities(loss: dict[str, Any], margin: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -75,13 +75,21 @@ class _StrictModel:
 
     def __init__(self, model: PyFuncModel) -> None:
         self._model, self.metadata = model, model.metadata
+        self._classes = bool((model.metadata.metadata or {})["asrl"]["data"].get("classes"))
 
     def predict(self, data: Any, params: Any = None) -> Any:  # noqa: ANN401 - MLflow's signature
-        known = isinstance(params, dict) and set(params) <= {"interval"}
-        level = params.get("interval") if known else None
-        if params and (not known or isinstance(level, str | bool | list | dict)):
-            rule = "params may have an interval, a level in (0, 1)"
-            raise _input_error(rule, "something else", 'pass {"interval": 0.9}')
+        name = "set" if self._classes else "interval"
+        allowed = {name} if self._classes else {name, "clean"}
+        known = isinstance(params, dict) and set(params) <= allowed
+        level, clean = (params.get(each) if known else None for each in (name, "clean"))
+        if params and (
+            not known
+            or isinstance(level, str | bool | list | dict)
+            or not isinstance(clean, bool | None)
+        ):
+            more = "" if self._classes else ", and clean, true or false"
+            rule = f"params may have {name}, a level in (0, 1){more}"
+            raise _input_error(rule, "something else", f'pass {{"{name}": 0.9}}')
         if not len(data):
             rule, remedy = "needs rows", "send CSV with its line breaks (--data-binary)"
             raise _input_error(rule, "none", remedy)

@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses.base import BaseLoss, Task
+from asrl_mlflow.residuals.conformal import Calibration
 from asrl_mlflow.residuals.sample_weights import row_counts
 
 Array = npt.NDArray[np.float64]
@@ -226,6 +227,10 @@ class ClassificationLoss(BaseLoss):
         given = prediction[np.arange(len(target)), np.asarray(target, np.intp)]
         errors: Array = -np.log(np.maximum(given.astype(np.float64), np.finfo(np.float64).eps))
         return errors
+
+    def calibrate(self, target: npt.NDArray[Any], prediction: npt.NDArray[Any]) -> Calibration:
+        """Errors as `row_errors` gives them; a label is never called a gross outlier."""
+        return Calibration.of_errors(self.row_errors(target, prediction))
 
     def start(self, shares: npt.ArrayLike) -> Array:
         """The margins at which a constant prediction costs least: where boosting starts.

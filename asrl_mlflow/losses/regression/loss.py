@@ -32,6 +32,7 @@ from asrl_mlflow.losses.regression.pointwise import Array, PointwiseLoss
 from asrl_mlflow.losses.regression.torch_form import value_of
 from asrl_mlflow.losses.regression.weighing import weigh
 from asrl_mlflow.losses.statistics import Statistics
+from asrl_mlflow.residuals.conformal import Calibration
 from asrl_mlflow.residuals.sample_weights import row_counts
 from asrl_mlflow.residuals.statistics import Residuals, distances
 
@@ -75,6 +76,10 @@ class Loss(BaseLoss):
         """Absolute residuals, in target units."""
         errors: Array = np.abs(target - prediction.astype(np.float64))
         return errors
+
+    def calibrate(self, target: npt.NDArray[Any], prediction: npt.NDArray[Any]) -> Calibration:
+        """Absolute residuals, and which of them are those of gross outliers."""
+        return Calibration.of_residuals(np.asarray(target - prediction.astype(np.float64)))
 
     def _gradient_pair(
         self, target: npt.ArrayLike, prediction: npt.ArrayLike, sample_weight: npt.ArrayLike | None
