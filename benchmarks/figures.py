@@ -17,7 +17,7 @@ from asrl_mlflow.experiments.experiment import fit, prepare_split
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.figures.run_figures import draw_run
 from asrl_mlflow.losses import LOSSES
-from asrl_mlflow.records.unseen import held_out_residuals
+from asrl_mlflow.records.unseen import calibrate_held_out
 from asrl_mlflow.rounds import Round
 
 LIMIT = 2.0
@@ -47,7 +47,7 @@ def main(data: str, repeats: int) -> None:
                 rounds[-1],
                 "title",
                 valid=parts.valid,
-                calibration=held_out_residuals(booster, parts.valid),
+                calibration=calibrate_held_out(booster, parts.valid).errors,
             )
             for _ in pictures:
                 pass

@@ -23,6 +23,7 @@ from asrl_mlflow.records.features import example_rows
 from asrl_mlflow.records.record import Record
 from asrl_mlflow.records.unseen import UnseenResiduals
 from asrl_mlflow.registry.registration import check_served
+from asrl_mlflow.residuals.conformal import Calibration
 from asrl_mlflow.rounds import Round
 
 Model = xgboost.Booster | RobustXGBModel
@@ -73,7 +74,7 @@ def make_artifacts(
     check_served(record)
     calibration = kept(booster)
     unseen = UnseenResiduals(
-        calibration=np.empty(0) if calibration is None else calibration,
+        calibration=calibration or Calibration.of_errors(np.empty(0)),
         test=np.empty(0),
         weight=np.empty(0),
         test_rows="",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import xgboost
 
 from asrl_mlflow.boosting.prediction import predict
@@ -267,7 +268,7 @@ def _errors(booster: xgboost.Booster, rows: Rows) -> FloatArray:
     return loss.row_errors(rows.target, prediction)
 
 
-def _predict(booster: xgboost.Booster, rows: Rows) -> tuple[BaseLoss, FloatArray]:
+def _predict(booster: xgboost.Booster, rows: Rows) -> tuple[BaseLoss, npt.NDArray[np.floating]]:
     """Give the loss that a booster recorded, and what it predicts."""
     loss = recorded_loss(booster)
     if loss is None:

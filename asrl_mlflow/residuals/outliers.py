@@ -19,7 +19,7 @@ _MOST_FITTED = 5_000
 _FEWEST = 30
 # Distances from the center, in scales, at which nearly all of a kind of outlier begins, and at which the
 # search looks for them first.
-_NEAREST, _FIRST = 4.0, 6.0
+_NEAREST, _FIRST, _FARTHEST = 4.0, 6.0, 1e100
 # How wide a kind of outlier is: the standard deviation of the logarithm of its distance.
 _NARROWEST, _WIDEST, _FIRST_WIDTH = 0.2, 0.7, 0.5
 _DEGREES = np.geomspace(1.0, 60.0, 30)
@@ -159,7 +159,10 @@ def find_outliers(residual: npt.ArrayLike, counts: npt.ArrayLike | None = None) 
     unit = _NORMAL * float(np.median(np.abs(r[chosen] - center))) if chosen.size else 0.0
     if chosen.size < _FEWEST or unit <= np.finfo(np.float64).tiny:
         return Outliers(0.0, 0.0, center, unit, float(_DEGREES[-1]), np.zeros(r.shape))
-    away, weight = (r[chosen] - center) / unit, times[chosen] * chosen.size / times[chosen].sum()
+    with np.errstate(over="ignore"):
+        # Squares of what is farther would be no numbers.
+        all_away = np.clip((r - center) / unit, -_FARTHEST, _FARTHEST)
+    away, weight = all_away[chosen], times[chosen] * chosen.size / times[chosen].sum()
     signs = [sign for sign in (1.0, -1.0) if (sign * away > _FIRST).any()]
     fits = [_fit(away, weight, given) for given in _subsets(signs)]
     # Bayesian information criterion, halved.
@@ -176,7 +179,7 @@ def find_outliers(residual: npt.ArrayLike, counts: npt.ArrayLike | None = None) 
         center=center + unit * best.center,
         scale=unit * best.scale,
         degrees=best.degrees,
-        probability=best.probability((r - center) / unit),
+        probability=best.probability(all_away),
     )
 
 
@@ -208,16 +211,19 @@ def _fit(away: Array, weight: Array, signs: Sequence[float]) -> _Fit:
         pull = right * (nu + 1) / (nu + ((away - fit.center) / fit.scale) ** 2)
         center = float(pull @ away) / float(pull.sum())
         scale = math.sqrt(float(pull @ (away - center) ** 2) / float(right.sum()))
-        fit = _Fit(center, scale, _degrees(away, right, center, scale), tuple(sides), likelihood)
+        fit = _Fit(
+            center, scale, _degrees(away, right, center, scale, nu), tuple(sides), likelihood
+        )
     return fit
 
 
-def _degrees(away: Array, right: Array, center: float, scale: float) -> float:
-    """The degrees of freedom for which right targets are most probable, of a few dozen."""
+def _degrees(away: Array, right: Array, center: float, scale: float, before: float) -> float:
+    """The degrees of freedom, of a few dozen near those of the step before, that make right targets most probable."""
     square, total = ((away - center) / scale) ** 2, float(right.sum())
-    likelihood = [
-        total * (math.lgamma((nu + 1) / 2) - math.lgamma(nu / 2) - 0.5 * math.log(nu))
-        - (nu + 1) / 2 * float(right @ np.log1p(square / nu))
-        for nu in _DEGREES
-    ]
-    return float(_DEGREES[int(np.argmax(likelihood))])
+
+    def likelihood(nu: float) -> float:
+        constant = math.lgamma((nu + 1) / 2) - math.lgamma(nu / 2) - 0.5 * math.log(nu)
+        return total * constant - (nu + 1) / 2 * float(right @ np.log1p(square / nu))
+
+    at = int(np.argmin(np.abs(_DEGREES - before)))
+    return float(max(_DEGREES[max(at - 1, 0) : at + 2], key=likelihood))

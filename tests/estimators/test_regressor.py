@@ -307,6 +307,16 @@ def test_rows_that_were_learned_from_calibrate_no_intervals(table):
             model.predict(x, interval=0.9)
 
 
+def test_clean_intervals_hold_right_targets_where_some_are_gross_outliers(table):
+    x, y = table
+    model = RobustXGBRegressor(loss="auto", n_estimators=30, n_jobs=1, interval_folds=5).fit(x, y)
+    plain, clean = (model.predict(x, interval=0.95, clean=clean) for clean in (False, True))
+    # Every tenth target of `table` is far off.
+    assert (clean["upper"] - clean["lower"])[0] < (plain["upper"] - plain["lower"])[0] / 3
+    with pytest.raises(InputError, match="clean is about intervals"):
+        model.predict(x, clean=True)
+
+
 def test_intervals_keep_the_index_of_a_frame(table):
     x, y = table
     frame = pd.DataFrame(x, columns=list("abcde"), index=np.arange(600) + 10_000)

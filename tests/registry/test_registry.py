@@ -25,6 +25,7 @@ from asrl_mlflow.errors import InputError, StoreError
 from asrl_mlflow.records.unseen import UnseenResiduals, measure_unseen
 from asrl_mlflow.registry import promotion
 from asrl_mlflow.registry.promotion import compare_residuals, promote
+from asrl_mlflow.residuals.conformal import Calibration
 from tests.conftest import fill
 from tests.every_loss import EVERY_LOSS
 from tests.processes import ROOT, env
@@ -587,16 +588,18 @@ def test_residuals_keep_their_rows_and_survive_the_file():
     part = load().rows.take(np.arange(100))
     matrix = xgboost.DMatrix(part.features, label=part.target)
     booster = asrl_mlflow.train({}, matrix, 3, loss=losses.SquaredError())
-    found = measure_unseen(np.arange(50_000.0), booster, part, is_fresh=True)
-    assert (len(found.calibration), len(found.test)) == (20_000, 100)
+    found = measure_unseen(Calibration.of_errors(np.arange(50_000.0)), booster, part, is_fresh=True)
+    assert (len(found.calibration.errors), len(found.test)) == (20_000, 100)
     again = UnseenResiduals.from_bytes(found.to_bytes())
     assert np.array_equal(again.test, found.test)
+    assert np.array_equal(again.calibration.errors, found.calibration.errors)
     assert again.test_rows == found.test_rows
     assert np.array_equal(again.weight, np.ones(100))
     backwards = part.take(np.arange(99, -1, -1))
-    other = measure_unseen(np.empty(0), booster, backwards, is_fresh=True)
+    nothing = Calibration.of_errors(np.empty(0))
+    other = measure_unseen(nothing, booster, backwards, is_fresh=True)
     assert other.test_rows != found.test_rows
-    assert measure_unseen(np.empty(0), booster, part, is_fresh=False).test_rows == ""
+    assert measure_unseen(nothing, booster, part, is_fresh=False).test_rows == ""
 
 
 def test_a_comparison_covers_the_truth_as_often_as_it_says():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from http.client import HTTPConnection
+
 import mlflow
 import numpy as np
 import pandas as pd
@@ -10,8 +13,10 @@ from mlflow.exceptions import MlflowException
 
 from asrl_mlflow import datasets, predict, registry
 from asrl_mlflow.losses import to_config
+from asrl_mlflow.serving.server import create_app
 from tests.every_class_loss import BINARY, EVERY_CLASS_LOSS
 from tests.losses.test_classification import name_of
+from tests.serving.test_scoring import listening
 from tests.stores import newest
 
 
@@ -35,6 +40,28 @@ def test_a_model_of_classes_predicts_labels_and_corrected_probabilities(register
     assert found["prediction"].tolist() == labels.tolist()
     assert version.record.data["classes"] == list(table.classes)
     assert "log loss" in store_description(version)
+
+
+def test_a_server_of_classes_gives_sets_and_knows_no_intervals(registered, free_tcp_port):
+    version, table = registered
+    app = create_app(registry.load(version.uri), 1 << 20)
+    rows = json.loads(table.rows.features.head(3).to_json(orient="records"))
+    with listening(app, free_tcp_port):
+        status, said = ask(free_tcp_port, {"dataframe_records": rows, "params": {"set": 0.9}})
+        assert status == 200, said
+        assert f"in_set_{table.classes[0]}" in json.loads(said)["predictions"][0]
+        status, said = ask(free_tcp_port, {"dataframe_records": rows, "params": {"interval": 0.9}})
+        assert (status, "params may have set" in said) == (400, True)
+
+
+def ask(port, body):
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    headers = {"Content-Type": "application/json"}
+    connection.request("POST", "/invocations", json.dumps(body), headers)
+    answer = connection.getresponse()
+    found = answer.status, answer.read().decode()
+    connection.close()
+    return found
 
 
 def store_description(version):

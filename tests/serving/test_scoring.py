@@ -202,7 +202,7 @@ def test_a_level_is_between_0_and_1(loaded, features, level):
 
 
 def test_an_interval_is_the_residual_of_rank_n_plus_1_times_level(loaded, features):
-    residuals = np.sort(loaded.unseen.calibration)
+    residuals = np.sort(loaded.unseen.calibration.errors)
     count = len(residuals)
     for level in (0.01, 0.5, 0.9, count / (count + 1)):
         rank = math.ceil(round((count + 1) * level, 9))
@@ -215,6 +215,31 @@ def test_an_interval_is_the_residual_of_rank_n_plus_1_times_level(loaded, featur
     assert loaded.predict(features, params={"interval": 1e-12})["upper"][0] <= found["upper"][0]
     widest = loaded.predict(features, params={"interval": (count + 0.5) / (count + 1)})
     assert np.isinf(widest["upper"]).all()
+
+
+def test_a_clean_interval_leaves_the_residuals_of_gross_outliers_out(flow, store, features):
+    spoiled = ("--contaminate-share=0.2", "--contaminate-kind=asym")
+    assert flow("train", "--data=airfoil", "--figures=false", *spoiled)[0] == 0
+    registry.register(newest(store))
+    model, rows = registry.load("models:/asrl-airfoil/1"), load("airfoil").rows
+    unseen = registry.load_unseen_residuals("models:/asrl-airfoil/1").calibration
+    assert unseen.is_outlier.mean() == pytest.approx(0.2, abs=0.03)
+    plain = model.predict(rows.features, params={"interval": 0.9})
+    clean = model.predict(rows.features, params={"interval": 0.9, "clean": True})
+    half = (clean["upper"] - clean["lower"]) / 2
+    assert half[0] == pytest.approx(unseen.half_width(0.9, clean=True))
+    assert half[0] < ((plain["upper"] - plain["lower"]) / 2)[0] / 4
+    inside = (clean["lower"] <= rows.target) & (rows.target <= clean["upper"])
+    # Of rows that the model has partly seen, whose targets here are right.
+    assert 0.88 <= inside.mean() <= 0.97
+    rows.features.to_csv("in.csv", index=False)
+    command = ("predict", "--model-uri=models:/asrl-airfoil/1", "--data=in.csv", "--out=out.csv")
+    assert flow(*command, "--interval=0.9", "--clean=true")[0] == 0
+    assert pd.read_csv("out.csv")["upper"].to_numpy() == pytest.approx(clean["upper"], rel=1e-6)
+    code, _, err = flow(*command, "--clean=true")
+    assert (code, "Clean intervals need a level" in err) == (2, True)
+    with pytest.raises(MlflowException, match="clean is about intervals"):
+        model.predict(rows.features, params={"clean": True})
 
 
 def test_without_rows_to_calibrate_by_there_are_no_intervals(flow, store, features):
