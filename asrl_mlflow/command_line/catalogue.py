@@ -12,6 +12,7 @@ import click
 
 COMMANDS = {
     "main": "Compare seven losses on clean and on spoiled labels, tune two, register the one that suits.",
+    "doctor": "Say what a target is like, and which loss to begin with; the test rows stay unseen.",
     "train": "Train one loss and log all of it.",
     "compare": "Train many losses on the same rows and rank them by test MAE, or log loss for classes.",
     "tune": "Tune one loss, and go on where an earlier run of the same command was stopped.",

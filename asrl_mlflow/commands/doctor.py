@@ -1,0 +1,91 @@
+"""What a regression target is like, and which loss to begin with, from one quick fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from asrl_mlflow import tracking
+from asrl_mlflow.command_line.command import Command
+from asrl_mlflow.command_line.options import (
+    CONTAMINATION,
+    DATA,
+    FIGURES,
+    contamination,
+    dataset,
+    options,
+    tell,
+)
+from asrl_mlflow.command_line.running import end
+from asrl_mlflow.datasets.splits import join
+from asrl_mlflow.diagnosis import Diagnosis, diagnose, draw_diagnosis
+from asrl_mlflow.experiments.experiment import prepare_split
+from asrl_mlflow.experiments.settings import Settings
+from asrl_mlflow.figures.style import png
+from asrl_mlflow.tracking.keys import data_params
+from asrl_mlflow.tracking.shell import shell_command
+
+# Fewer digits of the noise are lost among the targets' own; a smaller share is less than a row in a thousand.
+_FEW_DIGITS, _FEWEST = 2.0, 0.001
+# Degrees of freedom from which on tails are as light as a normal distribution's, and below which squares fail.
+_LIGHT, _VERY_HEAVY = 20.0, 2.3
+
+
+@click.command("doctor", cls=Command)
+@options(DATA, CONTAMINATION, FIGURES)
+def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
+    """Say what a target is like, and which loss to begin with; the test rows stay unseen."""
+    table = dataset(values, task="regression")
+    spoiling = contamination(values, table)
+    parts = prepare_split(table, values["seed"], spoiling)
+    rows = join(parts.train, parts.valid)
+    tracking.connect()
+    tell(table)
+    settings = Settings()
+    with tracking.run(f"doctor {table.name}", flow="doctor") as log:
+        log.params({**data_params(table, spoiling), "seed": values["seed"]})
+        log.dataset(table)
+        found = diagnose(
+            rows, settings.booster_params(values["seed"]), settings.rounds, values["seed"]
+        )
+        log.metrics(found.metrics)
+        log.tags({"doctor.loss": str(found.advice)})
+        lines = _lines(found)
+        log.describe("\n".join(f"- **{name}**: {text}" for name, text in lines.items()))
+        if values["figures"]:
+            context = f"{table.name}{spoiling.describe()}, seed {values['seed']}"
+            log.artifact("figures/doctor.png", png(draw_diagnosis(found, context)))
+    width = max(map(len, lines))
+    click.echo("\n" + "\n".join(f"{name:{width}}  {text}" for name, text in lines.items()))
+    words = [f"--data={values['data']}", f"--loss={found.advice.name}"]
+    if found.advice.params:
+        words.append(f"--loss-params={found.advice.params}")
+    click.echo(f"\nTrain it: {shell_command('train', *words)}")
+    return end(log)
+
+
+def _lines(found: Diagnosis) -> dict[str, str]:
+    """What the measurements say, by name, in plain words."""
+    outliers, repeats = found.outliers, found.repeats
+    degrees = outliers.degrees
+    tails = "light" if degrees > _LIGHT else "heavy" if degrees >= _VERY_HEAVY else "very heavy"
+    return {
+        "rows": f"{len(found.found.target)}, of which an out-of-fold prediction was made",
+        "explained": f"{found.explained:.0%} of the target's spread, by one quick fit",
+        "noise": f"scale {outliers.scale:.4g} in target units; tails {tails} (Student, {degrees:.1f} degrees of freedom)",
+        "gross outliers": (
+            f"{outliers.above:.1%} above and {outliers.below:.1%} below the prediction"
+            if outliers.share > _FEWEST
+            else "none"
+        ),
+        "equal rows": (
+            f"{repeats.rows} have the features of another row, {repeats.contradicting} with a target that "
+            "contradicts it"
+            if repeats.rows
+            else "none"
+        ),
+        "digits": f"float32 keeps {found.digits:.1f} digits of the noise"
+        + ("; subtract a constant from the target" if found.digits < _FEW_DIGITS else ""),
+        "begin with": f"{found.advice}: {found.advice.reason}",
+    }

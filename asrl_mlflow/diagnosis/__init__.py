@@ -1,0 +1,11 @@
+"""Say what a regression target is like, and which loss suits it, from one quick fit.
+
+Public names: `Diagnosis`, `diagnose`, `draw_diagnosis`.
+"""
+
+from __future__ import annotations
+
+from asrl_mlflow.diagnosis.diagnosis import Diagnosis, diagnose
+from asrl_mlflow.diagnosis.figure import draw_diagnosis
+
+__all__ = ["Diagnosis", "diagnose", "draw_diagnosis"]

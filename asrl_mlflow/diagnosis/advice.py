@@ -1,0 +1,78 @@
+"""Advise which loss to begin with, from the gross outliers and the tails of residuals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from asrl_mlflow.losses import ContinuousASRL, Loss, SquaredError, auto, to_config
+from asrl_mlflow.losses.regression.scale import AUTO
+from asrl_mlflow.residuals.outliers import Outliers
+
+# Of gross outliers, from which on they cost squared error more than it is better without them.
+_FEW = 0.005
+# Degrees of freedom below which tails alone spoil squared error: the variance is infinite up to 2.
+_VERY_HEAVY = 2.3
+# Levels that did best of nine pairs where all rows have Cauchy noise.
+_HEAVY_TAILS = ContinuousASRL(0.7, 0.75)
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A loss to begin with.
+
+    Parameters
+    ----------
+    name : str
+        What `--loss` takes.
+    loss : Loss
+        The loss itself.
+    reason : str
+        Why, in a sentence.
+    """
+
+    name: str
+    loss: Loss
+    reason: str
+
+    def __str__(self) -> str:
+        """The loss as one would name it: auto, or a name with parameters."""
+        return f"{self.name}({self.params})" if self.params else self.name
+
+    @property
+    def params(self) -> str:
+        """What `--loss-params` takes; empty where the loss needs none."""
+        if self.name == AUTO:
+            return ""
+        return ",".join(f"{key}={value}" for key, value in to_config(self.loss)["params"].items())
+
+
+def advise(outliers: Outliers) -> Advice:
+    """Choose a loss by rules that were measured (docs/explanation/doctor.md), not by trying losses.
+
+    Parameters
+    ----------
+    outliers : Outliers
+        Of out-of-fold residuals.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from asrl_mlflow.residuals.outliers import find_outliers
+    >>> noise = np.random.default_rng(0).normal(size=1000)
+    >>> advise(find_outliers(noise)).name
+    'squared_error'
+    >>> advise(find_outliers(np.where(np.arange(1000) % 10 == 0, 40.0, noise))).name
+    'auto'
+    """
+    if outliers.share >= _FEW:
+        sides = f"{outliers.above:.1%} above, {outliers.below:.1%} below"
+        reason = f"{outliers.share:.1%} of the targets are gross outliers ({sides}), and it needs no tuning"
+        return Advice(AUTO, auto(), reason)
+    if outliers.degrees < _VERY_HEAVY:
+        reason = (
+            f"no targets are far from the others, but all have tails that squares cannot bear (Student with "
+            f"{outliers.degrees:.1f} degrees of freedom)"
+        )
+        return Advice(_HEAVY_TAILS.name, _HEAVY_TAILS, reason)
+    reason = "no gross outliers and no very heavy tails: a robust loss would gain nothing"
+    return Advice(SquaredError.name, SquaredError(), reason)
