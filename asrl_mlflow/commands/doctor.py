@@ -59,6 +59,11 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     width = max(map(len, lines))
     click.echo("\n" + "\n".join(f"{name:{width}}  {text}" for name, text in lines.items()))
     words = [f"--data={values['data']}", f"--loss={found.advice.name}"]
+    # What columns are for, as it was given.
+    roles = ("target", "weight", "group", "time")
+    words[1:1] = [f"--{name}={values[name]}" for name in roles if values[name]]
+    if values["drop"]:
+        words.append(f"--drop={','.join(values['drop'])}")
     if found.advice.params:
         words.append(f"--loss-params={found.advice.params}")
     click.echo(f"\nTrain it: {shell_command('train', *words)}")
