@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from asrl_mlflow.losses import ContinuousASRL, Loss, SquaredError, auto, to_config
+from asrl_mlflow.losses import MM, Cauchy, Loss, SquaredError, auto, to_config
 from asrl_mlflow.losses.regression.scale import AUTO
 from asrl_mlflow.residuals.outliers import Outliers
 
-# Of gross outliers, from which on they cost squared error more than it is better without them.
-_FEW = 0.005
+# Of gross outliers, from which on they need a loss that leaves them out; fewer need one that bears them.
+_FEW = 0.01
 # Degrees of freedom below which tails alone spoil squared error: the variance is infinite up to 2.
 _VERY_HEAVY = 2.3
-# Levels that did best of nine pairs where all rows have Cauchy noise.
-_HEAVY_TAILS = ContinuousASRL(0.7, 0.75)
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,9 @@ def advise(outliers: Outliers) -> Advice:
             f"no targets are far from the others, but all have tails that squares cannot bear (Student with "
             f"{outliers.degrees:.1f} degrees of freedom)"
         )
-        return Advice(_HEAVY_TAILS.name, _HEAVY_TAILS, reason)
+        return Advice(Cauchy.name, Cauchy(AUTO), reason)
+    if outliers.share > 0:
+        reason = f"only {outliers.share:.1%} of the targets are gross outliers, which it leaves out in the end"
+        return Advice(MM.name, MM(), reason)
     reason = "no gross outliers and no very heavy tails: a robust loss would gain nothing"
     return Advice(SquaredError.name, SquaredError(), reason)

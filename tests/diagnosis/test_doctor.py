@@ -40,7 +40,7 @@ def spoiled(frame, kind, share):
         ("asym", 0.02, 0.02, "auto"),
         ("asym", 0.2, 0.2, "auto"),
         ("sym", 0.1, 0.05, "auto"),
-        ("cauchy", 0.0, 0.0, "asrl_c"),
+        ("cauchy", 0.0, 0.0, "cauchy"),
     ],
 )
 def test_the_share_is_within_3_points_and_the_advice_follows_from_it(
