@@ -43,8 +43,9 @@ def find_repeats(rows: Rows, scale: float) -> Repeats:
     Examples
     --------
     >>> from asrl_mlflow.datasets import from_arrays
-    >>> x = [[0.0], [1.0], [1.0], [2.0], [2.0]]
-    >>> find_repeats(from_arrays(x, [0.0, 1.0, 1.1, 2.0, 9.0]).rows, scale=0.5)
+    >>> x, y = np.arange(30.0)[:, None], np.arange(30.0)
+    >>> x[1], x[3], y[3] = x[0], x[2], 90
+    >>> find_repeats(from_arrays(x, y).rows, scale=0.5)
     Repeats(rows=4, contradicting=2)
     """
     key = pd.util.hash_pandas_object(rows.features, index=False).to_numpy()
