@@ -110,6 +110,49 @@ class ServedModel(PythonModel):
         the residual: a class belongs to the set unless it is less probable than that. The predicted class
         always belongs to it; every class does where there are too few rows to calibrate by.
         """
+        matrix = self._to_matrix(model_input)
+        visits = len(matrix) * self._booster.num_boosted_rounds()
+        booster = self._booster if visits >= _VISITS_FOR_THREADS else self._alone
+        found: Matrix = booster.inplace_predict(
+            matrix, validate_features=False, predict_type="margin"
+        )
+        given = params or {}
+        if self._classes:
+            return self._predict_classes(found, given)
+        level = given.get("interval")
+        if level is None:
+            return found
+        half = self._half_width(level, "interval")
+        prediction = found.astype(np.float64)
+        return pd.DataFrame(
+            {"prediction": prediction, "lower": prediction - half, "upper": prediction + half}
+        )
+
+    def contributions(self, model_input: pd.DataFrame) -> npt.NDArray[np.float32]:
+        """Compute what each feature adds to each prediction: SHAP values, exact ones of the trees.
+
+        Parameters
+        ----------
+        model_input : DataFrame of shape (n, features or more)
+            As for `predict`.
+
+        Returns
+        -------
+        float32 array of shape (n, features + 1) or (n, K, features + 1)
+            In target units, for classes in margins; the last column is the same for all rows, and a row's
+            sum is its prediction.
+        """
+        types = self._booster.feature_types
+        matrix = xgboost.DMatrix(
+            self._to_matrix(model_input), feature_types=types, enable_categorical=True
+        )
+        found: npt.NDArray[np.float32] = self._booster.predict(
+            matrix, pred_contribs=True, validate_features=False
+        )
+        return found
+
+    def _to_matrix(self, model_input: Any) -> Matrix:  # noqa: ANN401 - frame or array
+        """Read a table into numbers, in the order of the features; refuse what cannot be read."""
         names = [each["name"] for each in self._features]
         model_input = self._with_names(model_input, names)
         twice = model_input.columns[model_input.columns.duplicated()]
@@ -127,22 +170,7 @@ class ServedModel(PythonModel):
             matrix[:, place] = _to_float32(model_input[feature["name"]], feature)
         if self._missing is not None:
             matrix[matrix == np.float32(self._missing)] = np.nan
-        visits = len(matrix) * self._booster.num_boosted_rounds()
-        booster = self._booster if visits >= _VISITS_FOR_THREADS else self._alone
-        found: Matrix = booster.inplace_predict(
-            matrix, validate_features=False, predict_type="margin"
-        )
-        given = params or {}
-        if self._classes:
-            return self._predict_classes(found, given)
-        level = given.get("interval")
-        if level is None:
-            return found
-        half = self._half_width(level, "interval")
-        prediction = found.astype(np.float64)
-        return pd.DataFrame(
-            {"prediction": prediction, "lower": prediction - half, "upper": prediction + half}
-        )
+        return matrix
 
     def _with_names(self, given: Any, names: list[str]) -> pd.DataFrame:  # noqa: ANN401 - frame or array
         """Give the columns names that are text; by their places where the booster learned from an array."""
