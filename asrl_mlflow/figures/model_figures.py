@@ -225,22 +225,56 @@ def draw_feature_importance(gains: Mapping[str, float], loss: str, context: str)
     total = sum(gains.values())
     if not total > 0:
         return None
-    best = sorted(gains, key=lambda name: gains[name])[-_MOST_FEATURES:]
-    figure, body = open_figure(
-        (8, 1.7 + 0.28 * len(best)), "Features that the trees gained from", context
-    )
+    shares = {name: gain / total for name, gain in gains.items()}
+    title, unit = "Features that the trees gained from", "share of the trees' total gain"
+    figure = _draw_features(shares, loss, title, unit, context)
+    figure.axes[0].xaxis.set_major_formatter("{x:.0%}")
+    return figure
+
+
+def draw_contributions(
+    sizes: Mapping[str, float], loss: str, unit: str, context: str
+) -> Figure | None:
+    """Draw how much each feature adds to predictions.
+
+    Parameters
+    ----------
+    sizes : mapping of feature to float
+        Mean size of its contributions to the predictions of some rows (SHAP values).
+    loss : str
+        Name of the loss, for the colour.
+    unit : str
+        Of the sizes.
+    context : str
+        Which rows they are of; stands above the figure.
+
+    Returns
+    -------
+    Figure or None
+        None where no feature adds anything.
+    """
+    if not any(sizes.values()):
+        return None
+    title = "What features add to predictions (SHAP values)"
+    return _draw_features(sizes, loss, title, f"mean size of what it adds, {unit}", context)
+
+
+def _draw_features(
+    sizes: Mapping[str, float], loss: str, title: str, unit: str, context: str
+) -> Figure:
+    """Draw a bar for each feature, the largest on top."""
+    best = sorted(sizes, key=lambda name: sizes[name])[-_MOST_FEATURES:]
+    figure, body = open_figure((8, 1.7 + 0.28 * len(best)), title, context)
     axes = body.add_subplot()
     style_axes(axes)
-    shares = [gains[name] / total for name in best]
-    axes.barh(range(len(best)), shares, color=colour_of(loss))
+    axes.barh(range(len(best)), [sizes[name] for name in best], color=colour_of(loss))
     axes.grid(visible=False, axis="y")
-    more = f" (the best {len(best)} of {len(gains)} features)" if len(gains) > len(best) else ""
+    more = f" (the best {len(best)} of {len(sizes)} features)" if len(sizes) > len(best) else ""
     axes.set_yticks(
         range(len(best)),
         [name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…" for name in best],
     )
-    axes.set(xlabel=f"share of the trees' total gain{more}")
-    axes.xaxis.set_major_formatter("{x:.0%}")
+    axes.set(xlabel=f"{unit}{more}")
     return figure
 
 

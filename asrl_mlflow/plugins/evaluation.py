@@ -28,7 +28,11 @@ from PIL import Image
 
 from asrl_mlflow.errors import InputError, did_you_mean
 from asrl_mlflow.figures.class_figures import draw_reliability
-from asrl_mlflow.figures.model_figures import draw_error_by_decile, draw_predicted_against_actual
+from asrl_mlflow.figures.model_figures import (
+    draw_contributions,
+    draw_error_by_decile,
+    draw_predicted_against_actual,
+)
 from asrl_mlflow.figures.style import png
 from asrl_mlflow.metrics import TASKS
 
@@ -48,6 +52,8 @@ _BEYOND = {"delta_high": "tail", "delta": "middle"}
 _LOWER, _UPPER, _PREDICTION, _PROBABILITY = "lower", "upper", "prediction", "probability_"
 _INTERVAL = "interval"
 _TWO = 2
+# As many as MLflow takes for its own.
+_SHAP_ROWS = 2000
 
 
 @dataclass(frozen=True)
@@ -152,6 +158,8 @@ def evaluate(
     else:
         found = _measure_numbers(model, dataset, settings, column)
     metrics, figures = found
+    if settings.figures and (drawn := _draw_shap(model, dataset)) is not None:
+        figures["shap"] = drawn
     named = {f"{settings.metric_prefix}{key}": value for key, value in metrics.items()}
     _log_metrics(named, dataset, run_id, model_id)
     artifacts: dict[str, EvaluationArtifact] = {}
@@ -217,6 +225,33 @@ def _measure_classes(
             codes, probabilities, probabilities, loss, context, "probabilities"
         )
     }
+
+
+def _draw_shap(model: PyFuncModel | None, dataset: EvaluationDataset) -> Figure | None:
+    """Draw what each feature adds to predictions, of a model of this package, whose trees say it exactly.
+
+    MLflow's own evaluator tries every subset of the features instead, which takes a minute where this takes a
+    tenth of a second. Of more rows than MLflow takes a sample is taken.
+    """
+    if not isinstance(model, PyFuncModel) or not _record(model):
+        return None
+    served: Any = model.unwrap_python_model()
+    if not hasattr(served, "contributions"):
+        return None  # it was registered by an earlier version
+    features = _features(dataset)
+    if len(features) > _SHAP_ROWS:
+        features = features.sample(_SHAP_ROWS, random_state=0)
+    found = np.abs(served.contributions(features)[..., :-1])
+    record = _record(model)
+    columns = [each["name"] for each in (model.metadata.metadata or {})["asrl.columns"]]
+    unit = "margins" if record["data"].get("classes") else "target units"
+    sizes = found.reshape(-1, len(columns)).mean(axis=0)
+    return draw_contributions(
+        dict(zip(columns, map(float, sizes), strict=True)),
+        record["loss"]["name"],
+        unit,
+        f"{dataset.name}: {len(features)} rows",
+    )
 
 
 def _features(dataset: EvaluationDataset) -> pd.DataFrame:

@@ -116,23 +116,7 @@ class ServedModel(PythonModel):
         the residual: a class belongs to the set unless it is less probable than that. The predicted class
         always belongs to it; every class does where there are too few rows to calibrate by.
         """
-        names = [each["name"] for each in self._features]
-        model_input = self._with_names(model_input, names)
-        twice = model_input.columns[model_input.columns.duplicated()]
-        if not twice.intersection(names).empty:
-            rule = f"needs the column {twice.intersection(names)[0]!r} once"
-            raise _input_error(rule, "it stands there more than once", "leave one")
-        missing = [name for name in names if name not in model_input]
-        if missing:
-            noun, it = ("columns", "them") if len(missing) > 1 else ("column", "it")
-            rule = f"needs the {noun} {_list_names(missing)}"
-            remedy = f"send every column that it learned from: {_list_names(names)}"
-            raise _input_error(rule, f"a table without {it}", remedy)
-        matrix = np.empty((len(model_input), len(self._features)), np.float32, order="F")
-        for place, feature in enumerate(self._features):
-            matrix[:, place] = _to_float32(model_input[feature["name"]], feature)
-        if self._missing is not None:
-            matrix[matrix == np.float32(self._missing)] = np.nan
+        matrix = self._to_matrix(model_input)
         visits = len(matrix) * self._booster.num_boosted_rounds()
         booster = self._booster if visits >= _VISITS_FOR_THREADS else self._alone
         found: Matrix = booster.inplace_predict(
@@ -152,6 +136,50 @@ class ServedModel(PythonModel):
         return pd.DataFrame(
             {"prediction": prediction, "lower": prediction - half, "upper": prediction + half}
         )
+
+    def contributions(self, model_input: pd.DataFrame) -> npt.NDArray[np.float32]:
+        """Compute what each feature adds to each prediction: SHAP values, exact ones of the trees.
+
+        Parameters
+        ----------
+        model_input : DataFrame of shape (n, features or more)
+            As for `predict`.
+
+        Returns
+        -------
+        float32 array of shape (n, features + 1) or (n, K, features + 1)
+            In target units, for classes in margins; the last column is the same for all rows, and a row's
+            sum is its prediction.
+        """
+        types = self._booster.feature_types
+        matrix = xgboost.DMatrix(
+            self._to_matrix(model_input), feature_types=types, enable_categorical=True
+        )
+        found: npt.NDArray[np.float32] = self._booster.predict(
+            matrix, pred_contribs=True, validate_features=False
+        )
+        return found
+
+    def _to_matrix(self, model_input: Any) -> Matrix:  # noqa: ANN401 - frame or array
+        """Read a table into numbers, in the order of the features; refuse what cannot be read."""
+        names = [each["name"] for each in self._features]
+        model_input = self._with_names(model_input, names)
+        twice = model_input.columns[model_input.columns.duplicated()]
+        if not twice.intersection(names).empty:
+            rule = f"needs the column {twice.intersection(names)[0]!r} once"
+            raise _input_error(rule, "it stands there more than once", "leave one")
+        missing = [name for name in names if name not in model_input]
+        if missing:
+            noun, it = ("columns", "them") if len(missing) > 1 else ("column", "it")
+            rule = f"needs the {noun} {_list_names(missing)}"
+            remedy = f"send every column that it learned from: {_list_names(names)}"
+            raise _input_error(rule, f"a table without {it}", remedy)
+        matrix = np.empty((len(model_input), len(self._features)), np.float32, order="F")
+        for place, feature in enumerate(self._features):
+            matrix[:, place] = _to_float32(model_input[feature["name"]], feature)
+        if self._missing is not None:
+            matrix[matrix == np.float32(self._missing)] = np.nan
+        return matrix
 
     def _with_names(self, given: Any, names: list[str]) -> pd.DataFrame:  # noqa: ANN401 - frame or array
         """Give the columns names that are text; by their places where the booster learned from an array."""

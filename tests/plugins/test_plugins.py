@@ -11,6 +11,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import xgboost
 from sklearn.datasets import load_diabetes, load_wine
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
@@ -133,6 +134,28 @@ def test_a_model_of_ours_gets_shares_of_its_regions_and_the_coverage_of_its_inte
     inside = (output["lower"] <= rows.target) & (rows.target <= output["upper"])
     assert result.metrics["all_interval.coverage"] == pytest.approx(inside.mean())
     assert result.artifacts == {}
+
+
+def test_shap_values_of_our_models_are_exact_and_come_from_the_trees(flow, store):
+    assert flow("train", "--rounds=10", "--figures=false")[0] == 0
+    (run,), _ = runs(store)
+    version = registry.register(run.info.run_id)
+    rows = datasets.load().rows
+    with mlflow.start_run() as judged:
+        result = mlflow.models.evaluate(
+            version.uri, rows.features.assign(y=rows.target), targets="y", model_type="regressor",
+            evaluators="asrl",
+        )  # fmt: skip
+    assert result.artifacts["shap"].content.size[0] > 500
+    assert "shap.png" in artifacts(store, judged.info.run_id)
+    served = registry.load(version.uri)
+    found = served.unwrap_python_model().contributions(rows.features)
+    np.testing.assert_allclose(found.sum(axis=1), served.predict(rows.features), rtol=1e-4)
+    # MLflow's own flavor loads the booster too, and any tool for XGBoost explains it.
+    booster = mlflow.xgboost.load_model(version.uri)
+    names = list(rows.features.columns)
+    matrix = xgboost.DMatrix(rows.features.to_numpy(), feature_names=names)
+    assert np.array_equal(found, booster.predict(matrix, pred_contribs=True))
 
 
 def test_predictions_without_a_model_and_functions_are_measured_too(store):

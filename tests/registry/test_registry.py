@@ -13,6 +13,7 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 import xgboost
 from mlflow.exceptions import MlflowException
@@ -116,6 +117,45 @@ def test_every_place_has_the_same_record(train, store, loss):
     }
     found = store.search_model_versions(f"tags.`asrl.loss` = '{loss.name}'")
     assert [each.version for each in found] == [store.get_model_version(NAME, "1").version]
+
+
+def test_a_version_with_a_signature_is_made_on_request_and_once(flow, train, store, tmp_path):
+    table = load().rows.features.assign(y=load().rows.target)
+    whole = table.round(2).assign(
+        sex=pd.Categorical(np.where(table.sex > 0, "a", "b")), age=(table.age * 1e3).astype(int)
+    )
+    whole.to_parquet("whole.parquet", index=False)
+    run_id = train("--data=whole.parquet", "--target=y")
+    plain = registry.register(run_id, NAME)
+    for _ in range(2):
+        code, out, err = flow(
+            "register", f"--run-id={run_id}", f"--registered-model={NAME}", "--signature=true",
+            "--alias=challenger",
+        )  # fmt: skip
+        assert code == 0, err
+    typed = f"models:/{NAME}/2"
+    assert typed in out
+    assert "was registered already" in out
+    assert len(store.search_model_versions(f"name = '{NAME}'")) == 2
+    inputs = {each.name: each.type.name for each in registry.load(typed).metadata.signature.inputs}
+    assert inputs["bmi"] == inputs["age"] == "double"
+    assert inputs["sex"] == "string"
+    assert registry.load(plain.uri).metadata.signature.inputs is None
+    # Whoever asks for none takes what there is.
+    assert registry.register(run_id, NAME).uri == plain.uri
+    # MLflow's types refuse whole numbers; what this package predicts goes around them.
+    with pytest.raises(MlflowException, match="Can not safely convert"):
+        registry.load(typed).predict(whole)
+    assert (
+        flow("predict", f"--model-uri={typed}", "--data=whole.parquet", "--out=typed.csv")[0] == 0
+    )
+    assert (
+        flow("predict", f"--model-uri={plain.uri}", "--data=whole.parquet", "--out=plain.csv")[0]
+        == 0
+    )
+    assert Path("typed.csv").read_text() == Path("plain.csv").read_text()
+    booster = mlflow.xgboost.load_model(typed)
+    assert bytes(booster.save_raw("ubj")) == bytes(registry.load_booster(typed).save_raw("ubj"))
 
 
 def test_a_model_has_no_pickle_and_no_path_of_where_it_was_made(train, store, monkeypatch):

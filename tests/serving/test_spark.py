@@ -9,9 +9,11 @@ import warnings
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 
-from asrl_mlflow import registry
+import asrl_mlflow.mlflow as flavor
+from asrl_mlflow import RobustXGBRegressor, registry
 from asrl_mlflow.datasets.dataset import load
 from tests.stores import newest
 
@@ -56,3 +58,19 @@ def test_spark_predicts_the_same(spark, flow, store, monkeypatch):
     )
     found = table.select("row", bounds(names).alias("p")).select("row", "p.*").toPandas()
     assert np.allclose(found.sort_values("row")["upper"], expected["upper"], rtol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore")  # as above
+@pytest.mark.parametrize("signature", [False, True])
+def test_spark_predicts_what_a_logged_estimator_does(spark, store, signature):
+    rng = np.random.default_rng(0)
+    kind = pd.Categorical(rng.choice(["a", "b"], 100))
+    x = pd.DataFrame({"x": rng.normal(size=100), "kind": kind})
+    model = RobustXGBRegressor(n_estimators=5, enable_categorical=True, n_jobs=1)
+    model.fit(x, x.x + 3 * (kind == "a"))
+    logged = flavor.log_model(model, name="model", signature=signature, input_example=x)
+    predict = mlflow.pyfunc.spark_udf(spark, logged.model_uri, env_manager="local")
+    table = spark.createDataFrame(x.astype({"kind": object}).assign(row=range(100)))
+    names = pyspark.sql.functions.struct("x", "kind")
+    found = table.withColumn("prediction", predict(names)).toPandas().sort_values("row")
+    assert np.array_equal(found["prediction"], model.predict(x))
