@@ -74,6 +74,8 @@ def _serve(
         app,
         http=Connection,
         log_level="warning",
+        # MLflow's app has nothing to begin or to end; a second signal would leave a traceback of its ending.
+        lifespan="off",
         limit_concurrency=_MOST_AT_ONCE,
         timeout_graceful_shutdown=_SECONDS_TO_END,
     )

@@ -277,7 +277,8 @@ def test_cards_have_the_ink_of_their_page(page, written, tmp_path, ink, paper):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
 def test_the_documentation_is_readable(page, viewport, scheme):
-    for name in ("index", "tutorial", "reference/losses", "reference/mlflow", "how-to/python"):
+    notebooks = [f"notebooks/{path.stem}" for path in (ROOT / "docs/notebooks").glob("*.ipynb")]
+    for name in ("index", "tutorial", "reference/losses", "reference/mlflow", *notebooks):
         seen = page((Path(PAGES) / f"{name}.html").as_uri(), viewport, scheme)
         seen.locator("h1").first.wait_for()
         assert fits(seen), name

@@ -751,6 +751,21 @@ def test_large_tables_that_the_model_knows_are_answered(server, features):
         assert len(json.loads(text)["predictions"]) == count
 
 
+def test_a_second_signal_leaves_no_traceback(server):
+    # A client in the middle of its body, so that the server is still ending when the second one comes.
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
+    connection.putrequest("POST", "/invocations")
+    connection.putheader("Content-Length", "100")
+    connection.endheaders(b"{")
+    time.sleep(0.3)
+    server.process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    err = server.end(signal.SIGINT)
+    connection.close()
+    assert server.process.returncode in {130, 143}
+    assert "Traceback" not in err
+
+
 def test_what_was_accepted_is_answered_when_a_signal_ends_the_server(server, features):
     records = json.loads(features.to_json(orient="records")) * 20
     body = json.dumps({"dataframe_records": records})
