@@ -12,7 +12,6 @@ import click
 
 COMMANDS = {
     "main": "Compare seven losses on clean and on spoiled labels, tune two, register the one that suits.",
-    "doctor": "Say what a target is like, and which loss to begin with; the test rows stay unseen.",
     "train": "Train one loss and log all of it.",
     "compare": "Train many losses on the same rows and rank them by test MAE, or log loss for classes.",
     "tune": "Tune one loss, and go on where an earlier run of the same command was stopped.",
@@ -20,6 +19,8 @@ COMMANDS = {
     "report": "Write report.html of a run again, from what the store has of the run and its children.",
     "predict": "Predict every row of a table, in its order.",
     "serve": "Answer POST /invocations as `mlflow models serve` does; errors are one short line.",
+    "monitor": "Compare later rows with those that a model was measured on; exit code 6 where they differ.",
+    "doctor": "Say what a target is like, and which loss to begin with; the test rows stay unseen.",
     "label_noise": "Compare losses for classes whose labels are wrong: tuned alike, judged on right labels.",
     "literature": "Fit lines with many losses, and show the published errors beside ours.",
 }

@@ -37,6 +37,17 @@ _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*")
 _THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2},\d{3}\s*")
 
 
+def read_header(path: Path) -> list[str]:
+    """Read the names of a CSV file's columns, as `read_csv` finds them.
+
+    Raises
+    ------
+    InputError
+        The file is empty or not such text.
+    """
+    return _find_delimiter(path, _find_encoding(path))[1]
+
+
 def read_csv(path: Path, roles: Roles, *, labels: bool = False) -> pa.Table:
     """Read a CSV file into a table whose numbers are float64.
 

@@ -13,12 +13,44 @@ import pyarrow.dataset
 import pyarrow.parquet
 
 from asrl_mlflow.datasets import csv_files
-from asrl_mlflow.datasets.parquet import read_parquet
+from asrl_mlflow.datasets.parquet import open_parquet, read_parquet
 from asrl_mlflow.datasets.roles import Roles
 from asrl_mlflow.errors import InputError, listed
 
 SUFFIXES = (".csv", ".parquet")
 _LOOKED_AT = 10_000
+
+
+def list_columns(path: Path) -> list[str]:
+    """List the names of a table's columns without reading its rows.
+
+    Parameters
+    ----------
+    path : Path
+        A .csv file, a .parquet file, or a folder of .parquet files.
+
+    Raises
+    ------
+    InputError
+        The file is not there, or cannot be read.
+    """
+    suffix = _suffix_of(path)
+    with explain_read_errors(path, suffix[1:]):
+        if suffix == ".csv":
+            return csv_files.read_header(path)
+        names: list[str] = open_parquet(path, drop=()).schema.names
+        return names
+
+
+def _suffix_of(path: Path) -> str:
+    suffix = ".parquet" if path.is_dir() else path.suffix.lower()
+    if suffix not in SUFFIXES:
+        msg = f"Data needs a .csv or .parquet file; got {path}; rename or convert it."
+        raise InputError(msg)
+    if not path.exists():
+        msg = f"Data needs a .csv or .parquet file; got no such file: {path}; check the path."
+        raise InputError(msg)
+    return suffix
 
 
 def read_table(path: Path, roles: Roles, *, labels: bool = False) -> pd.DataFrame:
@@ -46,10 +78,7 @@ def read_table(path: Path, roles: Roles, *, labels: bool = False) -> pd.DataFram
         The file cannot be read, a column has no name or the name of another one, a row has more or
         fewer fields than the header, a column holds text or dates, or files of a folder differ.
     """
-    suffix = ".parquet" if path.is_dir() else path.suffix.lower()
-    if suffix not in SUFFIXES:
-        msg = f"Data needs a .csv or .parquet file; got {path}; rename or convert it."
-        raise InputError(msg)
+    suffix = _suffix_of(path)
     group, time = roles.group, roles.time
     with explain_read_errors(path, suffix[1:]):
         if suffix == ".csv":

@@ -26,6 +26,7 @@ from asrl_mlflow.labels.keeping import MOST_ROWS, keep_ranking, predict_in_halve
 from asrl_mlflow.losses import BaseLoss
 from asrl_mlflow.metrics import TASKS
 from asrl_mlflow.records.artifacts import BOOSTER, FEATURES, LOSS, UNSEEN
+from asrl_mlflow.records.distribution import describe_distribution
 from asrl_mlflow.records.features import describe_columns, example_rows
 from asrl_mlflow.records.record import Record
 from asrl_mlflow.records.unseen import (
@@ -260,7 +261,11 @@ def _evaluate_and_log(
     record = Record.from_training(booster, loss, last, data, metrics)
     # One that is in a spool gets its id later.
     log.describe(_describe(record, log.run_id if log.is_created else "<id of this run>"))
-    columns = {"features": describe_columns(test.features), "example": example_rows(test.features)}
+    columns = {
+        "features": describe_columns(test.features),
+        "example": example_rows(test.features),
+        "distribution": describe_distribution(test.features),
+    }
     log.artifact(LOSS, record.to_json().encode())
     log.artifact(FEATURES, json.dumps(columns).encode())
     log.artifact(UNSEEN, kept.to_bytes())

@@ -21,6 +21,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_AUTOLOGGING
 
 from asrl_mlflow import tracking
 from asrl_mlflow.boosting import recorded_loss
+from asrl_mlflow.command_line.log import LOGGER
 from asrl_mlflow.figures.loss_figures import draw_thresholds_and_weights
 from asrl_mlflow.figures.model_figures import draw_learning_curves
 from asrl_mlflow.figures.style import png
@@ -37,7 +38,6 @@ from asrl_mlflow.tracking.run_log import RunLog
 
 FLOW = "autolog"
 _EXAMPLE_ROWS = 3
-_OURS = "asrl_mlflow"
 
 
 @dataclass
@@ -211,7 +211,7 @@ def open_run(name: str) -> Iterator[RunLog]:
 @contextmanager
 def silenced() -> Iterator[None]:
     """Hide our own warnings where `autolog(silent=True)` asks for it, as MLflow hides its own."""
-    logger = logging.getLogger(_OURS)
+    logger = logging.getLogger(LOGGER)
     level = logger.level
     if option("silent"):
         logger.setLevel(logging.CRITICAL)

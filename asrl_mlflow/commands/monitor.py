@@ -1,0 +1,223 @@
+"""Whether a registered model is still right, on rows whose outcomes became known later."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from mlflow.exceptions import MlflowException
+
+from asrl_mlflow import registry, tracking
+from asrl_mlflow.command_line.command import Command
+from asrl_mlflow.command_line.completion import complete_file, complete_model_uri
+from asrl_mlflow.command_line.options import FIGURES, SIGNATURE, options
+from asrl_mlflow.command_line.parsing import Share
+from asrl_mlflow.command_line.process import CHANGED, DONE
+from asrl_mlflow.command_line.running import end
+from asrl_mlflow.command_line.unsettable import option
+from asrl_mlflow.datasets.names import check_columns_exist
+from asrl_mlflow.datasets.roles import Roles
+from asrl_mlflow.datasets.tables import list_columns, read_table
+from asrl_mlflow.errors import InputError, listed
+from asrl_mlflow.figures.style import png
+from asrl_mlflow.monitoring import Batch, Reference, draw_batches, judge
+from asrl_mlflow.registry.versions import RegisteredVersion
+
+_FEWEST_ROWS = 20
+_THRESHOLDS = ("delta_low", "delta_high")
+_MOST_TOLD = 3
+
+
+@click.command("monitor", cls=Command)
+@options(
+    (
+        option(
+            "--model-uri",
+            shell_complete=complete_model_uri,
+            help="A registered model: models:/<name>@<alias> or models:/<name>/<version>.",
+        ),
+        option(
+            "--data",
+            shell_complete=complete_file,
+            help="Later rows: .csv, .parquet or a folder of .parquet files; with the target where it is known.",
+        ),
+        option(
+            "--by", help="Column whose equal rows are a batch, a day say.  [default: all are one]"
+        ),
+        option(
+            "--alarm-rate",
+            type=Share(0, 1, min_open=True, max_open=True),
+            default=0.01,
+            help="How often a batch without any change may have an alarm.",
+        ),
+    ),
+    SIGNATURE,
+    FIGURES,
+)
+def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
+    """Compare later rows with those that a model was measured on; exit code 6 where they differ."""
+    for name in ("model_uri", "data"):
+        if values[name] is None:
+            given = name.replace("_", "-")
+            msg = f"monitor needs a model and later rows; got no --{given}; pass --{given}=."
+            raise InputError(msg)
+    tracking.connect()
+    trusted = values["require_signature"]
+    version = registry.find(values["model_uri"], trusted=trusted)
+    frame = _read(Path(values["data"]), version, values["by"])
+    errors = _errors(frame, version, values["data"], trusted)
+    reference = _reference(version, trusted)
+    batches = [
+        judge(
+            name,
+            frame.iloc[rows],
+            None if errors is None else errors[rows],
+            reference,
+        )
+        for name, rows in _split(frame, values["by"], values["data"])
+    ]
+    rate = values["alarm_rate"]
+    context = f"{version.uri} on {values['data']}, an alarm by chance in {rate:g} of the batches"
+    with tracking.run(f"monitor {version.name}", flow="monitor") as log:
+        log.params({"model": version.uri, "data.name": values["data"], "alarm_rate": rate})
+        for number, batch in enumerate(batches):
+            log.step(number, _metrics(batch, rate))
+        changed = [batch for batch in batches if batch.alarms(rate)]
+        log.metrics({"monitor.batches": len(batches), "monitor.alarms": len(changed)})
+        log.table("monitor.json", _columns(batches, rate))
+        log.describe(
+            f"{len(changed)} of {len(batches)} batches of `{values['data']}` differ from what `{version.uri}` "
+            "was measured on."
+        )
+        if values["figures"]:
+            log.artifact("figures/monitor.png", png(draw_batches(batches, rate, context)))
+    click.echo(f"{version.uri}: {version.record.build_loss()}, {version.record.describe()}\n")
+    click.echo("\n".join(_table(batches, rate)))
+    if errors is None:
+        click.echo(
+            f"\nNo column {version.record.data['target']!r}: only features were compared, no outcomes."
+        )
+    code = end(log)
+    return CHANGED if changed and code == DONE else code
+
+
+def _read(path: Path, version: RegisteredVersion, by: str | None) -> pd.DataFrame:
+    """The columns that the model knows, the batches as they are in the file, and the target if it is there."""
+    data, names = version.record.data, list_columns(path)
+    if by is not None:
+        check_columns_exist([by], names, path)
+    needed = {each["name"] for each in registry.load_columns(version.uri)}
+    needed |= {name for name in (data["target"], by) if name is not None}
+    target = data["target"] if data["target"] in names else None
+    roles = Roles(target, time=by, drop=tuple(name for name in names if name not in needed))
+    frame = read_table(path, roles, labels=bool(data.get("classes")))
+    if len(frame) < _FEWEST_ROWS:
+        msg = (
+            f"{path}: monitor needs at least {_FEWEST_ROWS} rows; got {len(frame)}; wait for more."
+        )
+        raise InputError(msg)
+    if by is not None and frame[by].isna().any():
+        msg = f"{path}: monitor needs a batch for every row; got rows without one in {by!r}; fill them in."
+        raise InputError(msg)
+    return frame
+
+
+def _errors(
+    frame: pd.DataFrame, version: RegisteredVersion, data: str, trusted: Sequence[str] | None
+) -> npt.NDArray[np.float64] | None:
+    """The errors of the rows as the loss measures them; None where the target is not in the table."""
+    known, target = version.record.data.get("classes", []), version.record.data["target"]
+    try:
+        # Around MLflow's schema, which is narrower than the model's own checks.
+        model: Any = registry.load(version.uri, trusted=trusted).unwrap_python_model()
+        predicted: Any = model.predict(None, frame)
+    except MlflowException as error:
+        msg = f"{data}: {version.uri} must be able to predict it; {error.message}"
+        raise InputError(msg) from error
+    if target not in frame:
+        return None
+    if frame[target].isna().any():
+        count = int(frame[target].isna().sum())
+        msg = f"{data}: needs the target {target!r} in every row or in none; got {count} without; leave them out."
+        raise InputError(msg)
+    if not known:
+        outcome = frame[target].to_numpy(np.float64)
+    else:
+        predicted = predicted[[f"probability_{each}" for each in known]]
+        codes = pd.Index(known).get_indexer(pd.Index(frame[target].astype(object)))
+        if (codes < 0).any():
+            msg = f"{data}: needs classes that {version.uri} knows, {listed(known)}; got others in {target!r}."
+            raise InputError(msg)
+        outcome = codes.astype(np.float64)
+    return version.record.build_loss().row_errors(outcome, np.asarray(predicted, np.float64))
+
+
+def _reference(version: RegisteredVersion, trusted: Sequence[str] | None) -> Reference:
+    """What the version was measured on."""
+    unseen = registry.load_unseen_residuals(version.uri, trusted=trusted)
+    # Those that calibrate intervals; where training used them up, those of the test rows.
+    known = unseen.calibration.errors if unseen.calibration.errors.size else unseen.test
+    limits = version.record.pointwise
+    reference = Reference(
+        known,
+        {name: float(limits[name]) for name in _THRESHOLDS if name in limits},
+        registry.load_distribution(version.uri, trusted=trusted),
+    )
+    if not known.size and not reference.features:
+        msg = (
+            f"{version.uri}: monitor needs a model with rows that it did not learn from; got one without; "
+            "register a run of train, compare, tune or main."
+        )
+        raise InputError(msg)
+    return reference
+
+
+def _split(
+    frame: pd.DataFrame, by: str | None, data: str
+) -> list[tuple[str, npt.NDArray[np.int64]]]:
+    """The batches with their rows, in the order of the column."""
+    if by is None:
+        return [(Path(data).stem, np.arange(len(frame)))]
+    groups = frame.groupby(by, sort=True, observed=True).indices
+    return [(str(name), np.asarray(rows, np.int64)) for name, rows in groups.items()]
+
+
+def _metrics(batch: Batch, rate: float) -> dict[str, float]:
+    found: dict[str, float] = {f"monitor.{check.name}": check.observed for check in batch.checks}
+    return {**found, "monitor.rows": batch.rows, "monitor.changed": len(batch.alarms(rate))}
+
+
+def _columns(batches: Sequence[Batch], rate: float) -> dict[str, list[Any]]:
+    """Every check of every batch, for MLflow's view of tables."""
+    rows = [
+        (batch, check, check in batch.alarms(rate)) for batch in batches for check in batch.checks
+    ]
+    return {
+        "batch": [batch.name for batch, _, _ in rows],
+        "rows": [batch.rows for batch, _, _ in rows],
+        "check": [check.name for _, check, _ in rows],
+        "expected": [check.expected for _, check, _ in rows],
+        "observed": [check.observed for _, check, _ in rows],
+        "p_value": [check.p_value for _, check, _ in rows],
+        "alarm": [alarm for _, _, alarm in rows],
+    }
+
+
+def _table(batches: Sequence[Batch], rate: float) -> list[str]:
+    """A line a batch: what changed most, or that nothing did."""
+    width = max(len("batch"), *(len(batch.name) for batch in batches))
+    lines = [f"{'batch':{width}} {'rows':>7}  changed"]
+    for batch in batches:
+        alarms = batch.alarms(rate)
+        told = ", ".join(
+            f"{check.name} {check.observed:.3g} (expected {check.expected:.3g}, p {check.p_value:.1g})"
+            for check in alarms[:_MOST_TOLD]
+        )
+        more = f", and {len(alarms) - _MOST_TOLD} more" if len(alarms) > _MOST_TOLD else ""
+        lines.append(f"{batch.name:{width}} {batch.rows:>7}  {told or '-'}{more}")
+    return lines

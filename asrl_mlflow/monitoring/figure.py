@@ -1,0 +1,85 @@
+"""Draw batches over time: coverage, shares beyond thresholds, stability; alarms are marked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from asrl_mlflow.figures.style import CONTEXT_GREY, TEXT_GREY, open_figure, style_axes
+from asrl_mlflow.monitoring.judging import Batch
+
+_ALARM, _QUIET = "#D55E00", "#0072B2"
+_MOST_PANELS, _COLUMNS, _MOST_NAMED = 9, 3, 12
+
+
+def draw_batches(batches: Sequence[Batch], rate: float, context: str) -> Figure:
+    """Draw each check over the batches, those with the smallest p-values first, nine at most.
+
+    Parameters
+    ----------
+    batches : sequence of Batch, at least one
+        In their order.
+    rate : float, in (0, 1)
+        As for `Batch.alarms`.
+    context : str
+        Which model and table it is about.
+    """
+    alarms = [{check.name for check in batch.alarms(rate)} for batch in batches]
+    least = {
+        check.name: min(
+            each.p_value for batch in batches for each in batch.checks if each.name == check.name
+        )
+        for check in batches[0].checks
+    }
+    # The sort is stable: what is about outcomes stands before features that are as quiet.
+    shown = sorted(least, key=lambda name: least[name])[:_MOST_PANELS]
+    more = (
+        f"; {len(least) - len(shown)} quieter checks are not drawn"
+        if len(least) > len(shown)
+        else ""
+    )
+    rows = max(1, math.ceil(len(shown) / _COLUMNS))
+    figure, body = open_figure(
+        (11, 1.2 + 2.4 * rows),
+        f"Is the model still right? {sum(map(bool, alarms))} of {len(batches)} batches have an alarm",
+        f"{context}{more}",
+    )
+    panels = body.subplots(rows, _COLUMNS, squeeze=False, sharex=True).ravel()
+    for axes, name in zip(panels, shown, strict=False):
+        _draw_check(axes, name, batches, alarms)
+    for axes in panels[len(shown) :]:
+        axes.set_visible(False)
+    return figure
+
+
+def _draw_check(
+    axes: Axes, name: str, batches: Sequence[Batch], alarms: Sequence[set[str]]
+) -> None:
+    style_axes(axes)
+    checks = [next(each for each in batch.checks if each.name == name) for batch in batches]
+    places = range(len(batches))
+    is_share = name == "coverage" or name.startswith("beyond.")
+    axes.plot(places, [check.observed for check in checks], color=_QUIET, linewidth=1)
+    axes.scatter(
+        places,
+        [check.observed for check in checks],
+        c=[_ALARM if name in found else _QUIET for found in alarms],
+        s=[44 if name in found else 16 for found in alarms],
+        zorder=3,
+    )
+    if is_share:
+        axes.axhline(checks[0].expected, color=CONTEXT_GREY, linewidth=1, linestyle="--")
+        axes.yaxis.set_major_formatter("{x:.0%}")
+    axes.set_title(
+        name if is_share else f"{name}: stability index", fontsize="small", color=TEXT_GREY
+    )
+    if len(batches) <= _MOST_NAMED:
+        axes.set_xticks(list(places), [batch.name for batch in batches], rotation=45, ha="right")
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("batch")
+    axes.tick_params(labelsize="small")
