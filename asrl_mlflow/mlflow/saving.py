@@ -139,9 +139,10 @@ def log_model(
     ----------
     model, signature, input_example
         As for `save_model`.
-    artifact_path, conda_env, code_paths, registered_model_name, await_registration_for, pip_requirements,
-    extra_pip_requirements, metadata, name, params, tags, model_type, step, model_id
+    artifact_path, conda_env, code_paths, registered_model_name, await_registration_for, pip_requirements
         Those of `mlflow.xgboost.log_model`.
+    extra_pip_requirements, metadata, name, params, tags, model_type, step, model_id
+        Those of the same, too.
 
     Returns
     -------
