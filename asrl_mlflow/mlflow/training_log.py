@@ -34,6 +34,7 @@ from asrl_mlflow.records.artifacts import LOSS
 from asrl_mlflow.registry.packing import FLAVOR_NAME
 from asrl_mlflow.rounds import Round
 from asrl_mlflow.system.listening import is_unheard
+from asrl_mlflow.tracking.retries import limit_waiting
 from asrl_mlflow.tracking.run_log import RunLog
 
 FLOW = "autolog"
@@ -72,12 +73,13 @@ class TrainingLog:
         """Log what is known before the first round."""
         self._began = time.perf_counter()
         self.name(loss, matrix)
-        given = {key: value for key, value in (params or {}).items() if value is not None}
-        self.log.params(
-            {
-                **tracking.booster_params(given, rounds, early_stopping_rounds),
-            }
-        )
+        given = {
+            key: value
+            for key, value in (params or {}).items()
+            # `xgboost.train` takes an objective beside `obj`, which then trains nothing.
+            if value is not None and key != "objective"
+        }
+        self.log.params(tracking.booster_params(given, rounds, early_stopping_rounds))
 
     def name(self, loss: BaseLoss, matrix: xgboost.DMatrix) -> None:
         """Log the loss and the table."""
@@ -197,7 +199,8 @@ def open_run(name: str) -> Iterator[RunLog]:
     of two trainings would be mixed.
     """
     active = mlflow.active_run()
-    with silenced():
+    # MLflow itself would wait for minutes for a store that does not answer.
+    with silenced(), limit_waiting():
         known = None if active is None else tracking.read_run(active.info.run_id)
         if active is not None and (known is None or "loss.name" not in known.params):
             with tracking.fill(active) as log:
