@@ -274,8 +274,9 @@ def test_cards_have_the_ink_of_their_page(page, written, tmp_path, ink, paper):
 
 
 @pytest.mark.skipif(PAGES is None, reason="ASRL_PAGES names no folder with the built pages")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize(
+    ("viewport", "scheme"), [(WIDE, "light"), (PHONE, "dark")], ids=["wide, light", "phone, dark"]
+)
 def test_the_documentation_is_readable(page, viewport, scheme):
     notebooks = [f"notebooks/{path.stem}" for path in (ROOT / "docs/notebooks").glob("*.ipynb")]
     for name in ("index", "tutorial", "reference/losses", "reference/mlflow", *notebooks):
