@@ -139,10 +139,12 @@ def log_model(
     ----------
     model, signature, input_example
         As for `save_model`.
-    artifact_path, conda_env, code_paths, registered_model_name, await_registration_for, pip_requirements
+    conda_env, code_paths, pip_requirements, extra_pip_requirements, metadata
+        As for `save_model`.
+    name, artifact_path, params, tags, model_type, step, model_id
         Those of `mlflow.xgboost.log_model`.
-    extra_pip_requirements, metadata, name, params, tags, model_type, step, model_id
-        Those of the same, too.
+    registered_model_name, await_registration_for
+        Those of `mlflow.xgboost.log_model`: a version is made, too.
 
     Returns
     -------
