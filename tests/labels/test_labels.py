@@ -239,7 +239,9 @@ def test_a_refit_ranks_by_the_residuals_that_calibrate_its_intervals(store, tabl
     ranked = which_labels(log.run_id)
     kept = UnseenResiduals.from_bytes(fetch_artifacts(log.run_id).files[UNSEEN])
     assert len(ranked) == 480
-    assert np.sort(ranked["residual"].abs()) == pytest.approx(np.sort(kept.calibration), rel=1e-12)
+    assert np.sort(ranked["residual"].abs()) == pytest.approx(
+        np.sort(kept.calibration.errors), rel=1e-12
+    )
     assert ranked["row"].head(40).mod(10).eq(0).all()
 
 

@@ -162,7 +162,7 @@ def test_a_model_has_no_pickle_and_no_path_of_where_it_was_made(train, store, mo
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     version = registry.register(train())
     with np.load(files_of(store) / "artifacts/unseen.npz", allow_pickle=False) as arrays:
-        assert [arrays[name].dtype.kind for name in arrays] == ["f", "f", "f", "U"]
+        assert [arrays[name].dtype.kind for name in arrays] == ["f", "b", "f", "f", "U"]
     for path in files_of(store).rglob("*"):
         if path.is_file():
             content = path.read_bytes()
