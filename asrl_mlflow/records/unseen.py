@@ -110,7 +110,11 @@ class UnseenResiduals:
     def from_bytes(cls, content: bytes) -> UnseenResiduals:
         """Read what `to_bytes` wrote."""
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            calibration = Calibration(file["calibration"], file["is_outlier"])
+            errors = file["calibration"]
+            # Runs that are older than clean intervals have looked for no outliers.
+            looked = "is_outlier" in file
+            is_outlier = file["is_outlier"] if looked else np.zeros(errors.shape, np.bool_)
+            calibration = Calibration(errors, is_outlier)
             return cls(calibration, file["test"], file["weight"], str(file["test_rows"]))
 
 
