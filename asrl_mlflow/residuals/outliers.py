@@ -25,6 +25,9 @@ _NARROWEST, _WIDEST, _FIRST_WIDTH = 0.2, 0.7, 0.5
 _DEGREES = np.geomspace(1.0, 60.0, 30)
 _MOST_STEPS, _CLOSE = 400, 1e-9
 _NORMAL = 1.4826
+# Outliers stand apart: by the logarithm of the distance, bins of one of these widths have fewer rows before they
+# have more again, by so many standard deviations of the difference.
+_BINS, _APART, _MOST_BINS = (0.35, 0.6, 0.9), 2.2, 700
 # Numbers that each kind of outlier adds to the description of the residuals: share, place, width.
 _NUMBERS = 3
 
@@ -114,7 +117,8 @@ def find_outliers(residual: npt.ArrayLike, counts: npt.ArrayLike | None = None) 
 
     Residuals of right targets are taken to have a Student distribution, whose tails may be as heavy as
     Cauchy's, and gross outliers on either side a log-normal distance of which nearly all is more than 4
-    scales. The mixture is fitted by expectation and maximisation, and a side is dropped where it does not
+    scales. The mixture is fitted by expectation and maximisation. A side is left out where its farthest rows
+    do not stand apart from the others, as in the tail of a skewed distribution, and dropped where it does not
     lower the Bayesian information criterion.
 
     Parameters
@@ -163,7 +167,7 @@ def find_outliers(residual: npt.ArrayLike, counts: npt.ArrayLike | None = None) 
         # Squares of what is farther would be no numbers.
         all_away = np.clip((r - center) / unit, -_FARTHEST, _FARTHEST)
     away, weight = all_away[chosen], times[chosen] * chosen.size / times[chosen].sum()
-    signs = [sign for sign in (1.0, -1.0) if (sign * away > _FIRST).any()]
+    signs = [sign for sign in (1.0, -1.0) if _stands_apart(sign * away, weight)]
     fits = [_fit(away, weight, given) for given in _subsets(signs)]
     # Bayesian information criterion, halved.
     best = min(
@@ -181,6 +185,22 @@ def find_outliers(residual: npt.ArrayLike, counts: npt.ArrayLike | None = None) 
         degrees=best.degrees,
         probability=best.probability(all_away),
     )
+
+
+def _stands_apart(away: Array, weight: Array) -> bool:
+    """Whether the farthest rows of a side are more than a tail that grows thinner all the way."""
+    if not (away > _FIRST).any():
+        return False
+    beyond = away > 1
+    size = np.log(away[beyond])
+    for width in _BINS:
+        place = np.minimum((size / width).astype(np.intp), _MOST_BINS)
+        rows = np.bincount(place, weights=weight[beyond])
+        least = np.minimum.accumulate(rows)
+        apart = (rows - least) / np.sqrt(np.maximum(rows + least, 1))
+        if (apart[int(math.log(_FIRST) / width) :] > _APART).any():
+            return True
+    return False
 
 
 def _subsets(signs: Sequence[float]) -> list[tuple[float, ...]]:
