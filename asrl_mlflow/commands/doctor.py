@@ -18,8 +18,10 @@ from asrl_mlflow.command_line.options import (
     tell,
 )
 from asrl_mlflow.command_line.running import end
+from asrl_mlflow.command_line.unsettable import command_line
 from asrl_mlflow.datasets.splits import join
 from asrl_mlflow.diagnosis import Diagnosis, diagnose, draw_diagnosis
+from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.figures.style import png
@@ -36,11 +38,14 @@ _LIGHT, _VERY_HEAVY = 20.0, 2.3
 @options(DATA, CONTAMINATION, FIGURES)
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
     """Say what a target is like, and which loss to begin with; the test rows stay unseen."""
-    table = dataset(values, task="regression")
+    table = dataset(values)
+    if table.classes:
+        msg = f"{table.name}: doctor needs a target of numbers; got {len(table.classes)} classes; name another column by --target, or rank labels by which_labels."
+        raise InputError(msg)
     spoiling = contamination(values, table)
     parts = prepare_split(table, values["seed"], spoiling)
     rows = join(parts.train, parts.valid)
-    tracking.connect()
+    tracking.connect(command=command_line())
     tell(table)
     settings = Settings()
     with tracking.run(f"doctor {table.name}", flow="doctor") as log:
@@ -62,6 +67,12 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     # What columns are for, as it was given.
     roles = ("target", "weight", "group", "time")
     words[1:1] = [f"--{name}={values[name]}" for name in roles if values[name]]
+    # The labels and the split that were looked at.
+    words += [
+        f"--{name.replace('_', '-')}={values[name]}"
+        for name in ("contaminate_share", "contaminate_kind", "seed")
+        if values[name]
+    ]
     if values["drop"]:
         words.append(f"--drop={','.join(values['drop'])}")
     if found.advice.params:

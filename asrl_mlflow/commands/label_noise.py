@@ -16,7 +16,7 @@ from asrl_mlflow.command_line.completion import complete_data, complete_losses
 from asrl_mlflow.command_line.options import DATA, FIGURES, dataset, losses_for, options, tell
 from asrl_mlflow.command_line.parsing import parse_losses
 from asrl_mlflow.command_line.running import end
-from asrl_mlflow.command_line.unsettable import option
+from asrl_mlflow.command_line.unsettable import command_line, option
 from asrl_mlflow.datasets.contamination import OF_CLASSES, Contamination, ContaminationKind
 from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.errors import InputError
@@ -121,7 +121,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     cells = [
         Cell(loss, share, seed) for seed in seeds for share in values["shares"] for loss in losses
     ]
-    tracking.connect()
+    tracking.connect(command=command_line())
     tell(table)
     with tracking.run(f"label_noise {table.name}", flow="label_noise") as parent:
         parent.params({**data_params(table, Contamination()), "seed": seeds[0]})

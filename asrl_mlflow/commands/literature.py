@@ -13,7 +13,7 @@ from asrl_mlflow import tracking
 from asrl_mlflow.command_line.command import Command
 from asrl_mlflow.command_line.options import FIGURES, options
 from asrl_mlflow.command_line.running import end
-from asrl_mlflow.command_line.unsettable import option
+from asrl_mlflow.command_line.unsettable import command_line, option
 from asrl_mlflow.figures.style import png
 from asrl_mlflow.literature import DEMONSTRATIONS, Demonstration, Line, fit_line
 from asrl_mlflow.literature.figures import draw_lines
@@ -67,7 +67,7 @@ Errors = tuple[float, float]
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
     """Fit lines with many losses, and show the published errors beside ours."""
     seeds = range(values["seed"], values["seed"] + values["repeats"])
-    tracking.connect()
+    tracking.connect(command=command_line())
     with tracking.run("literature", flow="literature") as parent:
         parent.params({"seed": seeds[0], "repeats": len(seeds)})
         total = sum(len(losses) for losses in _FITTED.values())

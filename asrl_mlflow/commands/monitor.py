@@ -17,19 +17,18 @@ from asrl_mlflow.command_line.command import Command
 from asrl_mlflow.command_line.completion import complete_file, complete_model_uri
 from asrl_mlflow.command_line.options import FIGURES, SIGNATURE, options
 from asrl_mlflow.command_line.parsing import Share
-from asrl_mlflow.command_line.process import CHANGED, DONE
+from asrl_mlflow.command_line.process import CHANGED
 from asrl_mlflow.command_line.running import end
-from asrl_mlflow.command_line.unsettable import option
+from asrl_mlflow.command_line.unsettable import command_line, option
 from asrl_mlflow.datasets.names import check_columns_exist
 from asrl_mlflow.datasets.roles import Roles
 from asrl_mlflow.datasets.tables import list_columns, read_table
 from asrl_mlflow.errors import InputError, listed
 from asrl_mlflow.figures.style import png
-from asrl_mlflow.monitoring import Batch, Reference, draw_batches, judge
+from asrl_mlflow.monitoring import FEATURE, Batch, Check, Reference, draw_batches, judge
 from asrl_mlflow.registry.versions import RegisteredVersion
 
 _FEWEST_ROWS = 20
-_THRESHOLDS = ("delta_low", "delta_high")
 _MOST_TOLD = 3
 
 
@@ -66,12 +65,15 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
             given = name.replace("_", "-")
             msg = f"monitor needs a model and later rows; got no --{given}; pass --{given}=."
             raise InputError(msg)
-    tracking.connect()
+    tracking.connect(command=command_line())
     trusted = values["require_signature"]
     version = registry.find(values["model_uri"], trusted=trusted)
-    frame = _read(Path(values["data"]), version, values["by"])
+    if version.record.outputs > 1 and not version.record.data.get("classes"):
+        msg = f"{version.uri}: monitor needs a model of one target; got one of {version.record.outputs}; monitor each alone."
+        raise InputError(msg)
+    frame = _read(Path(values["data"]), version, values["by"], trusted)
     errors = _errors(frame, version, values["data"], trusted)
-    reference = _reference(version, trusted)
+    reference = _reference(version, values["by"], trusted)
     batches = [
         judge(
             name,
@@ -103,15 +105,25 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
             f"\nNo column {version.record.data['target']!r}: only features were compared, no outcomes."
         )
     code = end(log)
-    return CHANGED if changed and code == DONE else code
+    # What a scheduler asks for comes before what the store did not take, which has its own line.
+    return CHANGED if changed else code
 
 
-def _read(path: Path, version: RegisteredVersion, by: str | None) -> pd.DataFrame:
+def _read(
+    path: Path, version: RegisteredVersion, by: str | None, trusted: Sequence[str] | None
+) -> pd.DataFrame:
     """The columns that the model knows, the batches as they are in the file, and the target if it is there."""
     data, names = version.record.data, list_columns(path)
     if by is not None:
         check_columns_exist([by], names, path)
-    needed = {each["name"] for each in registry.load_columns(version.uri)}
+    needed = {each["name"] for each in registry.load_columns(version.uri, trusted=trusted)}
+    if not needed <= set(names):
+        # That of a model which learned from an array, say, whose columns have no names.
+        msg = (
+            f"{path}: monitor needs the columns that {version.uri} knows, {listed(sorted(needed))}; got a table without "
+            f"{listed(sorted(needed - set(names)))}; name them so."
+        )
+        raise InputError(msg)
     needed |= {name for name in (data["target"], by) if name is not None}
     target = data["target"] if data["target"] in names else None
     roles = Roles(target, time=by, drop=tuple(name for name in names if name not in needed))
@@ -135,7 +147,8 @@ def _errors(
     try:
         # Around MLflow's schema, which is narrower than the model's own checks.
         model: Any = registry.load(version.uri, trusted=trusted).unwrap_python_model()
-        predicted: Any = model.predict(None, frame)
+        features = [each["name"] for each in registry.load_columns(version.uri, trusted=trusted)]
+        predicted: Any = model.predict(None, frame[features])
     except MlflowException as error:
         msg = f"{data}: {version.uri} must be able to predict it; {error.message}"
         raise InputError(msg) from error
@@ -157,21 +170,21 @@ def _errors(
     return version.record.build_loss().row_errors(outcome, np.asarray(predicted, np.float64))
 
 
-def _reference(version: RegisteredVersion, trusted: Sequence[str] | None) -> Reference:
+def _reference(
+    version: RegisteredVersion, by: str | None, trusted: Sequence[str] | None
+) -> Reference:
     """What the version was measured on."""
     unseen = registry.load_unseen_residuals(version.uri, trusted=trusted)
     # Those that calibrate intervals; where training used them up, those of the test rows.
     known = unseen.calibration.errors if unseen.calibration.errors.size else unseen.test
-    limits = version.record.pointwise
-    reference = Reference(
-        known,
-        {name: float(limits[name]) for name in _THRESHOLDS if name in limits},
-        registry.load_distribution(version.uri, trusted=trusted),
-    )
+    features = registry.load_distribution(version.uri, trusted=trusted)
+    # What batches are made by differs from batch to batch.
+    features.pop(by or "", None)
+    reference = Reference(known, version.record.thresholds, features)
     if not known.size and not reference.features:
         msg = (
             f"{version.uri}: monitor needs a model with rows that it did not learn from; got one without; "
-            "register a run of train, compare, tune or main."
+            "register a run of train, compare, tune or main, or an estimator with interval_folds."
         )
         raise InputError(msg)
     return reference
@@ -184,12 +197,29 @@ def _split(
     if by is None:
         return [(Path(data).stem, np.arange(len(frame)))]
     groups = frame.groupby(by, sort=True, observed=True).indices
-    return [(str(name), np.asarray(rows, np.int64)) for name, rows in groups.items()]
+    return [(_name_of(key), np.asarray(rows, np.int64)) for key, rows in groups.items()]
+
+
+def _name_of(key: object) -> str:
+    """A batch's name: whole numbers without a point, days without an hour."""
+    if isinstance(key, float) and key.is_integer():
+        return str(int(key))
+    return str(key).removesuffix(" 00:00:00")
 
 
 def _metrics(batch: Batch, rate: float) -> dict[str, float]:
-    found: dict[str, float] = {f"monitor.{check.name}": check.observed for check in batch.checks}
-    return {**found, "monitor.rows": batch.rows, "monitor.changed": len(batch.alarms(rate))}
+    """What is told of a batch by metrics; features are told in the table, as not every name can be a metric's."""
+    alarms = batch.alarms(rate)
+    return {
+        **{
+            f"monitor.{check.name}": check.observed
+            for check in batch.checks
+            if not check.name.startswith(FEATURE)
+        },
+        "monitor.rows": batch.rows,
+        "monitor.changed": len(alarms),
+        "monitor.changed_features": sum(check.name.startswith(FEATURE) for check in alarms),
+    }
 
 
 def _columns(batches: Sequence[Batch], rate: float) -> dict[str, list[Any]]:
@@ -214,10 +244,16 @@ def _table(batches: Sequence[Batch], rate: float) -> list[str]:
     lines = [f"{'batch':{width}} {'rows':>7}  changed"]
     for batch in batches:
         alarms = batch.alarms(rate)
-        told = ", ".join(
-            f"{check.name} {check.observed:.3g} (expected {check.expected:.3g}, p {check.p_value:.1g})"
-            for check in alarms[:_MOST_TOLD]
-        )
+        # Causes before what they lead to; the sort is stable.
+        alarms.sort(key=lambda check: not check.name.startswith(FEATURE))
+        told = ", ".join(map(_tell, alarms[:_MOST_TOLD]))
         more = f", and {len(alarms) - _MOST_TOLD} more" if len(alarms) > _MOST_TOLD else ""
         lines.append(f"{batch.name:{width}} {batch.rows:>7}  {told or '-'}{more}")
     return lines
+
+
+def _tell(check: Check) -> str:
+    """What has changed: a share and what it should be, or a stability index."""
+    if check.expected:
+        return f"{check.name} {check.observed:.1%} (expected {check.expected:.1%}, p {check.p_value:.1g})"
+    return f"{check.name} (stability index {check.observed:.2f}, p {check.p_value:.1g})"

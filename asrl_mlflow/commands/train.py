@@ -26,7 +26,7 @@ from asrl_mlflow.command_line.options import (
 )
 from asrl_mlflow.command_line.parsing import parse_params
 from asrl_mlflow.command_line.running import end
-from asrl_mlflow.command_line.unsettable import option
+from asrl_mlflow.command_line.unsettable import command_line, option
 from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.errors import InputError, listed
 from asrl_mlflow.experiments import report
@@ -87,7 +87,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     settings = boosting(values)
     version = None
     if values["model_uri"]:
-        tracking.connect()
+        tracking.connect(command=command_line())
         # Once: an alias may move meanwhile.
         version = registry.find(values["model_uri"], trusted=values["require_signature"])
     loss = _loss(values, version)
@@ -96,7 +96,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     spoiling = contamination(values, table)
     parts = prepare_split(table, values["seed"], spoiling)
     if version is None:
-        tracking.connect()
+        tracking.connect(command=command_line())
     trusted = values["require_signature"]
     continued = None if version is None else _continued(version, loss, table, trusted)
     tell(table)

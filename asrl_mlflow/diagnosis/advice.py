@@ -10,6 +10,8 @@ from asrl_mlflow.residuals.outliers import Outliers
 
 # Of gross outliers, from which on they need a loss that leaves them out; fewer need one that bears them.
 _FEW = 0.01
+# Share of rows with the same target from which on these are not the middle of anything.
+_SPIKE = 0.2
 # Degrees of freedom below which tails alone spoil squared error: the variance is infinite up to 2.
 _VERY_HEAVY = 2.3
 
@@ -44,24 +46,32 @@ class Advice:
         return ",".join(f"{key}={value}" for key, value in to_config(self.loss)["params"].items())
 
 
-def advise(outliers: Outliers) -> Advice:
-    """Choose a loss by rules that were measured (docs/explanation/doctor.md), not by trying losses.
+def advise(outliers: Outliers, most_frequent: float) -> Advice:
+    """Choose a loss by rules that were measured (docs/explanation/intervals.md), not by trying losses.
 
     Parameters
     ----------
     outliers : Outliers
         Of out-of-fold residuals.
+    most_frequent : float, in (0, 1]
+        Share of the rows that have the target's most frequent value.
 
     Examples
     --------
     >>> import numpy as np
     >>> from asrl_mlflow.residuals.outliers import find_outliers
     >>> noise = np.random.default_rng(0).normal(size=1000)
-    >>> advise(find_outliers(noise)).name
+    >>> advise(find_outliers(noise), 0.001).name
     'squared_error'
-    >>> advise(find_outliers(np.where(np.arange(1000) % 10 == 0, 40.0, noise))).name
+    >>> advise(find_outliers(np.where(np.arange(1000) % 10 == 0, 40.0, noise)), 0.1).name
     'auto'
     """
+    if most_frequent > _SPIKE:
+        reason = (
+            f"{most_frequent:.0%} of the rows have one and the same target: to a robust loss the others would be "
+            "outliers, so what is said of outliers here means nothing"
+        )
+        return Advice(SquaredError.name, SquaredError(), reason)
     if outliers.share >= _FEW:
         sides = f"{outliers.above:.1%} above, {outliers.below:.1%} below"
         reason = f"{outliers.share:.1%} of the targets are gross outliers ({sides}), and it needs no tuning"

@@ -40,6 +40,8 @@ class Diagnosis:
         median distances; negative where it explains nothing.
     digits : float
         How many decimal digits of the noise float32 keeps, which is how XGBoost keeps targets.
+    most_frequent : float, in (0, 1]
+        Share of the rows that have the target's most frequent value.
     advice : Advice
         The loss to begin with, and why.
     """
@@ -49,6 +51,7 @@ class Diagnosis:
     repeats: Repeats
     explained: float
     digits: float
+    most_frequent: float
     advice: Advice
 
     @property
@@ -63,6 +66,7 @@ class Diagnosis:
             "doctor.repeated_rows": self.repeats.rows,
             "doctor.contradicting_rows": self.repeats.contradicting,
             "doctor.digits": self.digits,
+            "doctor.most_frequent": self.most_frequent,
         }
 
 
@@ -101,13 +105,15 @@ def diagnose(rows: Rows, params: Mapping[str, Any], rounds: int, seed: int) -> D
     found = predict_out_of_fold(auto(), params, rounds, rows, seed, count=_FOLDS)
     outliers = find_outliers(found.residual, found.weight)
     explained = _explained(found.target, found.residual)
+    most_frequent = float(np.unique(rows.target, return_counts=True)[1].max() / len(rows))
     return Diagnosis(
         found=found,
         outliers=outliers,
         repeats=find_repeats(rows, outliers.scale),
         explained=explained,
         digits=_digits(rows.target, outliers.scale),
-        advice=advise(outliers),
+        most_frequent=most_frequent,
+        advice=advise(outliers, most_frequent),
     )
 
 

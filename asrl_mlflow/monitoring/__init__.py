@@ -1,11 +1,11 @@
 """Compare rows whose outcomes became known later with those that a registered model was measured on.
 
-Public names: `Check`, `Batch`, `Reference`, `judge`, `draw_batches`.
+Public names: `FEATURE`, `Check`, `Batch`, `Reference`, `judge`, `draw_batches`.
 """
 
 from __future__ import annotations
 
 from asrl_mlflow.monitoring.figure import draw_batches
-from asrl_mlflow.monitoring.judging import Batch, Check, Reference, judge
+from asrl_mlflow.monitoring.judging import FEATURE, Batch, Check, Reference, judge
 
-__all__ = ["Batch", "Check", "Reference", "draw_batches", "judge"]
+__all__ = ["FEATURE", "Batch", "Check", "Reference", "draw_batches", "judge"]

@@ -17,6 +17,9 @@ from asrl_mlflow.residuals.conformal import half_width
 
 Array = npt.NDArray[np.float64]
 
+# How the names of checks of features begin.
+FEATURE = "feature."
+
 _TENTHS = 10
 # Rows that each bin should have in the smaller of two samples, for the chi-squared test to hold.
 _FEWEST_IN_A_BIN = 5.0
@@ -141,18 +144,20 @@ def judge(name: str, features: pd.DataFrame, errors: Array | None, reference: Re
         ]
     for feature, described in reference.features.items():
         counts = np.array(count_bins(features[feature], described))
-        checks.append(_check_counts(f"feature.{feature}", np.array(described["counts"]), counts))
+        checks.append(_check_counts(f"{FEATURE}{feature}", np.array(described["counts"]), counts))
     return Batch(name, len(features) if errors is None else len(errors), tuple(checks))
 
 
 def _check_coverage(errors: Array, reference: Reference) -> Check:
     count, rows = reference.errors.size, errors.size
     ordered = np.sort(reference.errors)
-    rank = max(1, math.ceil(round((count + 1) * reference.level, 9)))
-    inside = int(np.count_nonzero(errors <= half_width(ordered, reference.level)))
-    expected = min(rank / (count + 1), 1.0)
-    if rank > count:
-        return Check("coverage", expected, 1.0, 1.0)
+    half = half_width(ordered, reference.level)
+    inside = int(np.count_nonzero(errors <= half))
+    if math.isinf(half):
+        return Check("coverage", 1.0, 1.0, 1.0)
+    # With ties more of the reference's rows lie inside than the rank that was asked for.
+    rank = int(np.searchsorted(ordered, half, side="right"))
+    expected = rank / (count + 1)
     # Of rows like the reference's, so many of m lie inside the k-th of n errors.
     chance = stats.betabinom(rows, rank, count + 1 - rank)
     tail = min(chance.cdf(inside), chance.sf(inside - 1))

@@ -163,6 +163,12 @@ class Record:
         return f"test {title} {self.metrics[metric]:.4g}"
 
     @property
+    def thresholds(self) -> dict[str, float]:
+        """The thresholds of the last round, in target units, as far as the loss has some and they are known."""
+        names = ("delta", "delta_low", "delta_high")
+        return {name: float(self.pointwise[name]) for name in names if name in self.pointwise}
+
+    @property
     def outputs(self) -> int:
         """How many numbers the booster predicts for a row."""
         return len(self.base_score) if isinstance(self.base_score, list) else 1

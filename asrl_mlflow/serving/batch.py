@@ -84,9 +84,7 @@ def predict_file(
     if clean:
         if level is None or classes:
             got = "classes" if classes else "no level"
-            msg = (
-                f"Clean intervals need a level and a model of numbers; got {got}; leave clean out."
-            )
+            msg = f"Clean intervals need a level and a model of numbers; got {got}; give a level, 0.9 say, or leave clean out."
             raise InputError(msg)
         params["clean"] = True
     rows = 0

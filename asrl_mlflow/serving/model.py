@@ -222,7 +222,7 @@ class ServedModel(PythonModel):
             raise _input_error(
                 "intervals need rows that training did not see",
                 "a model without any, as early stopping used its validation rows",
-                "register a tuned model, or train without --early-stopping-rounds",
+                "register a tuned model, train without --early-stopping-rounds, or fit with interval_folds",
             )
         # A rounding error in the level must not raise a whole rank by one.
         rank = max(1, math.ceil(round((count + 1) * level, 9)))
