@@ -1,0 +1,130 @@
+"""How good the doctor's advice is: its loss beside the best of 21 losses, which only hindsight knows.
+
+    OMP_WAIT_POLICY=PASSIVE ASRL_DATA_DIR=... python benchmarks/doctor.py
+
+Cells are tables of at most 6,000 rows, clean or spoiled, with two seeds. Each loss learns once from train and valid
+together, and is judged by its mean absolute error on clean test rows; parameters are fixed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+from collections.abc import Mapping
+
+import click
+import numpy as np
+import xgboost
+from tqdm import tqdm
+
+from asrl_mlflow import losses
+from asrl_mlflow.boosting import predict, train
+from asrl_mlflow.datasets.contamination import Contamination, contaminate
+from asrl_mlflow.datasets.dataset import PAPER, load
+from asrl_mlflow.datasets.matrices import make_matrix
+from asrl_mlflow.datasets.splits import join, split
+from asrl_mlflow.diagnosis import diagnose
+from asrl_mlflow.experiments.settings import Settings
+from asrl_mlflow.losses import Loss
+
+TABLES = ("diabetes", *PAPER)
+KINDS = {
+    "none": (Contamination(), 0.0),
+    "sym 0.1": (Contamination("sym", 0.1), 0.1),
+    "asym 0.2": (Contamination("asym", 0.2), 0.2),
+    "cauchy": (Contamination("cauchy"), 0.0),
+}
+PAIRS = (
+    (0.3, 0.4),
+    (0.3, 0.9),
+    (0.5, 0.55),
+    (0.5, 0.7),
+    (0.5, 0.9),
+    (0.6, 0.7),
+    (0.7, 0.75),
+    (0.8, 0.85),
+    (0.9, 0.95),
+)
+LOSSES: Mapping[str, Loss] = {
+    **{
+        str(loss): loss
+        for loss in (
+            losses.SquaredError(),
+            losses.AbsoluteError(),
+            losses.AdaptiveHuber(),
+            losses.MM(),
+            losses.Cauchy("auto"),
+            losses.LogCosh("auto"),
+            losses.Welsch("auto"),
+            losses.Bisquare("auto"),
+            losses.Charbonnier("auto"),
+            losses.AdaptiveBarron(),
+            losses.PseudoHuber("auto"),
+            losses.auto(),
+        )
+    },
+    **{str(loss): loss for loss in itertools.starmap(losses.ContinuousASRL, PAIRS)},
+}
+MOST_ROWS = 6_000
+NEAR, NEARLY, POINTS = 1.05, 1.07, 0.03
+
+Cell = tuple[str, str, int]
+
+
+def measure(cell: Cell) -> tuple[Cell, str, float, Mapping[str, float]]:
+    """One cell: the advised loss, the share that was found, and each loss's error."""
+    data, kind, seed = cell
+    rows = load(data).rows
+    if len(rows) > MOST_ROWS:
+        chosen = np.random.default_rng(seed).permutation(len(rows))[:MOST_ROWS]
+        rows = rows.take(np.sort(chosen))
+    parts = split(rows, seed)
+    spoiling = KINDS[kind][0]
+    spoiled = contaminate(parts, spoiling.kind, spoiling.share, seed)
+    learned = join(spoiled.train, spoiled.valid)
+    params = {**Settings().booster_params(seed), "nthread": 1}
+    found = diagnose(learned, params, Settings().rounds, seed)
+    errors = {}
+    for name, loss in LOSSES.items():
+        booster = train(params, make_matrix(learned), Settings().rounds, loss=loss)
+        off = np.abs(parts.test.target - predict(booster, parts.test.features))
+        errors[name] = float(off.mean())
+    return cell, str(found.advice.loss), found.outliers.share, errors
+
+
+@click.command()
+@click.option("--seeds", default=2, show_default=True, help="From 0 on.")
+@click.option("--jobs", default=os.cpu_count(), show_default=True, help="Processes.")
+def main(seeds: int, jobs: int) -> None:
+    """Print each cell, and what they come to."""
+    cells = list(itertools.product(TABLES, KINDS, range(seeds)))
+    ratios: dict[str, list[float]] = {name: [] for name in ("advised", *LOSSES)}
+    off = []
+    print(f"XGBoost {xgboost.__version__}, {len(LOSSES)} losses, {len(cells)} cells")
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        for cell, advised, share, errors in tqdm(
+            pool.imap(measure, cells), total=len(cells), disable=None
+        ):
+            best = min(errors, key=lambda name: errors[name])
+            for name, error in {**errors, "advised": errors[advised]}.items():
+                ratios[name].append(error / errors[best])
+            off.append(abs(share - KINDS[cell[1]][1]))
+            print(
+                f"{cell[0]:12}{cell[1]:9}{cell[2]:2}  off by {off[-1]:.3f}  {ratios['advised'][-1]:.3f}  "
+                f"{advised}; best {best}",
+                flush=True,
+            )
+    for name, values in sorted(ratios.items(), key=lambda item: float(np.mean(np.log(item[1])))):
+        array = np.array(values)
+        print(
+            f"{np.exp(np.log(array).mean()):8.3f} times the best; within 5% in {(array <= NEAR).mean():4.0%}, "
+            f"7% in {(array <= NEARLY).mean():4.0%}  {name}"
+        )
+    print(
+        f"shares are off by at most {max(off):.3f}, {np.mean(np.array(off) <= POINTS):.0%} within {POINTS}"
+    )
+
+
+if __name__ == "__main__":
+    main()
