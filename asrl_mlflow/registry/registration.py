@@ -38,6 +38,7 @@ from asrl_mlflow.registry.versions import (
 from asrl_mlflow.system.disk import require_space
 from asrl_mlflow.system.processes import Owner
 from asrl_mlflow.tracking.keys import OWNER_TAG
+from asrl_mlflow.tracking.shell import stored_command
 from asrl_mlflow.tracking.spool import one_line
 
 CHALLENGER = "challenger"
@@ -207,7 +208,7 @@ def _create_version(
             f"models:/{model.model_id}",
             run_id=artifacts.run_id,
             tags=version_tags(artifacts) | {MANIFEST_TAG: model.tags[MANIFEST_TAG]},
-            description=_description(artifacts.record),
+            description=_describe(artifacts.record),
             model_id=model.model_id,
         )
         if key is not None:
@@ -217,6 +218,8 @@ def _create_version(
     _link(client, model, made)
     oldest = _find_version_of(client, name, wanted) or made
     if oldest.version == made.version:
+        text = f"{_describe(artifacts.record)}\n\n{_describe_next(made)}"
+        write_with_retries(client.update_model_version, name, str(made.version), text)
         return made, True
     client.delete_model_version(name, made.version)
     return oldest, False
@@ -361,13 +364,20 @@ def version_tags(artifacts: RunArtifacts) -> dict[str, str]:
     return artifacts.record.tags() | {_BOOSTER: artifacts.digest}
 
 
-def _description(record: Record) -> str:
-    """Describe a version in Markdown for its page: what, on what, how good, what to do next."""
+def _describe(record: Record) -> str:
+    """Describe a version in Markdown for its page: what, on what, how good."""
     data = record.data
     rows = f"{data['rows']} rows, " if "rows" in data else ""
     return (
         f"**{record.build_loss()}** on *{data['name']}* ({rows}target `{data['target']}`), "
-        f"{record.rounds} rounds; {record.describe()}.\n\n"
-        "Promote it: `asrl register --alias=champion --run-id=` with the id of its run. Score a table: "
-        "`asrl predict --model-uri=models:/<name>/<version> --data=<file>`."
+        f"{record.rounds} rounds; {record.describe()}."
     )
+
+
+def _describe_next(version: ModelVersion) -> str:
+    """Say what to do next with a version, in Markdown; its number is known once it is there."""
+    promote = stored_command(
+        "register", f"--run-id={version.run_id}", f"--registered-model={version.name}"
+    )
+    score = stored_command("predict", f"--model-uri=models:/{version.name}/{version.version}")
+    return f"Promote it: `{promote}`. Score a table: `{score} --data=<file>`."

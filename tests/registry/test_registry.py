@@ -100,6 +100,9 @@ def test_every_place_has_the_same_record(train, store, loss):
     )
     assert model.model_id in [each.model_id for each in found]
     assert "champion" in store.get_registered_model(NAME).description
+    text = store.get_model_version(NAME, version.version).description
+    assert f"--run-id={run_id}" in text
+    assert f"--model-uri={version.uri}" in text
     assert mlflow.models.get_model_info(version.uri).metadata["asrl"] == record
     for content in (
         mlflow.artifacts.load_text(f"runs:/{run_id}/loss.json"),
