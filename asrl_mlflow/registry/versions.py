@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -244,7 +245,7 @@ def check_copy(folder: Path, recorded: str, owner: str) -> None:
     Parameters
     ----------
     folder : Path
-        The copy; MLflow's own note in it is deleted.
+        The copy; MLflow's own note in it is deleted, and Python's compiled code.
     recorded : str
         The manifest from the registry.
     owner : str
@@ -255,10 +256,14 @@ def check_copy(folder: Path, recorded: str, owner: str) -> None:
     InputError
         As for `check_manifest`.
     """
-    # Loading a model from a local store leaves a file with its name and version there.
+    # Loading a model from a local store leaves a file with its name and version there, and Python's compiled
+    # code, which nobody vouches for: this copy is loaded from its sources.
     note = folder / REGISTERED_MODEL_META_FILE_NAME
     if note.is_file() or note.is_symlink():
         note.unlink()
+    for compiled in folder.rglob("__pycache__"):
+        if compiled.is_dir() and not compiled.is_symlink():
+            shutil.rmtree(compiled)
     manifest.check_manifest(folder, recorded, owner)
 
 

@@ -161,6 +161,21 @@ def test_a_version_with_a_signature_is_made_on_request_and_once(flow, train, sto
     assert bytes(booster.save_raw("ubj")) == bytes(registry.load_booster(typed).save_raw("ubj"))
 
 
+def test_what_python_compiled_where_mlflow_loaded_a_version_is_neither_refused_nor_run(
+    train, store
+):
+    version = registry.register(train())
+    code = f"import mlflow; mlflow.pyfunc.load_model({version.uri!r})"
+    there = env()
+    there.pop("PYTHONDONTWRITEBYTECODE", None)
+    subprocess.run([sys.executable, "-c", code], env=there, check=True, capture_output=True)
+    (compiled,) = files_of(store).rglob("*.pyc")
+    expected = registry.load(version.uri).predict(load().rows.features)
+    # The header that says which source it is of stays; what would be run does not.
+    compiled.write_bytes(compiled.read_bytes()[:16] + b"nothing that can be run")
+    assert (registry.load(version.uri).predict(load().rows.features) == expected).all()
+
+
 def test_a_model_has_no_pickle_and_no_path_of_where_it_was_made(train, store, monkeypatch):
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     version = registry.register(train())
