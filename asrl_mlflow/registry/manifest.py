@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 from asrl_mlflow.errors import InputError, listed
@@ -17,7 +18,7 @@ def make_manifest(folder: Path) -> str:
     Parameters
     ----------
     folder : Path
-        Its subfolders are included.
+        Its subfolders are included. Python's compiled code is deleted from it.
 
     Examples
     --------
@@ -27,7 +28,30 @@ def make_manifest(folder: Path) -> str:
     >>> json.loads(make_manifest(folder))["a.txt"][:8]
     'e3b0c442'
     """
+    remove_compiled(folder)
     return json.dumps(_digests(folder), sort_keys=True)
+
+
+def remove_compiled(folder: Path) -> None:
+    """Delete the folders in which Python keeps compiled code: nobody vouches for it, and sources stand beside it.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder that is nobody else's.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> (folder / "__pycache__").mkdir()
+    >>> remove_compiled(folder)
+    >>> list(folder.iterdir())
+    []
+    """
+    for compiled in list(folder.rglob("__pycache__")):
+        if compiled.is_dir() and not compiled.is_symlink():
+            shutil.rmtree(compiled)
 
 
 def check_manifest(folder: Path, recorded: str, owner: str) -> None:

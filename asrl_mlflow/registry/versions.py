@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -256,14 +255,11 @@ def check_copy(folder: Path, recorded: str, owner: str) -> None:
     InputError
         As for `check_manifest`.
     """
-    # Loading a model from a local store leaves a file with its name and version there, and Python's compiled
-    # code, which nobody vouches for: this copy is loaded from its sources.
+    # Loading a model from a local store leaves a file with its name and version there, and compiled code.
     note = folder / REGISTERED_MODEL_META_FILE_NAME
     if note.is_file() or note.is_symlink():
         note.unlink()
-    for compiled in folder.rglob("__pycache__"):
-        if compiled.is_dir() and not compiled.is_symlink():
-            shutil.rmtree(compiled)
+    manifest.remove_compiled(folder)
     manifest.check_manifest(folder, recorded, owner)
 
 
