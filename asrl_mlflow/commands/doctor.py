@@ -21,6 +21,7 @@ from asrl_mlflow.command_line.running import end
 from asrl_mlflow.command_line.unsettable import command_line
 from asrl_mlflow.datasets.splits import join
 from asrl_mlflow.diagnosis import Diagnosis, diagnose, draw_diagnosis
+from asrl_mlflow.diagnosis.advice import VERY_HEAVY
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.experiments.settings import Settings
@@ -30,8 +31,8 @@ from asrl_mlflow.tracking.shell import shell_command
 
 # Fewer digits of the noise are lost among the targets' own; a smaller share is less than a row in a thousand.
 _FEW_DIGITS, _FEWEST = 2.0, 0.001
-# Degrees of freedom from which on tails are as light as a normal distribution's, and below which squares fail.
-_LIGHT, _VERY_HEAVY = 20.0, 2.3
+# Degrees of freedom from which on tails are as light as a normal distribution's.
+_LIGHT = 20.0
 
 
 @click.command("doctor", cls=Command)
@@ -85,7 +86,7 @@ def _lines(found: Diagnosis) -> dict[str, str]:
     """What the measurements say, by name, in plain words."""
     outliers, repeats = found.outliers, found.repeats
     degrees = outliers.degrees
-    tails = "light" if degrees > _LIGHT else "heavy" if degrees >= _VERY_HEAVY else "very heavy"
+    tails = "light" if degrees > _LIGHT else "heavy" if degrees >= VERY_HEAVY else "very heavy"
     return {
         "rows": f"{len(found.found.target)}, of which an out-of-fold prediction was made",
         "explained": f"{found.explained:.0%} of the target's spread, by one quick fit",

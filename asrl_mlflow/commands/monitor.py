@@ -71,8 +71,9 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     if version.record.outputs > 1 and not version.record.data.get("classes"):
         msg = f"{version.uri}: monitor needs a model of one target; got one of {version.record.outputs}; monitor each alone."
         raise InputError(msg)
-    frame = _read(Path(values["data"]), version, values["by"], trusted)
-    errors = _errors(frame, version, values["data"], trusted)
+    features = [each["name"] for each in registry.load_columns(version.uri, trusted=trusted)]
+    frame = _read(Path(values["data"]), version, features, values["by"])
+    errors = _errors(frame, version, features, values["data"], trusted)
     reference = _reference(version, values["by"], trusted)
     batches = [
         judge(
@@ -110,13 +111,13 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
 
 
 def _read(
-    path: Path, version: RegisteredVersion, by: str | None, trusted: Sequence[str] | None
+    path: Path, version: RegisteredVersion, features: Sequence[str], by: str | None
 ) -> pd.DataFrame:
     """The columns that the model knows, the batches as they are in the file, and the target if it is there."""
     data, names = version.record.data, list_columns(path)
     if by is not None:
         check_columns_exist([by], names, path)
-    needed = {each["name"] for each in registry.load_columns(version.uri, trusted=trusted)}
+    needed = set(features)
     if not needed <= set(names):
         # That of a model which learned from an array, say, whose columns have no names.
         msg = (
@@ -140,15 +141,18 @@ def _read(
 
 
 def _errors(
-    frame: pd.DataFrame, version: RegisteredVersion, data: str, trusted: Sequence[str] | None
+    frame: pd.DataFrame,
+    version: RegisteredVersion,
+    features: Sequence[str],
+    data: str,
+    trusted: Sequence[str] | None,
 ) -> npt.NDArray[np.float64] | None:
     """The errors of the rows as the loss measures them; None where the target is not in the table."""
     known, target = version.record.data.get("classes", []), version.record.data["target"]
     try:
         # Around MLflow's schema, which is narrower than the model's own checks.
         model: Any = registry.load(version.uri, trusted=trusted).unwrap_python_model()
-        features = [each["name"] for each in registry.load_columns(version.uri, trusted=trusted)]
-        predicted: Any = model.predict(None, frame[features])
+        predicted: Any = model.predict(None, frame[list(features)])
     except MlflowException as error:
         msg = f"{data}: {version.uri} must be able to predict it; {error.message}"
         raise InputError(msg) from error

@@ -13,7 +13,7 @@ _FEW = 0.01
 # Share of rows with the same target from which on these are not the middle of anything.
 _SPIKE = 0.2
 # Degrees of freedom below which tails alone spoil squared error: the variance is infinite up to 2.
-_VERY_HEAVY = 2.3
+VERY_HEAVY = 2.3
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def advise(outliers: Outliers, most_frequent: float) -> Advice:
         sides = f"{outliers.above:.1%} above, {outliers.below:.1%} below"
         reason = f"{outliers.share:.1%} of the targets are gross outliers ({sides}), and it needs no tuning"
         return Advice(AUTO, auto(), reason)
-    if outliers.degrees < _VERY_HEAVY:
+    if outliers.degrees < VERY_HEAVY:
         reason = (
             f"no targets are far from the others, but all have tails that squares cannot bear (Student with "
             f"{outliers.degrees:.1f} degrees of freedom)"

@@ -73,7 +73,9 @@ def keep_ranking(found: OutOfFold, loss: BaseLoss, log: RunLog, context: str | N
     if isinstance(loss, Loss):
         outliers = find_outliers(found.residual, found.weight)
         log.metrics({"labels.above": outliers.above, "labels.below": outliers.below})
-    table = rank_residuals(found, loss) if isinstance(loss, Loss) else rank_classes(found)
+        table = rank_residuals(found, loss)
+    else:
+        table = rank_classes(found)
     log.artifact(TABLE, table.to_csv(index=False).encode())
     if context is None:
         return

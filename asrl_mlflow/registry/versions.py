@@ -317,9 +317,7 @@ def load_columns(uri: str, *, trusted: Keys | None = None) -> list[dict[str, Any
     InputError
         As for `open_verified`.
     """
-    with open_verified(uri, trusted=trusted) as folder:
-        content = json.loads((folder / "artifacts" / FEATURES).read_text())
-    described: list[dict[str, Any]] = content["features"]
+    described: list[dict[str, Any]] = _read_features(uri, trusted)["features"]
     return described
 
 
@@ -338,10 +336,14 @@ def load_distribution(uri: str, *, trusted: Keys | None = None) -> dict[str, dic
     InputError
         As for `open_verified`.
     """
-    with open_verified(uri, trusted=trusted) as folder:
-        content = json.loads((folder / "artifacts" / FEATURES).read_text())
-    described: dict[str, dict[str, Any]] = content.get("distribution", {})
+    described: dict[str, dict[str, Any]] = _read_features(uri, trusted).get("distribution", {})
     return described
+
+
+def _read_features(uri: str, trusted: Keys | None) -> dict[str, Any]:
+    with open_verified(uri, trusted=trusted) as folder:
+        content: dict[str, Any] = json.loads((folder / "artifacts" / FEATURES).read_text())
+    return content
 
 
 def load_unseen_residuals(uri: str, *, trusted: Keys | None = None) -> UnseenResiduals:

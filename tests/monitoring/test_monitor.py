@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import xgboost
 from scipy import stats
 
-from asrl_mlflow import datasets, registry
+import asrl_mlflow.mlflow as flavor
+from asrl_mlflow import datasets, losses, registry, train
 from asrl_mlflow.monitoring import Reference, judge
 from asrl_mlflow.records.distribution import count_bins, describe_distribution
 from tests.stores import artifacts, newest
@@ -115,6 +118,44 @@ def test_without_outcomes_features_alone_are_compared(flow, store, model):
     later.assign(x0=later["x0"] + 1).to_parquet("later.parquet")
     code, said, _ = flow(*command, "--data=later.parquet")
     assert (code, "feature.x0" in said) == (6, True)
+
+
+def test_a_feature_whose_name_can_be_no_metric_loses_no_alarm(flow, store):
+    rng = np.random.default_rng(0)
+    names = {"x0": "a b%", "x1": "b", "x2": "c"}
+    table(rng, 1500).rename(columns=names).to_csv("made.csv", index=False)
+    assert flow("train", "--data=made.csv", "--target=y", "--rounds=20", "--figures=false")[0] == 0
+    registry.register(newest(store))
+    later = table(rng, 300)
+    later.assign(x0=later["x0"] + 2).rename(columns=names).to_csv("later.csv", index=False)
+    command = ("monitor", "--model-uri=models:/asrl-made/1", "--data=later.csv", "--figures=false")
+    code, said, err = flow(*command)
+    assert (code, "feature.a b%" in said) == (6, True), err
+    metrics = store.get_run(newest(store)).data.metrics
+    assert metrics["monitor.changed_features"] == 1
+
+
+def test_models_of_several_targets_and_of_arrays_are_refused_in_a_line(flow, store):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(300, 2)), rng.normal(size=(300, 2))
+    two = train({"nthread": 1}, xgboost.DMatrix(x, label=y), 3, loss=losses.Huber())
+    one = train({"nthread": 1}, xgboost.DMatrix(x, label=y[:, 0]), 3, loss=losses.Huber())
+    pd.DataFrame(x, columns=["0", "1"]).assign(target=y[:, 0]).to_csv("later.csv", index=False)
+    for name, booster, rule in (("two", two, "one target"), ("one", one, "name them so")):
+        with mlflow.start_run():
+            flavor.log_model(booster, name="model", registered_model_name=name)
+        code, _, err = flow("monitor", f"--model-uri=models:/{name}/1", "--data=later.csv")
+        assert (code, rule in err.splitlines()[-1]) == (2, True), err
+
+
+def test_errors_that_are_tied_at_the_width_of_an_interval_are_no_change():
+    rng = np.random.default_rng(0)
+    levels, shares = [0.1, 0.3, 2.0], [0.5, 0.45, 0.05]
+    known = Reference(rng.choice(levels, 500, p=shares), {}, {})
+    batches = [
+        judge("a day", pd.DataFrame(), rng.choice(levels, 500, p=shares), known) for _ in range(100)
+    ]
+    assert sum(bool(batch.alarms(0.01)) for batch in batches) <= 10
 
 
 def test_a_model_of_classes_is_judged_by_its_sets(flow, store):
