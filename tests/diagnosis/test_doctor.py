@@ -62,6 +62,14 @@ def test_rows_with_equal_features_contradict_each_other_where_targets_are_far_ap
     assert (found.repeats.rows, found.repeats.contradicting) == (200, 20)
 
 
+def test_where_most_targets_are_one_value_no_robust_loss_is_advised():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(1000, 3)), rng.poisson(0.4, 1000).astype(float)
+    found = diagnose(from_arrays(x, y).rows, PARAMS, 20, seed=0)
+    assert found.most_frequent > 0.5
+    assert (found.advice.name, "means nothing" in found.advice.reason) == ("squared_error", True)
+
+
 def test_a_target_far_from_0_loses_digits_of_its_noise(table):
     x, y = table
     near, far = (

@@ -52,6 +52,18 @@ def test_tails_as_heavy_as_cauchys_are_no_gross_outliers():
     assert found.degrees < 2
 
 
+@pytest.mark.parametrize("side", [1, -1])
+@pytest.mark.parametrize("tail", ["lognormal", "pareto", "exponential"])
+def test_the_tail_of_a_skewed_distribution_is_no_kind_of_outlier(tail, side):
+    rng = np.random.default_rng(0)
+    drawn = {
+        "lognormal": rng.lognormal(size=5000),
+        "pareto": rng.pareto(2, size=5000),
+        "exponential": rng.exponential(size=5000),
+    }
+    assert find_outliers(side * drawn[tail]).share == 0
+
+
 def test_the_unit_the_origin_and_the_order_change_nothing():
     residual, _ = residuals("student 3", 0.1, 0.7, rows=1000)
     plain = find_outliers(residual)
