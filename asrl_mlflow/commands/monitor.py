@@ -10,7 +10,6 @@ import click
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from mlflow.exceptions import MlflowException
 
 from asrl_mlflow import registry, tracking
 from asrl_mlflow.command_line.command import Command
@@ -26,7 +25,7 @@ from asrl_mlflow.datasets.tables import list_columns, read_table
 from asrl_mlflow.errors import InputError, listed
 from asrl_mlflow.figures.style import png
 from asrl_mlflow.monitoring import FEATURE, Batch, Check, Reference, draw_batches, judge
-from asrl_mlflow.registry.versions import RegisteredVersion
+from asrl_mlflow.registry.versions import RegisteredVersion, predict_rows
 
 _FEWEST_ROWS = 20
 _MOST_TOLD = 3
@@ -149,13 +148,7 @@ def _errors(
 ) -> npt.NDArray[np.float64] | None:
     """The errors of the rows as the loss measures them; None where the target is not in the table."""
     known, target = version.record.data.get("classes", []), version.record.data["target"]
-    try:
-        # Around MLflow's schema, which is narrower than the model's own checks.
-        model: Any = registry.load(version.uri, trusted=trusted).unwrap_python_model()
-        predicted: Any = model.predict(None, frame[list(features)])
-    except MlflowException as error:
-        msg = f"{data}: {version.uri} must be able to predict it; {error.message}"
-        raise InputError(msg) from error
+    predicted = predict_rows(version, frame[list(features)], data, trusted=trusted)
     if target not in frame:
         return None
     if frame[target].isna().any():
@@ -165,13 +158,12 @@ def _errors(
     if not known:
         outcome = frame[target].to_numpy(np.float64)
     else:
-        predicted = predicted[[f"probability_{each}" for each in known]]
         codes = pd.Index(known).get_indexer(pd.Index(frame[target].astype(object)))
         if (codes < 0).any():
             msg = f"{data}: needs classes that {version.uri} knows, {listed(known)}; got others in {target!r}."
             raise InputError(msg)
         outcome = codes.astype(np.float64)
-    return version.record.build_loss().row_errors(outcome, np.asarray(predicted, np.float64))
+    return version.record.build_loss().row_errors(outcome, predicted)
 
 
 def _reference(

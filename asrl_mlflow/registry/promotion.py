@@ -8,11 +8,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import mlflow
 import numpy as np
-from mlflow.exceptions import MlflowException
 
 from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.datasets.splits import FloatArray
@@ -23,6 +21,7 @@ from asrl_mlflow.registry.versions import (
     find,
     load,
     load_unseen_residuals,
+    predict_rows,
     version_with_alias,
     write_with_retries,
 )
@@ -323,21 +322,13 @@ def _compare_on_same_rows(
 
 def _residuals(uri: str, test: Dataset, trusted: Keys | None) -> FloatArray:
     """Predict the rows with a version, and compute the errors that its loss measures by."""
-    try:
-        # Around MLflow's schema, which is narrower than the model's own checks.
-        model: Any = load(uri, trusted=trusted).unwrap_python_model()
-        predicted: Any = model.predict(None, test.rows.features)
-    except MlflowException as error:
-        msg = f"{test.name}: {uri} must be able to predict it; {error.message}"
-        raise InputError(msg) from error
-    record = find(uri, trusted=trusted).record
-    known = record.data.get("classes", [])
+    version = find(uri, trusted=trusted)
+    predicted = predict_rows(version, test.rows.features, test.name, trusted=trusted)
+    known = version.record.data.get("classes", [])
     if known != list(test.classes):
         msg = (
             f"{test.name}: needs the kind of target that {uri} knows, {listed(known) or 'numbers'}; got "
             f"{listed(test.classes) or 'numbers'}; name rows with each of its classes."
         )
         raise InputError(msg)
-    if known:
-        predicted = predicted[[f"probability_{each}" for each in known]]
-    return record.build_loss().row_errors(test.rows.target, np.asarray(predicted, np.float64))
+    return version.record.build_loss().row_errors(test.rows.target, predicted)

@@ -16,6 +16,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
 import xgboost
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
@@ -281,6 +284,45 @@ def load(uri: str, *, trusted: Keys | None = None) -> PyFuncModel:
     with open_verified(uri, trusted=trusted) as folder, require_space(), silence_mlflow():
         model: PyFuncModel = mlflow.pyfunc.load_model(str(folder))
     return model
+
+
+def predict_rows(
+    version: RegisteredVersion, features: pd.DataFrame, owner: str, *, trusted: Keys | None = None
+) -> npt.NDArray[np.float64]:
+    """Predict rows in the form that the errors of a version's loss are measured by.
+
+    Parameters
+    ----------
+    version : RegisteredVersion
+        From `find`.
+    features : DataFrame of shape (n, features)
+        Columns that the version knows.
+    owner : str
+        What the rows are of, for the error.
+    trusted : sequence of str or Path, optional
+        Public keys that may have signed it, as for `open_verified`.
+
+    Returns
+    -------
+    float64 array of shape (n,) or (n, K)
+        In target units, or probabilities of the classes.
+
+    Raises
+    ------
+    InputError
+        As for `open_verified`; or the version cannot predict the rows.
+    """
+    try:
+        # Around MLflow's schema, which is narrower than the model's own checks.
+        model: Any = load(version.uri, trusted=trusted).unwrap_python_model()
+        predicted: Any = model.predict(None, features)
+    except MlflowException as error:
+        msg = f"{owner}: {version.uri} must be able to predict it; {error.message}"
+        raise InputError(msg) from error
+    known = version.record.data.get("classes", [])
+    if known:
+        predicted = predicted[[f"probability_{each}" for each in known]]
+    return np.asarray(predicted, np.float64)
 
 
 def load_booster(uri: str, *, trusted: Keys | None = None) -> xgboost.Booster:
