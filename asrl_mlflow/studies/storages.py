@@ -15,6 +15,7 @@ from optuna.storages import BaseStorage, RDBStorage
 
 from asrl_mlflow.errors import InputError, StorageError
 from asrl_mlflow.studies.journal import open_journal
+from asrl_mlflow.studies.servers import ServerStorage
 from asrl_mlflow.system.files import create_atomically
 from asrl_mlflow.system.processes import pause_at_random
 from asrl_mlflow.system.uris import JOURNAL, SQLITE, hide_secrets, is_address, public_address
@@ -116,10 +117,13 @@ def _open_sqlite(path: Path) -> RDBStorage:
 
 
 def _open_database(url: str) -> RDBStorage:
-    arguments = {"timeout": _SECONDS_FOR_SQLITE_LOCK} if url.startswith(SQLITE) else {}
+    is_file = url.startswith(SQLITE)
+    arguments = {"timeout": _SECONDS_FOR_SQLITE_LOCK} if is_file else {}
     _check_free_of_mlflow(url, arguments)
     try:
-        return RDBStorage(url, engine_kwargs={"connect_args": arguments})
+        if is_file:
+            return RDBStorage(url, engine_kwargs={"connect_args": arguments})
+        return ServerStorage(url)
     except RuntimeError as error:
         msg = (
             f"{public_address(url)} must have the schema of Optuna {optuna.__version__}; got: "

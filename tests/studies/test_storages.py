@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
-import shutil
-import signal
-import subprocess
+import threading
 from pathlib import Path
 
 import optuna
 import pytest
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+from sqlalchemy.exc import OperationalError
 
 from asrl_mlflow.errors import InputError, StorageError
+from asrl_mlflow.studies import servers
 from asrl_mlflow.studies.storages import default_storage, open_storage
 from asrl_mlflow.system.files import create_atomically
+from tests.postgres import Postgres
 
 FILES = ["journal:studies.journal", "sqlite:///studies.db"]
 
@@ -210,38 +213,64 @@ def test_eight_processes_may_begin_at_the_same_moment(study_in, storage):
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory):
-    """A PostgreSQL server of our own, by its URL."""
-    folders = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
-    path = os.pathsep.join([os.environ["PATH"], *map(str, folders)])
-    if shutil.which("initdb", path=path) is None or shutil.which("postgres", path=path) is None:
-        pytest.skip("no PostgreSQL server is installed here")
-    folder = tmp_path_factory.mktemp("postgres")
-    as_user = []
-    if os.geteuid() == 0:
-        # PostgreSQL refuses to run as root.
-        as_user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-        for place in (folder, *folder.parents):
-            if place.is_relative_to("/tmp") and place != Path("/tmp"):  # noqa: S108 - pytest's own folder
-                place.chmod(0o755)
-        os.chown(folder, 65534, 65534)
-    data = folder / "data"
-    environment = {**os.environ, "PATH": path, "LC_ALL": "C"}
-    common = {"env": environment, "cwd": folder, "stdout": subprocess.DEVNULL}
-    initdb = [*as_user, "initdb", "-D", data, "-U", "asrl", "--auth=trust", "-E", "UTF8"]
-    subprocess.run(initdb, check=True, **common)
-    server = subprocess.Popen(
-        [*as_user, "postgres", "-D", data, "-k", folder, "-c", "listen_addresses="],
-        stderr=subprocess.DEVNULL,
-        **common,
-    )
-    yield f"postgresql+psycopg://asrl@/postgres?host={folder}"
-    server.send_signal(signal.SIGINT)
-    server.wait()
+def postgres():
+    """A PostgreSQL server of our own."""
+    server = Postgres()
+    yield server
+    server.remove()
 
 
 def test_eight_processes_may_begin_at_the_same_moment_on_postgresql(study_in, postgres):
-    crowd(study_in, postgres)
+    crowd(study_in, postgres.url)
+
+
+def test_a_server_that_is_restarted_is_waited_for(study_in, postgres, caplog):
+    study = study_in(postgres.url)
+    before = len(study.trials)
+    judged(study, 1)
+    trial = study.ask()
+    postgres.stop()
+    again = threading.Timer(0.5, postgres.start)
+    again.start()
+    study.tell(trial, trial.suggest_float("x", 0, 1))
+    judged(study, 1)
+    again.join()
+    trials = study_in(postgres.url).trials[before:]
+    assert [each.state for each in trials] == [TrialState.COMPLETE] * 3
+    (note,) = [each.getMessage() for each in caplog.records]
+    assert note == "The storage of studies does not answer; it is waited for up to 40 s."
+
+
+def test_a_server_that_stays_away_ends_the_work(study_in, postgres, monkeypatch):
+    monkeypatch.setattr(servers, "_SECONDS_OF_PATIENCE", 0.0)
+    study = study_in(postgres.url)
+    postgres.stop()
+    with pytest.raises(StorageInternalError):
+        study.ask()
+    postgres.start()
+
+
+@pytest.mark.parametrize(("state", "values"), [(TrialState.COMPLETE, 3.0), (TrialState.FAIL, None)])
+def test_a_trial_is_ended_once_where_the_answer_is_lost(
+    study_in, postgres, monkeypatch, state, values
+):
+    study = study_in(postgres.url)
+    trial = study.ask()
+    end = RDBStorage.set_trial_state_values
+    lost = [OperationalError("update", {}, ConnectionError())]
+
+    def answer_is_lost(*arguments):
+        end(*arguments)
+        if lost:
+            raise StorageInternalError from lost.pop()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RDBStorage, "set_trial_state_values", answer_is_lost)
+        patch.setattr(servers, "_SECONDS_BETWEEN_CALLS", 0.0)
+        study.tell(trial, values, state=state)
+    assert (study.trials[-1].state, study.trials[-1].value) == (state, values)
+    with pytest.raises(UpdateFinishedTrialError):
+        study._storage.set_trial_state_values(trial._trial_id, TrialState.PRUNED)
 
 
 def test_a_file_that_was_not_finished_does_not_count(tmp_path):
