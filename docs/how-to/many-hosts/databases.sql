@@ -1,0 +1,3 @@
+CREATE DATABASE studies;
+CREATE DATABASE mlflow;
+CREATE DATABASE accounts;
