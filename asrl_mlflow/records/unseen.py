@@ -99,7 +99,7 @@ class UnseenResiduals:
         np.savez(
             file,
             calibration=self.calibration.errors,
-            is_outlier=self.calibration.is_outlier,
+            **self.calibration.flags,
             test=self.test,
             weight=self.weight,
             test_rows=np.array(self.test_rows),
@@ -110,11 +110,7 @@ class UnseenResiduals:
     def from_bytes(cls, content: bytes) -> UnseenResiduals:
         """Read what `to_bytes` wrote."""
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            errors = file["calibration"]
-            # Runs that are older than clean intervals have looked for no outliers.
-            looked = "is_outlier" in file
-            is_outlier = file["is_outlier"] if looked else np.zeros(errors.shape, np.bool_)
-            calibration = Calibration(errors, is_outlier)
+            calibration = Calibration.of_flags(file["calibration"], file)
             return cls(calibration, file["test"], file["weight"], str(file["test_rows"]))
 
 

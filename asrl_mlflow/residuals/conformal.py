@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +29,18 @@ class Calibration:
         row's class was given.
     is_outlier : bool array of shape (n,)
         Whether the row's target is probably a gross outlier; of classes it is never known.
+    is_above : bool array of shape (n,), optional
+        Whether the target lies above the prediction; None of classes, and of models that kept no sides.
     """
 
     errors: npt.NDArray[np.float64]
     is_outlier: npt.NDArray[np.bool_]
+    is_above: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def residual(self) -> npt.NDArray[np.float64] | None:
+        """Target minus prediction, in target units; None where sides are not known."""
+        return None if self.is_above is None else np.where(self.is_above, self.errors, -self.errors)
 
     @classmethod
     def of_residuals(cls, residual: npt.NDArray[np.float64]) -> Calibration:
@@ -49,7 +59,8 @@ class Calibration:
         20
         """
         kept = residual[sample_rows(residual.size)]
-        return cls(np.abs(kept), find_outliers(kept).probability > 0.5)  # noqa: PLR2004 - more probable than not
+        is_outlier = find_outliers(kept).probability > 0.5  # noqa: PLR2004 - more probable than not
+        return cls(np.abs(kept), is_outlier, kept > 0)
 
     @classmethod
     def of_errors(cls, errors: npt.NDArray[np.float64]) -> Calibration:
@@ -73,14 +84,31 @@ class Calibration:
     def to_bytes(self) -> bytes:
         """Write the arrays in numpy's .npz format, without pickles."""
         file = io.BytesIO()
-        np.savez(file, errors=self.errors, is_outlier=self.is_outlier)
+        np.savez(file, errors=self.errors, **self.flags)
         return file.getvalue()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Calibration:
         """Read what `to_bytes` wrote."""
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            return cls(file["errors"], file["is_outlier"])
+            return cls.of_flags(file["errors"], file)
+
+    @property
+    def flags(self) -> dict[str, Any]:
+        """What is known of each row beside its error, as arrays to write."""
+        sides = {} if self.is_above is None else {"is_above": self.is_above}
+        return {"is_outlier": self.is_outlier, **sides}
+
+    @classmethod
+    def of_flags(
+        cls, errors: npt.NDArray[np.float64], flags: Mapping[str, npt.NDArray[Any]]
+    ) -> Calibration:
+        """Read `flags` again; older models have fewer of them, and looked for no outliers."""
+        return cls(
+            errors,
+            flags["is_outlier"] if "is_outlier" in flags else np.zeros(errors.shape, np.bool_),
+            flags.get("is_above"),
+        )
 
 
 def sample_rows(count: int) -> npt.NDArray[np.int64]:
