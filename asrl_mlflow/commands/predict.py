@@ -55,6 +55,12 @@ MODEL_URI = (
             help="Intervals of right targets: residuals of gross outliers do not count.",
         ),
         option(
+            "--adaptive",
+            type=bool,
+            default=False,
+            help="Intervals that are wider for rows whose residuals are spread wider.",
+        ),
+        option(
             "--keep",
             default="",
             callback=parse_names,
@@ -83,6 +89,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
             out,
             level=values["interval"],
             clean=values["clean"],
+            adaptive=values["adaptive"],
             keep=values["keep"],
             on_progress=show,
         )

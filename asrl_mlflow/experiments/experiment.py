@@ -32,6 +32,7 @@ from asrl_mlflow.records.record import Record
 from asrl_mlflow.records.unseen import (
     UnseenResiduals,
     calibrate_held_out,
+    calibrate_out_of_fold,
     measure_unseen,
     predict_out_of_fold,
 )
@@ -223,7 +224,7 @@ def refit(
     seconds = time.perf_counter() - started
     found = predict_out_of_fold(loss, params, rounds, known, seed)
     kept = measure_unseen(
-        loss.calibrate(found.target, found.prediction), booster, parts.test, is_fresh=True
+        calibrate_out_of_fold(loss, found, known), booster, parts.test, is_fresh=True
     )
     data = _data_record(dataset, contamination)
     result = _evaluate_and_log(loss, booster, heard, seconds, parts.test, data, kept, log)

@@ -16,6 +16,10 @@ from asrl_mlflow.residuals.outliers import find_outliers
 
 # With more rows a random sample of them is kept, so that a model stays small.
 MOST_ROWS = 20_000
+# With fewer there is no telling which rows are spread wider.
+FEWEST_FOR_SPREAD = 100
+
+_COMPANIONS = ("is_outlier", "is_above", "relative", "spread")
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,17 @@ class Calibration:
         Whether the row's target is probably a gross outlier; of classes it is never known.
     is_above : bool array of shape (n,), optional
         Whether the target lies above the prediction; None of classes, and of models that kept no sides.
+    relative : float64 array of shape (n,), optional
+        Errors divided by the spread that is expected of their rows; None where no spread was learned.
+    spread : uint8 array of shape (b,), optional
+        The booster that predicts the logarithm of a row's spread, as bytes of XGBoost's UBJSON.
     """
 
     errors: npt.NDArray[np.float64]
     is_outlier: npt.NDArray[np.bool_]
     is_above: npt.NDArray[np.bool_] | None = None
+    relative: npt.NDArray[np.float64] | None = None
+    spread: npt.NDArray[np.uint8] | None = None
 
     @property
     def residual(self) -> npt.NDArray[np.float64] | None:
@@ -68,7 +78,7 @@ class Calibration:
         kept = errors[sample_rows(errors.size)]
         return cls(kept, np.zeros(kept.shape, np.bool_))
 
-    def half_width(self, level: float, *, clean: bool = False) -> float:
+    def half_width(self, level: float, *, clean: bool = False, adaptive: bool = False) -> float:
         """Find half the width of intervals, as `half_width` does.
 
         Parameters
@@ -77,38 +87,52 @@ class Calibration:
             Share of new targets that should lie inside.
         clean : bool
             Whether they should be right targets: errors of gross outliers do not count.
+        adaptive : bool
+            Whether to find it in spreads of a row, by which it is to be multiplied; else in target units.
+
+        Raises
+        ------
+        InputError
+            The level is outside (0, 1), or no spread was learned.
         """
-        counted = self.errors[~self.is_outlier] if clean else self.errors
-        return half_width(np.sort(counted), level)
+        errors = self.relative if adaptive else self.errors
+        if errors is None:
+            raise missing_spread()
+        return half_width(np.sort(errors[~self.is_outlier] if clean else errors), level)
 
     def to_bytes(self) -> bytes:
         """Write the arrays in numpy's .npz format, without pickles."""
         file = io.BytesIO()
-        np.savez(file, errors=self.errors, **self.flags)
+        np.savez(file, errors=self.errors, **self.companions)
         return file.getvalue()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Calibration:
         """Read what `to_bytes` wrote."""
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            return cls.of_flags(file["errors"], file)
+            return cls.with_companions(file["errors"], file)
 
     @property
-    def flags(self) -> dict[str, Any]:
-        """What is known of each row beside its error, as arrays to write."""
-        sides = {} if self.is_above is None else {"is_above": self.is_above}
-        return {"is_outlier": self.is_outlier, **sides}
+    def companions(self) -> dict[str, Any]:
+        """What is known beside the errors, as arrays to write."""
+        known = {name: getattr(self, name) for name in _COMPANIONS}
+        return {name: array for name, array in known.items() if array is not None}
 
     @classmethod
-    def of_flags(
-        cls, errors: npt.NDArray[np.float64], flags: Mapping[str, npt.NDArray[Any]]
+    def with_companions(
+        cls, errors: npt.NDArray[np.float64], arrays: Mapping[str, npt.NDArray[Any]]
     ) -> Calibration:
-        """Read `flags` again; older models have fewer of them, and looked for no outliers."""
-        return cls(
-            errors,
-            flags["is_outlier"] if "is_outlier" in flags else np.zeros(errors.shape, np.bool_),
-            flags.get("is_above"),
-        )
+        """Read `companions` again; older models have fewer of them, and looked for no outliers."""
+        known = {name: arrays[name] for name in _COMPANIONS if name in arrays}
+        return cls(errors, **{"is_outlier": np.zeros(errors.shape, np.bool_), **known})
+
+
+def missing_spread() -> InputError:
+    """Make the error for a model that learned no spread."""
+    return InputError(
+        "Adaptive intervals need a model that learned the spread of its residuals; got one without; register a run, "
+        f"or fit with interval_folds, of at least {FEWEST_FOR_SPREAD} rows to calibrate by."
+    )
 
 
 def sample_rows(count: int) -> npt.NDArray[np.int64]:
