@@ -25,13 +25,13 @@ import xgboost
 from tqdm import tqdm
 
 from asrl_mlflow.boosting import predict, train
-from asrl_mlflow.boosting.spread import predict_spread
 from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.datasets.dataset import PAPER, load
 from asrl_mlflow.datasets.matrices import make_matrix
 from asrl_mlflow.datasets.splits import join
 from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.experiments.settings import Settings
+from asrl_mlflow.intervals import predict_spread
 from asrl_mlflow.losses import auto
 from asrl_mlflow.records.unseen import calibrate_out_of_fold, predict_out_of_fold
 from asrl_mlflow.residuals.conformal import Calibration

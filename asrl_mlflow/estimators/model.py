@@ -16,12 +16,11 @@ from sklearn.model_selection import KFold
 
 from asrl_mlflow.boosting import WEIGHT_RULE_ATTRIBUTE, recorded_loss, train
 from asrl_mlflow.boosting.arguments import CustomMetric
-from asrl_mlflow.boosting.spread import learn_spread
 from asrl_mlflow.boosting.training import train as train_unheard
 from asrl_mlflow.errors import InputError, did_you_mean
-from asrl_mlflow.estimators.calibration import calibrate_held_out, judge, keep
 from asrl_mlflow.estimators.rows import Rows
 from asrl_mlflow.estimators.targets import Target, Vector
+from asrl_mlflow.intervals import calibrate_held_out, judge, keep, learn_spread
 from asrl_mlflow.losses import BaseLoss, check_names, from_config, from_name
 from asrl_mlflow.metrics import TASKS
 from asrl_mlflow.residuals.conformal import Calibration, sample_rows

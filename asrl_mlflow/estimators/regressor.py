@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 import xgboost
 
-from asrl_mlflow.boosting.spread import predict_spread
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.estimators.calibration import kept
 from asrl_mlflow.estimators.model import RobustXGBModel
 from asrl_mlflow.estimators.targets import Numbers, Target, Vector
+from asrl_mlflow.intervals import kept, predict_spread
 from asrl_mlflow.losses import BaseLoss
 
 

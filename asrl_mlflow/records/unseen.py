@@ -13,11 +13,11 @@ import numpy.typing as npt
 import xgboost
 
 from asrl_mlflow.boosting.prediction import predict
-from asrl_mlflow.boosting.spread import learn_spread
 from asrl_mlflow.boosting.training import recorded_loss, train
 from asrl_mlflow.datasets.matrices import make_matrix
 from asrl_mlflow.datasets.splits import FloatArray, IntArray, Label, Rows, folds
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.intervals import learn_spread
 from asrl_mlflow.losses import BaseLoss
 from asrl_mlflow.residuals.conformal import Calibration, sample_rows
 from asrl_mlflow.residuals.sample_weights import WeightRule

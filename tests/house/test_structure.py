@@ -38,6 +38,7 @@ FLOORS = (
     ("registry",),
     ("literature", "paper", "records"),
     ("estimators", "trials"),
+    ("intervals",),
     ("figures", "tracking", "boosting"),
     ("rounds", "studies"),
     ("losses", "metrics", "serving"),
