@@ -134,6 +134,30 @@ SIGNATURE = (
         "in ASRL_REQUIRE_SIGNATURE.",
     ),
 )
+
+
+def engine(*names: str) -> tuple[Callable[[Function], Function], ...]:
+    """The options of a command that can work on a cluster, with these engines."""
+    return (
+        option(
+            "--engine",
+            type=click.Choice(names),
+            help="Work on a cluster.  [default: in this process]",
+        ),
+        option(
+            "--scheduler",
+            of_host=True,
+            help="Address of a cluster that runs.  [default: one is started on this host, for this command]",
+        ),
+        option(
+            "--workers",
+            type=click.IntRange(1),
+            of_host=True,
+            help="Worker processes of a cluster that is started.  [default: one a core]",
+        ),
+    )
+
+
 FIGURES = (
     option("--figures", type=bool, default=Settings.figures, help="Draw the pictures of each run."),
 )
@@ -201,6 +225,17 @@ def _given_as(error: OSError, values: Mapping[str, Any]) -> str | None:
 
 def _files(error: OSError) -> list[str | bytes]:
     return [name for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+
+
+def check_engine(values: Mapping[str, Any]) -> None:
+    """Refuse values of `engine` that have nothing to be about."""
+    given = [name for name in ("scheduler", "workers") if values[name] is not None]
+    if given and values["engine"] is None:
+        msg = f"--{given[0]} is about a cluster; got no --engine; name one, or leave --{given[0]} out."
+        raise click.UsageError(msg)
+    if len(given) > 1:
+        msg = "--workers is about a cluster that is started; got the --scheduler of one that runs; leave one out."
+        raise click.UsageError(msg)
 
 
 def boosting(values: dict[str, Any]) -> Settings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ def predict_file(
     clean: bool = False,
     adaptive: bool = False,
     keep: Collection[str] = (),
+    part: pa.dataset.Dataset | None = None,
+    notes: Mapping[str, str] | None = None,
     on_progress: Callable[[int, int], object] = lambda *_: None,
 ) -> int:
     """Predict every row of a table file, in its order.
@@ -57,6 +59,11 @@ def predict_file(
         Whether intervals are to be wider for rows whose residuals are spread wider.
     keep : collection of str
         Columns of the table to copy into the result unchanged.
+    part : pyarrow.dataset.Dataset, optional
+        The file as a part of a folder: with the types that its columns have there, and possibly without rows.
+        Without it the file is opened on its own.
+    notes : mapping of str to str, optional
+        Metadata of a result in Parquet.
     on_progress : callable
         Called with what is done and with the total: bytes of a CSV file, rows of a Parquet file.
 
@@ -97,13 +104,12 @@ def predict_file(
     rows = 0
     try:
         with (
-            _open_chunks(data, numbers, text, keep, on_progress) as chunks,
-            _write_table(out) as write,
+            _open_chunks(data, part, numbers, text, keep, on_progress) as chunks,
+            _write_table(out, notes) as write,
         ):
             for chunk in chunks:
                 frame = _to_frame(chunk.select([*numbers, *text]), rows, columns)
-                # Around MLflow's schema, which is narrower than the model's own checks.
-                predicted = served.predict(None, frame, params)
+                predicted = _predict(served, frame, params)
                 write(_to_result(chunk.select(list(dict.fromkeys(keep))), predicted, results))
                 rows += len(chunk)
     except MlflowException as error:
@@ -141,6 +147,7 @@ def _check_paths(data: Path, out: Path) -> None:
 @contextmanager
 def _open_chunks(
     data: Path,
+    part: pa.dataset.Dataset | None,
     numbers: Collection[str],
     text: Collection[str],
     keep: Collection[str],
@@ -155,7 +162,7 @@ def _open_chunks(
             batches = csv_files.stream_csv(data, numbers, as_it_stands, learned, file)
             yield _with_progress(batches, lambda _: on_progress(file.tell(), size))
         return
-    source = open_parquet(data, drop=())
+    source = open_parquet(data, drop=()) if part is None else part
     check_model_columns(learned, source.schema.names, data)
     check_columns_exist(names, source.schema.names, data)
     total, done = source.count_rows(), 0
@@ -165,6 +172,10 @@ def _open_chunks(
         done += len(batch)
         on_progress(done, total)
 
+    if part is not None and not total:
+        # Each file of a folder has its result.
+        yield iter([source.head(0, columns=names)])
+        return
     # By default pyarrow would read ahead until memory is full.
     batches = source.to_batches(
         columns=names, batch_size=_ROWS_A_CHUNK, batch_readahead=2, fragment_readahead=1
@@ -199,6 +210,13 @@ def _to_frame(chunk: pa.Table, first: int, columns: list[dict[str, Any]]) -> pd.
     return frame
 
 
+def _predict(model: Any, frame: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:  # noqa: ANN401 - of any version
+    """Predict around MLflow's schema, which is narrower than the model's own checks."""
+    # Of no rows a booster has no column either.
+    asked = frame if len(frame) else frame.reindex([0])
+    return pd.DataFrame(model.predict(None, asked, params)).head(len(frame))
+
+
 def _result_columns(classes: Collection[Any], *, with_level: bool) -> list[str]:
     """The names of the columns that a model adds."""
     if not classes:
@@ -207,13 +225,8 @@ def _result_columns(classes: Collection[Any], *, with_level: bool) -> list[str]:
     return ["prediction", *(f"probability_{each}" for each in classes), *sets]
 
 
-def _to_result(
-    kept: pa.Table,
-    predicted: Any,  # noqa: ANN401 - an array or a frame
-    names: Collection[str],
-) -> pa.Table:
-    frame = pd.DataFrame(predicted)
-    for name, (_, values) in zip(names, frame.items(), strict=True):
+def _to_result(kept: pa.Table, predicted: pd.DataFrame, names: Collection[str]) -> pa.Table:
+    for name, (_, values) in zip(names, predicted.items(), strict=True):
         # Single numbers come as float32.
         column = values.astype(np.float64) if values.dtype == np.float32 else values
         kept = kept.append_column(name, pa.array(column.to_numpy()))
@@ -221,7 +234,9 @@ def _to_result(
 
 
 @contextmanager
-def _write_table(out: Path) -> Iterator[Callable[[pa.Table], None]]:
+def _write_table(
+    out: Path, notes: Mapping[str, str] | None
+) -> Iterator[Callable[[pa.Table], None]]:
     """Open a writer whose file gets its name only once it is complete."""
     parquet = out.suffix.lower() == ".parquet"
     make = pa.parquet.ParquetWriter if parquet else pyarrow.csv.CSVWriter
@@ -230,7 +245,8 @@ def _write_table(out: Path) -> Iterator[Callable[[pa.Table], None]]:
 
         def write(table: pa.Table) -> None:
             if not opened:
-                opened.append(stack.enter_context(make(unfinished, table.schema)))
+                schema = table.schema if notes is None else table.schema.with_metadata(notes)
+                opened.append(stack.enter_context(make(unfinished, schema)))
             opened[0].write_table(table)
 
         yield write

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,7 +109,8 @@ def write_atomically(path: Path) -> Iterator[Path]:
     ...     file.read_text(), len(list(Path(folder).iterdir()))
     ('1 2 3', 1)
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    # Processes of two hosts may have the same number.
+    unfinished = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.unfinished")
     # A process that was killed, and had the same number, may have left one.
     unfinished.unlink(missing_ok=True)
     try:

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import warnings
+from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -17,7 +18,7 @@ from asrl_mlflow import RobustXGBRegressor, registry
 from asrl_mlflow.datasets.dataset import load
 from tests.stores import newest
 
-pyspark = pytest.importorskip("pyspark", reason="pyspark is not installed (group spark)")
+pyspark = pytest.importorskip("pyspark", reason="pyspark is not installed (extra spark)")
 if not (shutil.which("java") or os.environ.get("JAVA_HOME")):
     pytest.skip("Spark needs Java, which is not installed", allow_module_level=True)
 
@@ -58,6 +59,24 @@ def test_spark_predicts_the_same(spark, flow, store, monkeypatch):
     )
     found = table.select("row", bounds(names).alias("p")).select("row", "p.*").toPandas()
     assert np.allclose(found.sort_values("row")["upper"], expected["upper"], rtol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore")  # as above
+def test_a_folder_is_predicted_on_spark_as_it_is_here(spark, flow, store):
+    assert flow("train", "--rounds=5", "--figures=false")[0] == 0
+    version = registry.register(newest(store))
+    rows = load().rows.features
+    Path("data").mkdir()
+    for part in range(3):
+        rows[part::3].to_parquet(f"data/{part}.parquet")
+    command = ["predict", f"--model-uri={version.uri}", "--data=data"]
+    assert flow(*command, "--out=one.parquet")[0] == 0
+    code, out, _ = flow(*command, "--out=many", "--engine=spark")
+    assert (code, f"0 were there: {len(rows)} rows in 3 files of many" in out) == (0, True)
+    found = pd.concat([pd.read_parquet(f"many/{part}.parquet") for part in range(3)])
+    assert np.array_equal(found["prediction"], pd.read_parquet("one.parquet")["prediction"])
+    Path("many/1.parquet").unlink()
+    assert "1 files predicted, 2 were there" in flow(*command, "--out=many", "--engine=spark")[1]
 
 
 @pytest.mark.filterwarnings("ignore")  # as above

@@ -1,0 +1,165 @@
+"""Run one function on many values: on a Dask cluster, or on a Spark cluster. The only file that knows either."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Protocol, TypeVar
+
+import joblib
+
+from asrl_mlflow.errors import InputError
+
+Value = TypeVar("Value")
+Result = TypeVar("Result")
+
+_SECONDS_TO_CONNECT = 30
+
+
+class Engine(Protocol):
+    """Calls a function for each of some values on a cluster."""
+
+    def __call__(
+        self,
+        work: Callable[[Value], Result],
+        values: Sequence[Value],
+        *,
+        scheduler: str | None,
+        workers: int | None,
+    ) -> Iterable[Result]:
+        """Call it; what the calls return, in any order.
+
+        Parameters
+        ----------
+        work : callable
+            Can be pickled; is sent to each worker once, however large.
+        values : sequence
+            Not empty.
+        scheduler : str, optional
+            Address of the cluster. Without it one of this host is started, and ended with the last call.
+        workers : int, optional
+            Worker processes of that one; as many as there are cores where it is not given.
+
+        Raises
+        ------
+        InputError
+            The engine is not installed, the cluster does not answer, or its workers died again and again.
+        """
+
+
+def run_on_dask(
+    work: Callable[[Value], Result],
+    values: Sequence[Value],
+    *,
+    scheduler: str | None,
+    workers: int | None,
+) -> Iterator[Result]:
+    """Run on a Dask cluster; see `Engine`."""
+    with _needing("dask"):
+        import dask  # noqa: PLC0415 - an extra
+        from distributed import KilledWorker, as_completed  # noqa: PLC0415 - as above
+    # The work may hold a model of many megabytes. It is a task's result, so that another worker makes it anew
+    # where all that had it are gone.
+    with (
+        dask.config.set({"distributed.admin.large-graph-warning-threshold": sys.maxsize}),
+        _dask_client(scheduler, workers) as client,
+    ):
+        sent = client.submit(_itself, work, pure=False)
+        try:
+            for future in as_completed(client.map(_call, values, work=sent, pure=False)):
+                yield future.result()
+        except (KilledWorker, ImportError, RuntimeError) as error:
+            needed = "workers that live and have this package"
+            raise InputError(_no_cluster("dask", scheduler, needed, error)) from error
+
+
+@contextmanager
+def _dask_client(scheduler: str | None, workers: int | None) -> Iterator[Any]:
+    from distributed import Client, LocalCluster  # noqa: PLC0415 - an extra
+
+    with ExitStack() as stack:
+        try:
+            cluster = scheduler or stack.enter_context(
+                LocalCluster(
+                    n_workers=workers or joblib.cpu_count(),
+                    threads_per_worker=1,
+                    dashboard_address=":0",
+                )
+            )
+            client = stack.enter_context(Client(cluster, timeout=_SECONDS_TO_CONNECT))
+            client.wait_for_workers(1, timeout=_SECONDS_TO_CONNECT)
+        except (OSError, ValueError) as error:
+            needed = "a scheduler with workers"
+            raise InputError(_no_cluster("dask", scheduler, needed, error)) from error
+        yield client
+
+
+def run_on_spark(
+    work: Callable[[Value], Result],
+    values: Sequence[Value],
+    *,
+    scheduler: str | None,
+    workers: int | None,
+) -> Iterator[Result]:
+    """Run on a Spark cluster, whose own bar shows how far it is; see `Engine`.
+
+    Without an address that of `spark-submit` counts, where that has started this process.
+    """
+    with _needing("spark"):
+        from py4j.protocol import Py4JError  # noqa: PLC0415 - an extra
+        from pyspark import SparkConf  # noqa: PLC0415 - as above
+        from pyspark.errors import PySparkException  # noqa: PLC0415 - as above
+        from pyspark.sql import SparkSession  # noqa: PLC0415 - as above
+    settings = SparkConf().setAppName("asrl")
+    settings.set("spark.ui.showConsoleProgress", str(sys.stderr.isatty()).lower())
+    if scheduler:
+        settings.setMaster(scheduler)
+    settings.setIfMissing("spark.master", f"local[{workers or joblib.cpu_count()}]")
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    with ExitStack() as stack:
+        try:
+            theirs = SparkSession.getActiveSession()
+            session = theirs or SparkSession.builder.config(conf=settings).getOrCreate()
+            if theirs is None:
+                stack.callback(session.stop)
+            context = session.sparkContext
+            context.setLogLevel("ERROR")
+            sent = context.broadcast(work)
+            results = context.parallelize(values, len(values)).map(
+                lambda value: _call(value, sent.value)
+            )
+            yield from results.collect()
+        except (Py4JError, PySparkException) as error:
+            needed = "a master that answers, workers that live, and Java here"
+            raise InputError(_no_cluster("spark", scheduler, needed, error)) from error
+
+
+# By the names that --engine takes.
+ENGINES: Mapping[str, Engine] = {"dask": run_on_dask, "spark": run_on_spark}
+
+
+def _itself(work: Value) -> Value:
+    return work
+
+
+def _call(value: Value, work: Callable[[Value], Result]) -> Result:
+    return work(value)
+
+
+@contextmanager
+def _needing(extra: str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        msg = f"--engine={extra} needs packages that are not installed ({error}); pip install 'asrl-mlflow[{extra}]'."
+        raise InputError(msg) from error
+
+
+def _no_cluster(engine: str, scheduler: str | None, needed: str, error: Exception) -> str:
+    got = " ".join(str(error).split())[:200] or type(error).__name__
+    return (
+        f"--engine={engine} needs {needed} at {scheduler or 'this host'}; got: {got}; start it, or name another "
+        "--scheduler; what is done stays done."
+    )
