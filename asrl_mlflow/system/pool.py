@@ -7,6 +7,7 @@ after the process that started them.
 
 from __future__ import annotations
 
+import itertools
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -23,7 +24,11 @@ Result = TypeVar("Result")
 
 
 def work_on_all(
-    work: Callable[[Item], Result], items: Sequence[Item], jobs: int | None = None
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    jobs: int | None = None,
+    *,
+    goes_on: Callable[[], bool] = lambda: True,
 ) -> Iterator[Result]:
     """Work on items; yield each result as soon as it is there, in whatever order.
 
@@ -35,6 +40,8 @@ def work_on_all(
         What to work on.
     jobs : int, >= 1, optional
         Processes, of one thread each; one a core by default. With 1 it is this process.
+    goes_on : callable
+        Asked before an item is handed to a process; after a False no other is begun.
 
     Raises
     ------
@@ -46,12 +53,16 @@ def work_on_all(
     >>> sorted(work_on_all(abs, [-1, 2, -3], jobs=1))
     [1, 2, 3]
     """
-    workers = min(jobs or cpu_count(), len(items))
-    pool = Parallel(n_jobs=workers, batch_size=1, return_as="generator_unordered")
+    workers = max(1, min(jobs or cpu_count(), len(items)))
+    # No item waits in a queue, where nobody could ask whether to go on.
+    pool = Parallel(
+        n_jobs=workers, batch_size=1, pre_dispatch=workers, return_as="generator_unordered"
+    )
     # Ctrl-C reaches every process of a terminal: workers are begun here, deaf to it, and end with this one.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN) if workers > 1 else None
     try:
-        results = pool(delayed(work)(item) for item in items)
+        begun = itertools.takewhile(lambda _: goes_on(), items)
+        results = pool(delayed(work)(item) for item in begun)
     finally:
         if workers > 1:
             signal.signal(signal.SIGINT, before)
