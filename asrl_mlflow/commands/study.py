@@ -201,7 +201,7 @@ _FEWEST_ROWS = 50
     FIGURES,
 )
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
-    """Compare losses with rivals over a grid of tables, spoiled targets and seeds, with a verdict.
+    """Compare losses with rivals on tables whose targets are spoiled: tuned alike, with a verdict.
 
     Each cell is one method on one table, spoiled in one way, with one seed. Every method gets as many
     trials, on rows as spoiled as those it learns from, and is judged once on clean test rows. The same

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 import numpy as np
 import xgboost
@@ -16,8 +15,6 @@ from asrl_mlflow.grids.methods.package_losses import fitted_booster, xgboost_par
 from asrl_mlflow.grids.methods.scaled import space_in_scales, start_in_scales
 from asrl_mlflow.losses import Statistics
 from asrl_mlflow.losses.search_space import Point, SearchSpace
-
-_NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,7 @@ class XGBoostObjective(Method):
 
     objective: str
     parameter: str | None = None
-    fixed: Mapping[str, float] = field(default=_NOTHING, hash=False)
+    fixed: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     @property
     def library(self) -> str:  # noqa: D102 - Method says it
