@@ -21,6 +21,8 @@ CHOSEN_TAG = "asrl.chosen"
 CONTINUED_TAG = "asrl.continued"
 # Of a run of a study: the study's name, and of a trial's run the trial's number.
 STUDY_TAG, TRIAL_TAG = "asrl.study", "asrl.trial"
+# Of a run of the flow `study`: what tells its grid from others, and of a cell's run what tells the cell.
+GRID_TAG, CELL_TAG = "asrl.grid", "asrl.cell"
 # The process that works on a run, as JSON.
 OWNER_TAG = "asrl.owner"
 # Of a run whose process was killed and that another process has ended.

@@ -31,7 +31,7 @@ CONDA = yaml.safe_load((ROOT / "conda.yaml").read_text())
 FLOORS = (
     ("__main__", "flows"),
     ("commands", "mlflow", "plugins"),
-    ("comparisons", "diagnosis", "label_noise", "monitoring", "tuning"),
+    ("comparisons", "diagnosis", "grids", "label_noise", "monitoring", "tuning"),
     ("command_line", "reports"),
     ("experiments",),
     ("labels", "scoring"),
