@@ -80,10 +80,10 @@ def row_counts(
         "rows": rows,
         "weights": weight.size,
         "misplaced": weight.size > 0 and weight.shape != (rows,),
-        "bad": np.count_nonzero(~sound),
-        "positive": np.count_nonzero(weight > 0),
-        "fractions": np.count_nonzero(weight != np.floor(weight)),
-        "others than 1": np.count_nonzero(weight != 1),
+        "bad": int(np.count_nonzero(~sound)),
+        "positive": int(np.count_nonzero(weight > 0)),
+        "fractions": int(np.count_nonzero(weight != np.floor(weight))),
+        "others than 1": int(np.count_nonzero(weight != 1)),
         "whole": float(weight[sound].sum()),
     }
     summed: list[float] = workers.sum(np.array(list(own.values()), np.float64)).tolist()
