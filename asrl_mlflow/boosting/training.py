@@ -17,7 +17,7 @@ from asrl_mlflow.boosting.evaluation import Evaluation
 from asrl_mlflow.boosting.learner import Learner
 from asrl_mlflow.boosting.lending import INFO, lend
 from asrl_mlflow.boosting.loop import Boosting
-from asrl_mlflow.boosting.pace import Pace
+from asrl_mlflow.boosting.pace import Onlooker, Pace
 from asrl_mlflow.boosting.regression.learner import RegressionLearner
 from asrl_mlflow.boosting.regularisation import Regularisation
 from asrl_mlflow.boosting.several_targets.learner import (
@@ -207,7 +207,7 @@ def train(
             model,
             xgb_model if isinstance(xgb_model, xgboost.Booster) else None,
             keeps=_is_of(model, loss),
-            is_watched=bool(callbacks),
+            is_watched=not all(isinstance(each, Onlooker) for each in callbacks or ()),
         )
         rows, builder = learner.begin(
             stack,
