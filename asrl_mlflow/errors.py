@@ -23,7 +23,7 @@ class StorageError(RuntimeError):
 
 
 class ClusterError(RuntimeError):
-    """A worker or the scheduler of a cluster is gone (exit code 6); what was checkpointed can be continued."""
+    """A worker or the scheduler of a cluster is gone (exit code 7); what was checkpointed can be continued."""
 
 
 def listed(names: Sequence[object], most: int = 5) -> str:
