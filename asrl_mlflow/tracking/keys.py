@@ -32,6 +32,8 @@ PRUNED_TAG = "asrl.pruned"
 # In front of the metrics of a round that not all folds of a trial have had: their means are over other
 # rows, and must not be sorted among those of whole rounds. A section of its own in MLflow's charts.
 PARTIAL = "partial/"
+# Of a run that went on from a checkpoint of one that was ended in the middle: how many rounds that had.
+RESUMED_TAG = "asrl.resumed"
 # Of a study's parent run: the loss and booster that were judged on the test rows, as JSON.
 BEST_TAG = "asrl.best"
 # Of a run that `mlflow run` has opened for a study that already had a run: the id of that run.
