@@ -14,11 +14,11 @@ import pandas as pd
 from asrl_mlflow import registry, tracking
 from asrl_mlflow.command_line.command import Command
 from asrl_mlflow.command_line.completion import complete_file, complete_model_uri
+from asrl_mlflow.command_line.given import command_line, option
 from asrl_mlflow.command_line.options import FIGURES, SIGNATURE, options
 from asrl_mlflow.command_line.parsing import Share
 from asrl_mlflow.command_line.process import CHANGED
 from asrl_mlflow.command_line.running import end
-from asrl_mlflow.command_line.unsettable import command_line, option
 from asrl_mlflow.datasets.names import check_columns_exist
 from asrl_mlflow.datasets.roles import Roles
 from asrl_mlflow.datasets.tables import list_columns, read_table

@@ -14,10 +14,10 @@ from tqdm import tqdm
 from asrl_mlflow import registry, tracking
 from asrl_mlflow.command_line.command import Command
 from asrl_mlflow.command_line.completion import complete_file, complete_model_uri
+from asrl_mlflow.command_line.given import option
 from asrl_mlflow.command_line.options import SIGNATURE, check_engine, engine, options
 from asrl_mlflow.command_line.parsing import Share, parse_names
 from asrl_mlflow.command_line.process import DONE
-from asrl_mlflow.command_line.unsettable import option
 from asrl_mlflow.registry.versions import RegisteredVersion
 from asrl_mlflow.scoring import ENGINES, ModelFiles, predict_folder
 from asrl_mlflow.serving.batch import predict_file

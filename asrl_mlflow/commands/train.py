@@ -12,6 +12,7 @@ from tqdm import tqdm
 from asrl_mlflow import registry, tracking
 from asrl_mlflow.command_line.command import Command
 from asrl_mlflow.command_line.completion import complete_loss, complete_model_uri
+from asrl_mlflow.command_line.given import command_line, option
 from asrl_mlflow.command_line.options import (
     BOOSTING,
     CONTAMINATION,
@@ -26,7 +27,6 @@ from asrl_mlflow.command_line.options import (
 )
 from asrl_mlflow.command_line.parsing import parse_params
 from asrl_mlflow.command_line.running import end
-from asrl_mlflow.command_line.unsettable import command_line, option
 from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.datasets.roles import Roles
 from asrl_mlflow.errors import InputError, listed
