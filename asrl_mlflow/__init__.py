@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asrl_mlflow import datasets, losses, metrics, registry, residuals, tracking, tuning
+    from asrl_mlflow import distributed as distributed
     from asrl_mlflow import mlflow as mlflow
     from asrl_mlflow.boosting import predict, train
     from asrl_mlflow.comparisons import compare
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 
     __version__: str
 
-# `mlflow` is not in `__all__`: `from asrl_mlflow import *` must not hide MLflow itself.
+# Not in `__all__`: `from asrl_mlflow import *` must not hide MLflow itself, nor need Dask.
 _MODULES = (
-    *("datasets", "losses", "metrics", "mlflow", "registry", "residuals", "tracking", "tuning"),
+    *("datasets", "distributed", "losses", "metrics", "mlflow", "registry", "residuals"),
+    *("tracking", "tuning"),
 )
 _HOMES = {
     "RobustXGBClassifier": "asrl_mlflow.estimators",

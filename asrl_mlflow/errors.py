@@ -22,6 +22,10 @@ class StorageError(RuntimeError):
     """The storage of a study cannot be used (exit code 5); what it holds stays, and can be resumed."""
 
 
+class ClusterError(RuntimeError):
+    """A worker or the scheduler of a cluster is gone (exit code 7); what was checkpointed can be continued."""
+
+
 def listed(names: Sequence[object], most: int = 5) -> str:
     """Names for an error's one line: quoted, and no more than `most` of them.
 

@@ -97,6 +97,8 @@ class Arguments:
             An argument that `train` does not take.
         """
         # To XGBoost None means unset.
+        if custom_metric is not None:
+            check_one_process("custom_metric", "leave it out, and name one of ours as metric")
         settings = {name: value for name, value in dict(params or {}).items() if value is not None}
         _check(settings, dtrain, num_boost_round, evals, callbacks, loss)
         task = TASKS[loss.task]
@@ -232,7 +234,6 @@ def _check(
     ):
         msg = f"train needs a whole number of rounds, at least 0; got {num_boost_round!r}."
         raise InputError(msg)
-    check_one_process("train")
     for entry in evals:
         _check_entry(entry, dtrain)
     names = [name for _, name in evals]

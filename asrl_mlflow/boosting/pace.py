@@ -100,6 +100,10 @@ class Pace:
         model.set_attr(**{PROGRESS_ATTRIBUTE: json.dumps(progress)})
 
 
+class Onlooker(xgboost.callback.TrainingCallback):
+    """A callback that neither changes a model nor keeps it."""
+
+
 def learning_rate(model: xgboost.Booster) -> float:
     """Read the learning rate that a booster of some matrix or file has now.
 

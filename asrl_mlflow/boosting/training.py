@@ -17,7 +17,7 @@ from asrl_mlflow.boosting.evaluation import Evaluation
 from asrl_mlflow.boosting.learner import Learner
 from asrl_mlflow.boosting.lending import INFO, lend
 from asrl_mlflow.boosting.loop import Boosting
-from asrl_mlflow.boosting.pace import Pace
+from asrl_mlflow.boosting.pace import Onlooker, Pace
 from asrl_mlflow.boosting.regression.learner import RegressionLearner
 from asrl_mlflow.boosting.regularisation import Regularisation
 from asrl_mlflow.boosting.several_targets.learner import (
@@ -29,6 +29,7 @@ from asrl_mlflow.boosting.several_targets.rows import count_targets
 from asrl_mlflow.boosting.several_targets.weighting import TargetWeights
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import BaseLoss, ClassificationLoss, Loss, from_config, to_config
+from asrl_mlflow.losses.regression.loss import check_one_process
 from asrl_mlflow.residuals.sample_weights import WeightRule
 from asrl_mlflow.rounds import Round
 
@@ -126,7 +127,8 @@ def train(
     InputError
         An argument that is not as described, or does nothing; labels that are missing; a target whose
         robust scale is outside [1e-18, 1e15]; a continued model with another loss or other targets; a
-        matrix that another training must have for itself; a collective of several workers; or a round
+        matrix that another training must have for itself; several workers, and classes, several targets or a
+        custom_metric; or a round
         whose residuals, gradients or hessians are not finite or too large (the message names round
         and rows).
 
@@ -205,7 +207,7 @@ def train(
             model,
             xgb_model if isinstance(xgb_model, xgboost.Booster) else None,
             keeps=_is_of(model, loss),
-            is_watched=bool(callbacks),
+            is_watched=not all(isinstance(each, Onlooker) for each in callbacks or ()),
         )
         rows, builder = learner.begin(
             stack,
@@ -263,6 +265,7 @@ def _learner(
 ) -> Learner:
     """Choose by loss and labels what is learned: a number, several numbers, or classes."""
     if isinstance(loss, Loss) and count_targets(dtrain) > 1:
+        check_one_process("train with several targets", "train a model for each target")
         return SeveralTargetsLearner(
             loss, dtrain, evals, asked, weight_rule, targets, continues=going_on is not None
         )
@@ -272,6 +275,7 @@ def _learner(
             loss, dtrain, evals, asked, weight_rule, continues=going_on is not None
         )
     if isinstance(loss, ClassificationLoss):
+        check_one_process("train of classes", "train in one process")
         return ClassLearner(loss, dtrain, evals, asked, weight_rule, going_on)
     msg = (
         "train needs a subclass of losses.Loss or of losses.ClassificationLoss; got "

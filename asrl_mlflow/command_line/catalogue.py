@@ -22,6 +22,7 @@ COMMANDS = {
     "monitor": "Compare later rows with those that a model was measured on; exit code 6 where they differ.",
     "doctor": "Say what a target is like, and which loss to begin with; the test rows stay unseen.",
     "label_noise": "Compare losses for classes whose labels are wrong: tuned alike, judged on right labels.",
+    "study": "Compare losses with rivals on tables whose targets are spoiled: tuned alike, with a verdict.",
     "literature": "Fit lines with many losses, and show the published errors beside ours.",
 }
 

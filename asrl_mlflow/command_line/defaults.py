@@ -7,7 +7,9 @@ built in; of each, what is said of one command comes before what is said of all.
 from __future__ import annotations
 
 import csv
+import difflib
 import io
+import logging
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -21,6 +23,13 @@ from asrl_mlflow.command_line.catalogue import COMMANDS, keys_of, load
 from asrl_mlflow.errors import InputError, did_you_mean
 
 FILE, TABLE = "pyproject.toml", "tool.asrl-mlflow"
+_PREFIX = "ASRL_"
+# Read by others than options.
+_OTHERS = {"ASRL_DATA_DIR", "ASRL_LOG_LEVEL"}
+# As difflib measures it.
+_NEAR = 0.8
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,7 @@ def variables(command: str, key: str) -> tuple[str, str]:
     ('ASRL_TRAIN_MAX_DEPTH', 'ASRL_MAX_DEPTH')
     """
     name = key.replace("-", "_").upper()
-    return f"ASRL_{command.upper()}_{name}", f"ASRL_{name}"
+    return f"{_PREFIX}{command.upper()}_{name}", f"{_PREFIX}{name}"
 
 
 def find_defaults(command: click.Command) -> dict[str, Default]:
@@ -72,6 +81,7 @@ def find_defaults(command: click.Command) -> dict[str, Default]:
     InputError
         The table has a key that is none, or a value that no option can have.
     """
+    _warn_of_misspelt()
     found = _from_table(command)
     for key in keys_of(command):
         for name in variables(str(command.name), key):
@@ -79,6 +89,21 @@ def find_defaults(command: click.Command) -> dict[str, Default]:
                 found[key] = Default(os.environ[name], name, name)
                 break
     return {key.replace("-", "_"): default for key, default in found.items() if default.text}
+
+
+def _warn_of_misspelt() -> None:
+    """Warn of variables that are no option's but nearly so; others may be those of somebody else."""
+    given = {name for name in os.environ if name.startswith(_PREFIX)} - _OTHERS
+    if not given:
+        return
+    # All commands have to be imported for it.
+    known = _OTHERS | {
+        name for each in COMMANDS for key in keys_of(load(each)) for name in variables(each, key)
+    }
+    for name in sorted(given - known):
+        # They all begin alike, so that others would be near, too.
+        for near in difflib.get_close_matches(name, known, n=1, cutoff=_NEAR):
+            _logger.warning("%s sets no option; did you mean %s?", name, near)
 
 
 def _from_table(command: click.Command) -> dict[str, Default]:

@@ -12,8 +12,8 @@ from typing import Any, cast
 import click
 
 from asrl_mlflow.command_line.completion import complete_data, complete_file
+from asrl_mlflow.command_line.given import Function, option
 from asrl_mlflow.command_line.parsing import Share, parse_keys, parse_names
-from asrl_mlflow.command_line.unsettable import Function, option
 from asrl_mlflow.datasets.contamination import (
     CONTAMINATIONS,
     WITH_SHARE,

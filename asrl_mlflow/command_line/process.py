@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from asrl_mlflow.system.signals import ENDING_SIGNALS
 
-DONE, BUG, BAD_INPUT, NO_STORE, INCOMPLETE, NO_SPACE, CHANGED = range(7)
+DONE, BUG, BAD_INPUT, NO_STORE, INCOMPLETE, NO_SPACE, CHANGED, NO_WORKERS = range(8)
 
 _is_ours = False
 _name = ""

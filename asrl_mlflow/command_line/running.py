@@ -12,12 +12,27 @@ import click
 from asrl_mlflow.command_line import process
 from asrl_mlflow.command_line.command import Command
 from asrl_mlflow.command_line.log import show_log
-from asrl_mlflow.command_line.process import BAD_INPUT, DONE, INCOMPLETE, NO_SPACE, NO_STORE
-from asrl_mlflow.errors import InputError, StorageError, StoreError
+from asrl_mlflow.command_line.process import (
+    BAD_INPUT,
+    DONE,
+    INCOMPLETE,
+    NO_SPACE,
+    NO_STORE,
+    NO_WORKERS,
+)
+from asrl_mlflow.errors import ClusterError, InputError, StorageError, StoreError
 from asrl_mlflow.system.signals import exit_on_signals, received_signal, stop_repeating
 from asrl_mlflow.tracking.retries import stop_waiting
 from asrl_mlflow.tracking.run_log import RunLog
 from asrl_mlflow.tracking.shell import module_command, ui_command
+
+# What a user can mend, told in one line.
+_CODES = {
+    InputError: BAD_INPUT,
+    StoreError: NO_STORE,
+    StorageError: NO_SPACE,
+    ClusterError: NO_WORKERS,
+}
 
 
 def end(log: RunLog | None = None) -> int:
@@ -42,7 +57,7 @@ def run(command: Command, words: Sequence[str] | None = None, *, program: str = 
     """Run a command and exit as the contract says: one line for what a user can mend.
 
     0 done, 1 a bug, 2 bad input or configuration, 3 no tracking store, 4 trained but not all of it
-    logged, 5 storage or disk, 128 + n ended by signal n.
+    logged, 5 storage or disk, 7 a cluster has lost a worker, 128 + n ended by signal n.
 
     Parameters
     ----------
@@ -79,12 +94,9 @@ def _code(command: Command, words: Sequence[str] | None, program: str) -> int:
         code: int = command.main(words, prog_name=shown, standalone_mode=False)
     except click.ClickException as error:
         return _fail(command, program, error.format_message(), BAD_INPUT)
-    except InputError as error:
-        return _fail(command, program, str(error), BAD_INPUT)
-    except StoreError as error:
-        return _fail(command, program, str(error), NO_STORE)
-    except StorageError as error:
-        return _fail(command, program, str(error), NO_SPACE)
+    except tuple(_CODES) as error:
+        code = next(code for kind, code in _CODES.items() if isinstance(error, kind))
+        return _fail(command, program, str(error), code)
     except OSError as error:
         line = f"Storage failed: {error}; free or mount it and run again."
         return _fail(command, program, line, NO_SPACE)

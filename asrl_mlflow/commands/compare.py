@@ -11,6 +11,7 @@ import click
 from asrl_mlflow import paper, reports, tracking
 from asrl_mlflow.command_line.command import Command
 from asrl_mlflow.command_line.completion import complete_losses
+from asrl_mlflow.command_line.given import command_line, option, typed_options
 from asrl_mlflow.command_line.options import (
     BOOSTING,
     CONTAMINATION,
@@ -25,7 +26,6 @@ from asrl_mlflow.command_line.options import (
 )
 from asrl_mlflow.command_line.parsing import parse_losses
 from asrl_mlflow.command_line.running import end
-from asrl_mlflow.command_line.unsettable import command_line, option, typed_options
 from asrl_mlflow.comparisons.keeping import keep_results, list_cases
 from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.datasets.dataset import PAPER, Dataset

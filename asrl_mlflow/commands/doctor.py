@@ -8,6 +8,7 @@ import click
 
 from asrl_mlflow import tracking
 from asrl_mlflow.command_line.command import Command
+from asrl_mlflow.command_line.given import command_line
 from asrl_mlflow.command_line.options import (
     CONTAMINATION,
     DATA,
@@ -18,7 +19,6 @@ from asrl_mlflow.command_line.options import (
     tell,
 )
 from asrl_mlflow.command_line.running import end
-from asrl_mlflow.command_line.unsettable import command_line
 from asrl_mlflow.datasets.splits import join
 from asrl_mlflow.diagnosis import Diagnosis, diagnose, draw_diagnosis
 from asrl_mlflow.diagnosis.advice import VERY_HEAVY

@@ -13,10 +13,10 @@ from tqdm import tqdm
 from asrl_mlflow import tracking
 from asrl_mlflow.command_line.command import Command
 from asrl_mlflow.command_line.completion import complete_data, complete_losses
+from asrl_mlflow.command_line.given import command_line, option
 from asrl_mlflow.command_line.options import DATA, FIGURES, dataset, losses_for, options, tell
 from asrl_mlflow.command_line.parsing import parse_losses
 from asrl_mlflow.command_line.running import end
-from asrl_mlflow.command_line.unsettable import command_line, option
 from asrl_mlflow.datasets.contamination import OF_CLASSES, Contamination, ContaminationKind
 from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.errors import InputError

@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from asrl_mlflow import tracking
 from asrl_mlflow.command_line.command import Command
+from asrl_mlflow.command_line.given import command_line, option
 from asrl_mlflow.command_line.options import FIGURES, options
 from asrl_mlflow.command_line.running import end
-from asrl_mlflow.command_line.unsettable import command_line, option
 from asrl_mlflow.figures.style import png
 from asrl_mlflow.literature import DEMONSTRATIONS, Demonstration, Line, fit_line
 from asrl_mlflow.literature.figures import draw_lines

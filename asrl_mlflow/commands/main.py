@@ -16,9 +16,9 @@ from tqdm import tqdm
 
 from asrl_mlflow import reports, tracking
 from asrl_mlflow.command_line.command import Command
+from asrl_mlflow.command_line.given import command_line, option
 from asrl_mlflow.command_line.options import DATA, FIGURES, dataset, options, tell
 from asrl_mlflow.command_line.running import end
-from asrl_mlflow.command_line.unsettable import command_line, option
 from asrl_mlflow.commands.register import REGISTERED_MODEL, registered, tell_promotion
 from asrl_mlflow.commands.tune import STORAGE, tell_choice, tuned
 from asrl_mlflow.comparisons.keeping import draw_comparison

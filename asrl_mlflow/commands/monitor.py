@@ -14,11 +14,11 @@ import pandas as pd
 from asrl_mlflow import registry, tracking
 from asrl_mlflow.command_line.command import Command
 from asrl_mlflow.command_line.completion import complete_file, complete_model_uri
+from asrl_mlflow.command_line.given import command_line, option
 from asrl_mlflow.command_line.options import FIGURES, SIGNATURE, options
 from asrl_mlflow.command_line.parsing import Share
 from asrl_mlflow.command_line.process import CHANGED
 from asrl_mlflow.command_line.running import end
-from asrl_mlflow.command_line.unsettable import command_line, option
 from asrl_mlflow.datasets.names import check_columns_exist
 from asrl_mlflow.datasets.roles import Roles
 from asrl_mlflow.datasets.tables import list_columns, read_table
@@ -72,7 +72,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
         raise InputError(msg)
     features = [each["name"] for each in registry.load_columns(version.uri, trusted=trusted)]
     frame = _read(Path(values["data"]), version, features, values["by"])
-    errors = _errors(frame, version, features, values["data"], trusted)
+    errors, residual = _errors(frame, version, features, values["data"], trusted)
     reference = _reference(version, values["by"], trusted)
     batches = [
         judge(
@@ -80,6 +80,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
             frame.iloc[rows],
             None if errors is None else errors[rows],
             reference,
+            None if residual is None else residual[rows],
         )
         for name, rows in _split(frame, values["by"], values["data"])
     ]
@@ -145,12 +146,12 @@ def _errors(
     features: Sequence[str],
     data: str,
     trusted: Sequence[str] | None,
-) -> npt.NDArray[np.float64] | None:
-    """The errors of the rows as the loss measures them; None where the target is not in the table."""
+) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.float64] | None]:
+    """The errors of the rows as the loss measures them, and residuals where the target is a number."""
     known, target = version.record.data.get("classes", []), version.record.data["target"]
     predicted = predict_rows(version, frame[list(features)], data, trusted=trusted)
     if target not in frame:
-        return None
+        return None, None
     if frame[target].isna().any():
         count = int(frame[target].isna().sum())
         msg = f"{data}: needs the target {target!r} in every row or in none; got {count} without; leave them out."
@@ -163,7 +164,8 @@ def _errors(
             msg = f"{data}: needs classes that {version.uri} knows, {listed(known)}; got others in {target!r}."
             raise InputError(msg)
         outcome = codes.astype(np.float64)
-    return version.record.build_loss().row_errors(outcome, predicted)
+    errors = version.record.build_loss().row_errors(outcome, predicted)
+    return errors, None if known else outcome - predicted
 
 
 def _reference(
@@ -172,11 +174,12 @@ def _reference(
     """What the version was measured on."""
     unseen = registry.load_unseen_residuals(version.uri, trusted=trusted)
     # Those that calibrate intervals; where training used them up, those of the test rows.
-    known = unseen.calibration.errors if unseen.calibration.errors.size else unseen.test
+    calibration = unseen.calibration
+    known = calibration.errors if calibration.errors.size else unseen.test
     features = registry.load_distribution(version.uri, trusted=trusted)
     # What batches are made by differs from batch to batch.
     features.pop(by or "", None)
-    reference = Reference(known, version.record.thresholds, features)
+    reference = Reference(known, version.record.thresholds, features, residual=calibration.residual)
     if not known.size and not reference.features:
         msg = (
             f"{version.uri}: monitor needs a model with rows that it did not learn from; got one without; "

@@ -14,10 +14,10 @@ from tqdm import tqdm
 from asrl_mlflow import registry, tracking
 from asrl_mlflow.command_line.command import Command
 from asrl_mlflow.command_line.completion import complete_file, complete_model_uri
+from asrl_mlflow.command_line.given import option
 from asrl_mlflow.command_line.options import SIGNATURE, check_engine, engine, options
 from asrl_mlflow.command_line.parsing import Share, parse_names
 from asrl_mlflow.command_line.process import DONE
-from asrl_mlflow.command_line.unsettable import option
 from asrl_mlflow.registry.versions import RegisteredVersion
 from asrl_mlflow.scoring import ENGINES, ModelFiles, predict_folder
 from asrl_mlflow.serving.batch import predict_file
@@ -62,6 +62,12 @@ MODEL_URI = (
             type=bool,
             default=False,
             help="Intervals of right targets: residuals of gross outliers do not count.",
+        ),
+        option(
+            "--adaptive",
+            type=bool,
+            default=False,
+            help="Intervals that are wider for rows whose residuals are spread wider.",
         ),
         option(
             "--keep",
@@ -118,7 +124,8 @@ def _predict_folder(version: RegisteredVersion, values: dict[str, Any]) -> str:
 
 
 def _asked(values: dict[str, Any]) -> dict[str, Any]:
-    return {"level": values["interval"], "clean": values["clean"], "keep": values["keep"]}
+    asked = {name: values[name] for name in ("clean", "adaptive", "keep")}
+    return {"level": values["interval"], **asked}
 
 
 @contextmanager

@@ -9,9 +9,9 @@ import click
 from asrl_mlflow import registry, tracking
 from asrl_mlflow.command_line.command import Command
 from asrl_mlflow.command_line.completion import complete_file, complete_model
+from asrl_mlflow.command_line.given import option
 from asrl_mlflow.command_line.options import LONGEST_NAME, SIGNATURE, options
 from asrl_mlflow.command_line.running import end
-from asrl_mlflow.command_line.unsettable import option
 from asrl_mlflow.datasets.dataset import load
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.registry.promotion import CHAMPION, FORCED_TAG, Promotion, check_alias, promote

@@ -11,9 +11,9 @@ import mlflow
 from asrl_mlflow import reports, tracking
 from asrl_mlflow.command_line.command import Command
 from asrl_mlflow.command_line.completion import complete_file
+from asrl_mlflow.command_line.given import option
 from asrl_mlflow.command_line.options import options
 from asrl_mlflow.command_line.running import end
-from asrl_mlflow.command_line.unsettable import option
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.system.disk import require_space
 

@@ -11,9 +11,9 @@ import uvicorn
 
 from asrl_mlflow import registry, tracking
 from asrl_mlflow.command_line.command import Command
+from asrl_mlflow.command_line.given import option
 from asrl_mlflow.command_line.options import SIGNATURE, options
 from asrl_mlflow.command_line.process import DONE
-from asrl_mlflow.command_line.unsettable import option
 from asrl_mlflow.commands.predict import MODEL_URI
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.registry.versions import RegisteredVersion

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from asrl_mlflow import registry, tracking
 from asrl_mlflow.command_line.command import Command
 from asrl_mlflow.command_line.completion import complete_loss, complete_model_uri
+from asrl_mlflow.command_line.given import command_line, option
 from asrl_mlflow.command_line.options import (
     BOOSTING,
     CONTAMINATION,
@@ -26,17 +27,19 @@ from asrl_mlflow.command_line.options import (
 )
 from asrl_mlflow.command_line.parsing import parse_params
 from asrl_mlflow.command_line.running import end
-from asrl_mlflow.command_line.unsettable import command_line, option
 from asrl_mlflow.datasets.dataset import Dataset
+from asrl_mlflow.datasets.roles import Roles
 from asrl_mlflow.errors import InputError, listed
 from asrl_mlflow.experiments import report
-from asrl_mlflow.experiments.experiment import prepare_split, run_experiment
+from asrl_mlflow.experiments.experiment import Result, prepare_split, run_experiment
+from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import (
     CLASSIFICATION_LOSSES,
     LOSSES,
     BaseLoss,
     ContinuousASRL,
     LogLoss,
+    Loss,
     auto,
     from_config,
     to_config,
@@ -45,6 +48,10 @@ from asrl_mlflow.losses.regression.scale import AUTO
 from asrl_mlflow.records.features import describe_columns
 from asrl_mlflow.registry.versions import RegisteredVersion
 from asrl_mlflow.tracking.keys import CONTINUED_TAG
+from asrl_mlflow.tracking.run_log import RunLog
+
+# Where the rows are.
+ENGINES = ("local", "dask")
 
 
 @click.command("train", cls=Command)
@@ -77,6 +84,28 @@ from asrl_mlflow.tracking.keys import CONTINUED_TAG
             help="Go on although --model-uri recorded another loss.",
         ),
     ),
+    (
+        option(
+            "--engine",
+            type=click.Choice(ENGINES),
+            default=ENGINES[0],
+            help="Where the rows are: here, or on the workers of a Dask cluster (.parquet only).",
+        ),
+        option(
+            "--scheduler",
+            help="Of that cluster, as tcp://host:8786.  [default: one on this machine]",
+        ),
+        option(
+            "--workers",
+            type=click.IntRange(1),
+            help="Processes of that on this machine.  [default: 2]",
+        ),
+        option(
+            "--checkpoint-every",
+            type=click.IntRange(1),
+            help="With Dask: keep the model after every so many rounds; the same command goes on from there.",
+        ),
+    ),
     SIGNATURE,
     BOOSTING,
     CONTAMINATION,
@@ -85,6 +114,12 @@ from asrl_mlflow.tracking.keys import CONTINUED_TAG
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
     """Train one loss and log all of it."""
     settings = boosting(values)
+    if values["engine"] == "dask":
+        return _train_on_cluster(values, settings)
+    for name in ("scheduler", "workers", "checkpoint_every"):
+        if values[name] is not None:
+            msg = f"--{name.replace('_', '-')} is for --engine=dask; got {values[name]}; leave it out."
+            raise click.UsageError(msg)
     version = None
     if values["model_uri"]:
         tracking.connect(command=command_line())
@@ -118,13 +153,60 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
         )
         if version is not None:
             log.tags({CONTINUED_TAG: version.uri})
+    _summarise(loss, f"seed {values['seed']}{spoiling.describe()}", result, log)
+    return end(log)
+
+
+def _summarise(loss: BaseLoss, how: str, result: Result, log: RunLog) -> None:
+    """Print what came out, and the command that registers it."""
     scores = {name: [value] for name, value in result.metrics.items()}
     summary = report.summary_table(
         {loss.label: {**scores, report.SECONDS: [result.seconds]}}, loss.task
     )
     note = report.SUMMARIES[loss.task].note
-    click.echo(f"\n{loss}, seed {values['seed']}{spoiling.describe()}\n\n{note}\n\n{summary}")
+    click.echo(f"\n{loss}, {how}\n\n{note}\n\n{summary}")
     click.echo(f"\nRegister it: {tracking.shell_command('register', f'--run-id={log.run_id}')}")
+
+
+def _train_on_cluster(values: dict[str, Any], settings: Settings) -> int:
+    """Train on the workers of a Dask cluster, which have the rows."""
+    for name in ("model_uri", "contaminate_kind", "contaminate_share"):
+        if values[name]:
+            msg = f"--{name.replace('_', '-')} is not for --engine=dask; got {values[name]}; leave one of them out."
+            raise click.UsageError(msg)
+    loss = _asked(values)
+    if not isinstance(loss, Loss):
+        msg = f"--engine=dask takes losses for regression; got {loss}; leave --engine out."
+        raise InputError(msg)
+    names = ("target", "weight", "group", "time", "drop")
+    roles = Roles(**{name: values[name] for name in names})
+    try:
+        # Here, not above: they need the extra `dask`.
+        from asrl_mlflow.distributed.clusters import connect  # noqa: PLC0415 - see above
+        from asrl_mlflow.distributed.table import read  # noqa: PLC0415 - see above
+        from asrl_mlflow.experiments.cluster import run_cluster_experiment  # noqa: PLC0415 - see above
+    except ImportError as error:
+        msg = f"--engine=dask: {error}"
+        raise InputError(msg) from error
+    tracking.connect(command=command_line())
+    with connect(values["scheduler"], values["workers"]) as client:
+        table = read(client, values["data"], roles, values["seed"])
+        click.echo(table.describe())
+        with (
+            tracking.run(f"{loss.label} {table.name}", flow="train") as log,
+            tqdm(total=settings.rounds, unit="round", desc=loss.label, disable=None) as bar,
+        ):
+            result = run_cluster_experiment(
+                client,
+                loss,
+                table,
+                log,
+                seed=values["seed"],
+                settings=settings,
+                checkpoint_every=values["checkpoint_every"],
+                on_round=lambda round_: bar.update(round_.number + 1 - bar.n),
+            )
+    _summarise(loss, f"seed {values['seed']}", result, log)
     return end(log)
 
 

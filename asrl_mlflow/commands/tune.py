@@ -11,6 +11,7 @@ import mlflow
 from asrl_mlflow import tracking
 from asrl_mlflow.command_line.command import Command
 from asrl_mlflow.command_line.completion import complete_loss
+from asrl_mlflow.command_line.given import command_line, option
 from asrl_mlflow.command_line.options import (
     BOOSTING,
     CONTAMINATION,
@@ -25,7 +26,6 @@ from asrl_mlflow.command_line.options import (
 )
 from asrl_mlflow.command_line.parsing import Share
 from asrl_mlflow.command_line.running import end
-from asrl_mlflow.command_line.unsettable import command_line, option
 from asrl_mlflow.experiments import report
 from asrl_mlflow.losses import (
     CLASSIFICATION_LOSSES,

@@ -1,6 +1,6 @@
 """Fit robust losses through scikit-learn's interface.
 
-Imports `boosting`, `losses` and `residuals`, and scikit-learn.
+Imports `boosting`, `intervals`, `losses` and `residuals`, and scikit-learn.
 """
 
 from __future__ import annotations

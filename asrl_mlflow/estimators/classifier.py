@@ -15,9 +15,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from asrl_mlflow.boosting import recorded_loss
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.estimators.calibration import kept
 from asrl_mlflow.estimators.model import RobustXGBModel
 from asrl_mlflow.estimators.targets import Classes, Target, Vector
+from asrl_mlflow.intervals import kept
 from asrl_mlflow.losses import BaseLoss, ClassificationLoss
 
 _TWO = 2

@@ -18,12 +18,12 @@ from asrl_mlflow.boosting import WEIGHT_RULE_ATTRIBUTE, recorded_loss, train
 from asrl_mlflow.boosting.arguments import CustomMetric
 from asrl_mlflow.boosting.training import train as train_unheard
 from asrl_mlflow.errors import InputError, did_you_mean
-from asrl_mlflow.estimators.calibration import calibrate_held_out, judge, keep
 from asrl_mlflow.estimators.rows import Rows
 from asrl_mlflow.estimators.targets import Target, Vector
+from asrl_mlflow.intervals import calibrate_held_out, judge, keep, learn_spread
 from asrl_mlflow.losses import BaseLoss, check_names, from_config, from_name
 from asrl_mlflow.metrics import TASKS
-from asrl_mlflow.residuals.conformal import Calibration
+from asrl_mlflow.residuals.conformal import Calibration, sample_rows
 from asrl_mlflow.residuals.sample_weights import WeightRule
 
 _NESTED = "loss__"
@@ -415,13 +415,13 @@ class RobustXGBModel(xgboost.XGBModel):
         target: Target,
         feature_weights: Vector | None,
     ) -> Calibration:
-        """Keep each row's error by a booster that learned from the other folds only."""
+        """Keep each row's error by a booster that learned from the other folds only, and learn their spread."""
         matrix = self._matrix(rows, feature_weights=feature_weights, is_plain=True)
         params = {**self._boosting_params(), **target.settings, "eval_metric": None}
         # That of all rows: weights of a fold may happen to be whole.
         rule = cast("WeightRule", booster.attr(WEIGHT_RULE_ATTRIBUTE))
         folds = getattr(self, self.FOLDS)
-        parts = []
+        parts, order = [], []
         for inside, outside in KFold(folds, shuffle=True, random_state=0).split(
             np.empty(rows.count)
         ):
@@ -436,7 +436,12 @@ class RobustXGBModel(xgboost.XGBModel):
                 params, matrix.slice(inside), kept_rounds(booster), loss=loss, weight_rule=rule
             )
             parts.append(judge(part, matrix.slice(outside), loss))
-        return loss.calibrate(*map(np.concatenate, zip(*parts, strict=True)))
+            order.append(
+                outside if rows.weight is None else outside[np.asarray(rows.weight)[outside] > 0]
+            )
+        calibration = loss.calibrate(*map(np.concatenate, zip(*parts, strict=True)))
+        kept = np.concatenate(order)
+        return learn_spread(calibration, matrix.slice(kept[sample_rows(kept.size)]))
 
 
 def _config_of(loss: object, owner: str) -> dict[str, Any]:

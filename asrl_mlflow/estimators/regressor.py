@@ -10,9 +10,9 @@ import pandas as pd
 import xgboost
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.estimators.calibration import kept
 from asrl_mlflow.estimators.model import RobustXGBModel
 from asrl_mlflow.estimators.targets import Numbers, Target, Vector
+from asrl_mlflow.intervals import kept, predict_spread
 from asrl_mlflow.losses import BaseLoss
 
 
@@ -81,6 +81,7 @@ class RobustXGBRegressor(RobustXGBModel, xgboost.XGBRegressor):
         *,
         interval: float | None = None,
         clean: bool = False,
+        adaptive: bool = False,
         **kwargs: Any,  # noqa: ANN401 - XGBoost's arguments
     ) -> Any:  # noqa: ANN401 - an array, or a frame with intervals
         """Predict, in target units.
@@ -95,6 +96,9 @@ class RobustXGBRegressor(RobustXGBModel, xgboost.XGBRegressor):
         clean : bool
             Whether these should be right targets, where some of `fit` were gross outliers: their residuals
             do not count, as far as they were found. An estimate, of which nothing is proven.
+        adaptive : bool
+            Whether intervals are wider for rows whose residuals are expected to be spread wider, as learned from
+            the features; needs `interval_folds`.
         **kwargs
             Those of `xgboost.XGBRegressor.predict`; with an interval not `iteration_range`.
 
@@ -107,8 +111,8 @@ class RobustXGBRegressor(RobustXGBModel, xgboost.XGBRegressor):
         Raises
         ------
         InputError
-            The level is outside (0, 1), `fit` had no rows to calibrate by, or an interval is asked of
-            some of the rounds.
+            The level is outside (0, 1), `fit` had no rows to calibrate by or to learn a spread from, or an
+            interval is asked of some of the rounds.
         """
         if interval is not None and kwargs.get("iteration_range") is not None:
             msg = (
@@ -116,10 +120,9 @@ class RobustXGBRegressor(RobustXGBModel, xgboost.XGBRegressor):
                 "interval."
             )
             raise InputError(msg)
-        if clean and interval is None:
-            msg = (
-                "clean is about intervals; got no interval; pass one, 0.9 say, or leave clean out."
-            )
+        if (clean or adaptive) and interval is None:
+            what = "clean" if clean else "adaptive"
+            msg = f"{what} is about intervals; got no interval; pass one, 0.9 say, or leave {what} out."
             raise InputError(msg)
         found = super().predict(X, **kwargs)
         if interval is None:
@@ -131,7 +134,9 @@ class RobustXGBRegressor(RobustXGBModel, xgboost.XGBRegressor):
                 "interval_folds=5, or an eval_set of other rows without early stopping."
             )
             raise InputError(msg)
-        half = calibration.half_width(interval, clean=clean)
+        half: Any = calibration.half_width(interval, clean=clean, adaptive=adaptive)
+        if adaptive:
+            half = half * predict_spread(calibration, self._unlabelled(X))
         prediction = np.asarray(found, dtype=np.float64)
         return pd.DataFrame(
             {"prediction": prediction, "lower": prediction - half, "upper": prediction + half},
@@ -143,6 +148,15 @@ class RobustXGBRegressor(RobustXGBModel, xgboost.XGBRegressor):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = False
         return tags
+
+    def _unlabelled(self, X: Any) -> xgboost.DMatrix:  # noqa: ANN401, N803 - whatever XGBoost takes
+        return xgboost.DMatrix(
+            X,
+            missing=self.missing,
+            nthread=self.n_jobs,
+            feature_types=self.feature_types,
+            enable_categorical=self.enable_categorical,
+        )
 
     def _target(self, y: Vector, model: xgboost.Booster | None) -> Target:  # noqa: ARG002 - numbers are numbers
         return Numbers(self._owner)

@@ -32,6 +32,7 @@ from asrl_mlflow.records.record import Record
 from asrl_mlflow.records.unseen import (
     UnseenResiduals,
     calibrate_held_out,
+    calibrate_out_of_fold,
     measure_unseen,
     predict_out_of_fold,
 )
@@ -152,10 +153,10 @@ def run_experiment(
     else:
         calibration = Calibration.of_errors(np.empty(0))
     kept = measure_unseen(calibration, booster, parts.test, is_fresh=is_fresh)
-    data = _data_record(dataset, contamination)
-    result = _evaluate_and_log(loss, booster, rounds, seconds, parts.test, data, kept, log)
+    data = data_record(dataset, contamination)
+    result = evaluate_and_log(loss, booster, rounds, seconds, parts.test, data, kept, log)
     if settings.figures:
-        _draw(loss, booster, parts.test, result, log, title, parts.valid, kept)
+        draw(loss, booster, parts.test, result, log, title, parts.valid, kept)
     if len(parts.train) <= MOST_ROWS:
         found = predict_in_halves(
             loss,
@@ -223,18 +224,18 @@ def refit(
     seconds = time.perf_counter() - started
     found = predict_out_of_fold(loss, params, rounds, known, seed)
     kept = measure_unseen(
-        loss.calibrate(found.target, found.prediction), booster, parts.test, is_fresh=True
+        calibrate_out_of_fold(loss, found, known), booster, parts.test, is_fresh=True
     )
-    data = _data_record(dataset, contamination)
-    result = _evaluate_and_log(loss, booster, heard, seconds, parts.test, data, kept, log)
+    data = data_record(dataset, contamination)
+    result = evaluate_and_log(loss, booster, heard, seconds, parts.test, data, kept, log)
     if title is not None:
-        _draw(loss, booster, parts.test, result, log, title, None, kept)
+        draw(loss, booster, parts.test, result, log, title, None, kept)
     if len(known) <= MOST_ROWS:
         keep_ranking(found, loss, log, title)
     return result
 
 
-def _evaluate_and_log(
+def evaluate_and_log(
     loss: BaseLoss,
     booster: xgboost.Booster,
     rounds: Sequence[Round],
@@ -289,7 +290,7 @@ def _describe(record: Record, run_id: str) -> str:
     )
 
 
-def _data_record(dataset: Dataset, contamination: Contamination) -> dict[str, Any]:
+def data_record(dataset: Dataset, contamination: Contamination) -> dict[str, Any]:
     """Describe the table for a model's record."""
     data: dict[str, Any] = {
         "name": dataset.name,
@@ -315,7 +316,7 @@ def _suited_to(params: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
     return {"nthread": thread_count(*rows.features.shape), **rows.booster_params, **params}
 
 
-def _draw(
+def draw(
     loss: BaseLoss,
     booster: xgboost.Booster,
     test: Rows,

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import optuna
-from optuna.samplers import TPESampler
 
 from asrl_mlflow.boosting.training import train
 from asrl_mlflow.datasets import Contamination, Dataset, Split, folds, join
@@ -21,7 +19,7 @@ from asrl_mlflow.losses import ClassificationLoss, LogLoss
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace
 from asrl_mlflow.metrics import TASKS
 from asrl_mlflow.residuals.statistics import distances
-from asrl_mlflow.studies.sampler import SAMPLER
+from asrl_mlflow.studies.in_memory import Found, search
 from asrl_mlflow.trials import Contest, Judge
 
 # What is searched of the booster, for every loss. Trees of one split too: with wrong labels little is best.
@@ -32,10 +30,7 @@ BOOSTER_SPACE: SearchSpace = {
 # Where the search begins, for every loss.
 BOOSTER_START: Point = {"learning_rate": 0.1, "max_depth": 3}
 FOLDS = 5
-# Trials before those that follow from others; studies of hundreds of trials have more.
-DRAWN_AT_RANDOM = 5
 EARLY_STOPPING_ROUNDS = 10
-_ROUNDS = "rounds"
 
 Probabilities = npt.NDArray[np.float64]
 
@@ -160,7 +155,7 @@ def judge(comparison: Comparison, cell: Cell) -> Judged:
     started = time.perf_counter()
     parts = prepare_split(comparison.table, cell.seed, comparison.contamination(cell.share))
     best, loss, booster = _tune(comparison, cell, parts)
-    known, rounds = join(parts.train, parts.valid), best.user_attrs[_ROUNDS]
+    known, rounds = join(parts.train, parts.valid), best.rounds
     model = train(
         {**_params(comparison, cell.seed), **booster},
         make_matrix(known),
@@ -175,7 +170,7 @@ def judge(comparison: Comparison, cell: Cell) -> Judged:
         loss,
         booster,
         rounds,
-        best.values[0],
+        best.value,
         parts.test.target,
         LogLoss().predict(margin),
         loss.predict(margin),
@@ -187,10 +182,8 @@ def judge(comparison: Comparison, cell: Cell) -> Judged:
 
 def _tune(
     comparison: Comparison, cell: Cell, parts: Split
-) -> tuple[optuna.trial.FrozenTrial, ClassificationLoss, dict[str, float]]:
-    """Search the loss's own parameters and the booster's; give the best trial, its loss and its booster."""
-    # Optuna would tell of every trial.
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+) -> tuple[Found, ClassificationLoss, dict[str, float]]:
+    """Search the loss's own parameters and the booster's; give what was found, its loss and its booster."""
     kind, statistics = type(cell.loss), distances(parts.train.target)
     own = kind.search_space(statistics)
     contest = Contest(
@@ -206,26 +199,18 @@ def _tune(
         loss = kind.at({name: point[name] for name in own}) if own else cell.loss
         return loss, {name: point[name] for name in BOOSTER_SPACE}
 
-    def value(trial: optuna.Trial) -> float:
-        point = {
-            name: _suggest(trial, name, where) for name, where in {**own, **BOOSTER_SPACE}.items()
-        }
+    def value(point: Point) -> tuple[float, int]:
         verdict = judge_trial(*candidate(point), None, lambda *_: True)
-        trial.set_user_attr(_ROUNDS, verdict.rounds)
-        return verdict.value
+        return verdict.value, verdict.rounds
 
-    sampler = TPESampler(seed=cell.seed, **{**SAMPLER, "n_startup_trials": DRAWN_AT_RANDOM})
-    study = optuna.create_study(sampler=sampler)
-    for start in kind.starts(statistics) or ({},):
-        study.enqueue_trial({**start, **BOOSTER_START})
-    study.optimize(value, n_trials=comparison.trials)
-    return (study.best_trial, *candidate(study.best_params))
-
-
-def _suggest(trial: optuna.Trial, name: str, where: Interval) -> float:
-    if where.whole:
-        return trial.suggest_int(name, int(where.low), int(where.high), log=where.log)
-    return trial.suggest_float(name, where.low, where.high, log=where.log)
+    found = search(
+        value,
+        {**own, **BOOSTER_SPACE},
+        [{**start, **BOOSTER_START} for start in kind.starts(statistics) or ({},)],
+        trials=comparison.trials,
+        seed=cell.seed,
+    )
+    return (found, *candidate(found.point))
 
 
 def _params(comparison: Comparison, seed: int) -> dict[str, Any]:

@@ -14,9 +14,9 @@ import xgboost
 from asrl_mlflow.boosting import recorded_loss
 from asrl_mlflow.boosting.early_stopping import with_categories
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.estimators.calibration import kept
 from asrl_mlflow.estimators.model import RobustXGBModel, kept_rounds
 from asrl_mlflow.estimators.targets import Classes
+from asrl_mlflow.intervals import kept
 from asrl_mlflow.losses import BaseLoss
 from asrl_mlflow.records.artifacts import BOOSTER, FEATURES, LOSS, UNSEEN, RunArtifacts
 from asrl_mlflow.records.features import example_rows

@@ -62,7 +62,7 @@ def _draw_check(
     style_axes(axes)
     checks = [next(each for each in batch.checks if each.name == name) for batch in batches]
     places = range(len(batches))
-    is_share = name == "coverage" or name.startswith("beyond.")
+    is_share = name in {"coverage", "shift"} or name.startswith("beyond.")
     axes.plot(places, [check.observed for check in checks], color=_QUIET, linewidth=1)
     axes.scatter(
         places,

@@ -40,12 +40,15 @@ class Reference:
         The distribution of each feature, as `describe_distribution` gives it; empty where it is not known.
     level : float, in (0, 1)
         The level of the intervals, or sets, whose coverage is checked.
+    residual : float64 array of shape (n,), optional
+        Target minus prediction of the same rows; None of classes, and of models that kept no sides.
     """
 
     errors: Array
     thresholds: Mapping[str, float]
     features: Mapping[str, Mapping[str, Any]]
     level: float = 0.9
+    residual: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,10 @@ class Check:
     Parameters
     ----------
     name : str
-        What is compared: `coverage`, `beyond.<threshold>`, `errors`, or `feature.<name>`.
+        What is compared: `coverage`, `beyond.<threshold>`, `shift`, `errors`, or `feature.<name>`.
     expected, observed : float
-        A share of rows, in the reference and in the batch; of `errors` and features 0 and the population
-        stability index.
+        A share of rows, in the reference and in the batch; of `shift` a probability; of `errors` and features 0
+        and the population stability index.
     p_value : float, in [0, 1]
         How probable a difference as large is by chance.
     """
@@ -104,12 +107,19 @@ class Batch:
         return found
 
 
-def judge(name: str, features: pd.DataFrame, errors: Array | None, reference: Reference) -> Batch:
+def judge(
+    name: str,
+    features: pd.DataFrame,
+    errors: Array | None,
+    reference: Reference,
+    residual: Array | None = None,
+) -> Batch:
     """Compare a batch with the reference.
 
     Coverage is checked by the beta-binomial distribution, which is exact for split-conformal intervals;
-    shares beyond thresholds by Fisher's exact test; errors and features by a chi-squared test on tenths of the
-    reference, whose population stability index is told.
+    shares beyond thresholds by Fisher's exact test; a shift to one side by the rank test of Mann and Whitney, of
+    which the probability is told that a residual of the batch is above one of the reference; errors and features
+    by a chi-squared test on tenths of the reference, whose population stability index is told.
 
     Parameters
     ----------
@@ -121,6 +131,8 @@ def judge(name: str, features: pd.DataFrame, errors: Array | None, reference: Re
         Its errors, measured as those of the reference; None where outcomes are not known yet.
     reference : Reference
         What the model was measured on.
+    residual : float64 array of shape (m,), optional
+        Target minus prediction of the same rows; without it, or without the reference's, sides are not compared.
 
     Examples
     --------
@@ -142,6 +154,8 @@ def judge(name: str, features: pd.DataFrame, errors: Array | None, reference: Re
             ),
             _check_errors(errors, reference.errors),
         ]
+    if residual is not None and reference.residual is not None and reference.residual.size:
+        checks.append(_check_shift(residual, reference.residual))
     for feature, described in reference.features.items():
         counts = np.array(count_bins(features[feature], described))
         checks.append(_check_counts(f"{FEATURE}{feature}", np.array(described["counts"]), counts))
@@ -169,6 +183,12 @@ def _check_threshold(name: str, limit: float, errors: Array, known: Array) -> Ch
     table = [[beyond, errors.size - beyond], [were, known.size - were]]
     p_value = float(stats.fisher_exact(table).pvalue)
     return Check(f"beyond.{name}", were / known.size, beyond / errors.size, p_value)
+
+
+def _check_shift(residual: Array, known: Array) -> Check:
+    found = stats.mannwhitneyu(residual, known, method="asymptotic")
+    above = float(found.statistic) / (residual.size * known.size)
+    return Check("shift", 0.5, above, float(found.pvalue))
 
 
 def _check_errors(errors: Array, known: Array) -> Check:

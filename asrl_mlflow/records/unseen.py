@@ -17,6 +17,7 @@ from asrl_mlflow.boosting.training import recorded_loss, train
 from asrl_mlflow.datasets.matrices import make_matrix
 from asrl_mlflow.datasets.splits import FloatArray, IntArray, Label, Rows, folds
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.intervals import learn_spread
 from asrl_mlflow.losses import BaseLoss
 from asrl_mlflow.residuals.conformal import Calibration, sample_rows
 from asrl_mlflow.residuals.sample_weights import WeightRule
@@ -99,7 +100,7 @@ class UnseenResiduals:
         np.savez(
             file,
             calibration=self.calibration.errors,
-            is_outlier=self.calibration.is_outlier,
+            **self.calibration.companions,
             test=self.test,
             weight=self.weight,
             test_rows=np.array(self.test_rows),
@@ -110,11 +111,7 @@ class UnseenResiduals:
     def from_bytes(cls, content: bytes) -> UnseenResiduals:
         """Read what `to_bytes` wrote."""
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            errors = file["calibration"]
-            # Runs that are older than clean intervals have looked for no outliers.
-            looked = "is_outlier" in file
-            is_outlier = file["is_outlier"] if looked else np.zeros(errors.shape, np.bool_)
-            calibration = Calibration(errors, is_outlier)
+            calibration = Calibration.with_companions(file["calibration"], file)
             return cls(calibration, file["test"], file["weight"], str(file["test_rows"]))
 
 
@@ -126,7 +123,7 @@ def measure_unseen(
     Parameters
     ----------
     calibration : Calibration
-        The result of `calibrate_held_out`, or of a loss's `calibrate` for out-of-fold predictions.
+        The result of `calibrate_held_out`, or of `calibrate_out_of_fold`.
     booster : xgboost.Booster
         A booster that predicts in target units.
     test : Rows
@@ -146,10 +143,37 @@ def measure_unseen(
 
 
 def calibrate_held_out(booster: xgboost.Booster, rows: Rows) -> Calibration:
-    """Keep the errors of rows that the booster did not learn from, without those of weight 0."""
+    """Keep the errors of rows that the booster did not learn from, without those of weight 0, and learn their spread."""
     loss, prediction = _predict(booster, rows)
-    counts = np.ones(len(rows), np.bool_) if rows.weight is None else rows.weight > 0
-    return loss.calibrate(rows.target[counts], prediction[counts])
+    counted = np.arange(len(rows)) if rows.weight is None else np.flatnonzero(rows.weight > 0)
+    return _calibrate(loss, rows.take(counted), prediction[counted])
+
+
+def calibrate_out_of_fold(loss: BaseLoss, found: OutOfFold, rows: Rows) -> Calibration:
+    """Keep the errors of out-of-fold predictions, and learn their spread.
+
+    Parameters
+    ----------
+    loss : BaseLoss
+        Of the boosters that predicted.
+    found : OutOfFold
+        Their predictions.
+    rows : Rows
+        The rows that were predicted, in any order, with their numbers.
+    """
+    numbers = np.arange(len(rows)) if rows.numbers is None else rows.numbers
+    order = np.argsort(numbers)
+    return _calibrate(
+        loss,
+        rows.take(order[np.searchsorted(numbers, found.numbers, sorter=order)]),
+        found.prediction,
+    )
+
+
+def _calibrate(loss: BaseLoss, rows: Rows, prediction: npt.NDArray[np.floating]) -> Calibration:
+    calibration = loss.calibrate(rows.target, prediction)
+    features = rows.features.iloc[sample_rows(len(rows))]
+    return learn_spread(calibration, xgboost.DMatrix(features, enable_categorical=True))
 
 
 def predict_out_of_fold(

@@ -79,6 +79,7 @@ def make_signature(
                 [
                     ParamSpec("interval", DataType.double, None),
                     ParamSpec("clean", DataType.boolean, default=False),
+                    ParamSpec("adaptive", DataType.boolean, default=False),
                 ]
             ),
         )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,10 @@ from asrl_mlflow.residuals.outliers import find_outliers
 
 # With more rows a random sample of them is kept, so that a model stays small.
 MOST_ROWS = 20_000
+# With fewer there is no telling which rows are spread wider.
+FEWEST_FOR_SPREAD = 100
+
+_COMPANIONS = ("is_outlier", "is_above", "relative", "spread")
 
 
 @dataclass(frozen=True)
@@ -27,10 +33,24 @@ class Calibration:
         row's class was given.
     is_outlier : bool array of shape (n,)
         Whether the row's target is probably a gross outlier; of classes it is never known.
+    is_above : bool array of shape (n,), optional
+        Whether the target lies above the prediction; None of classes, and of models that kept no sides.
+    relative : float64 array of shape (n,), optional
+        Errors divided by the spread that is expected of their rows; None where no spread was learned.
+    spread : uint8 array of shape (b,), optional
+        The booster that predicts the logarithm of a row's spread, as bytes of XGBoost's UBJSON.
     """
 
     errors: npt.NDArray[np.float64]
     is_outlier: npt.NDArray[np.bool_]
+    is_above: npt.NDArray[np.bool_] | None = None
+    relative: npt.NDArray[np.float64] | None = None
+    spread: npt.NDArray[np.uint8] | None = None
+
+    @property
+    def residual(self) -> npt.NDArray[np.float64] | None:
+        """Target minus prediction, in target units; None where sides are not known."""
+        return None if self.is_above is None else np.where(self.is_above, self.errors, -self.errors)
 
     @classmethod
     def of_residuals(cls, residual: npt.NDArray[np.float64]) -> Calibration:
@@ -49,7 +69,8 @@ class Calibration:
         20
         """
         kept = residual[sample_rows(residual.size)]
-        return cls(np.abs(kept), find_outliers(kept).probability > 0.5)  # noqa: PLR2004 - more probable than not
+        is_outlier = find_outliers(kept).probability > 0.5  # noqa: PLR2004 - more probable than not
+        return cls(np.abs(kept), is_outlier, kept > 0)
 
     @classmethod
     def of_errors(cls, errors: npt.NDArray[np.float64]) -> Calibration:
@@ -57,7 +78,7 @@ class Calibration:
         kept = errors[sample_rows(errors.size)]
         return cls(kept, np.zeros(kept.shape, np.bool_))
 
-    def half_width(self, level: float, *, clean: bool = False) -> float:
+    def half_width(self, level: float, *, clean: bool = False, adaptive: bool = False) -> float:
         """Find half the width of intervals, as `half_width` does.
 
         Parameters
@@ -66,21 +87,52 @@ class Calibration:
             Share of new targets that should lie inside.
         clean : bool
             Whether they should be right targets: errors of gross outliers do not count.
+        adaptive : bool
+            Whether to find it in spreads of a row, by which it is to be multiplied; else in target units.
+
+        Raises
+        ------
+        InputError
+            The level is outside (0, 1), or no spread was learned.
         """
-        counted = self.errors[~self.is_outlier] if clean else self.errors
-        return half_width(np.sort(counted), level)
+        errors = self.relative if adaptive else self.errors
+        if errors is None:
+            raise missing_spread()
+        return half_width(np.sort(errors[~self.is_outlier] if clean else errors), level)
 
     def to_bytes(self) -> bytes:
         """Write the arrays in numpy's .npz format, without pickles."""
         file = io.BytesIO()
-        np.savez(file, errors=self.errors, is_outlier=self.is_outlier)
+        np.savez(file, errors=self.errors, **self.companions)
         return file.getvalue()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Calibration:
         """Read what `to_bytes` wrote."""
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            return cls(file["errors"], file["is_outlier"])
+            return cls.with_companions(file["errors"], file)
+
+    @property
+    def companions(self) -> dict[str, Any]:
+        """What is known beside the errors, as arrays to write."""
+        known = {name: getattr(self, name) for name in _COMPANIONS}
+        return {name: array for name, array in known.items() if array is not None}
+
+    @classmethod
+    def with_companions(
+        cls, errors: npt.NDArray[np.float64], arrays: Mapping[str, npt.NDArray[Any]]
+    ) -> Calibration:
+        """Read `companions` again; older models have fewer of them, and looked for no outliers."""
+        known = {name: arrays[name] for name in _COMPANIONS if name in arrays}
+        return cls(errors, **{"is_outlier": np.zeros(errors.shape, np.bool_), **known})
+
+
+def missing_spread() -> InputError:
+    """Make the error for a model that learned no spread."""
+    return InputError(
+        "Adaptive intervals need a model that learned the spread of its residuals; got one without; register a run, "
+        f"or fit with interval_folds, of at least {FEWEST_FOR_SPREAD} rows to calibrate by."
+    )
 
 
 def sample_rows(count: int) -> npt.NDArray[np.int64]:

@@ -8,11 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.residuals.shared.sums import sum_in_any_order
+from asrl_mlflow.residuals.shared.workers import ALONE, Workers
 
 WeightRule = Literal["none", "counts", "mean 1"]
 
 # Whole numbers are exact in float64, quarters included, up to here.
 _MOST_ROWS = 2.0**50
+# Rows whose intermediate results stay in a core's second-level cache.
+_PART = 2**14
 
 
 class RowCounts(NamedTuple):
@@ -32,7 +36,10 @@ class RowCounts(NamedTuple):
 
 
 def row_counts(
-    sample_weight: npt.ArrayLike | RowCounts | None, rows: int, rule: WeightRule | None = None
+    sample_weight: npt.ArrayLike | RowCounts | None,
+    rows: int,
+    rule: WeightRule | None = None,
+    workers: Workers = ALONE,
 ) -> RowCounts:
     """Sample weights as numbers of rows.
 
@@ -45,6 +52,8 @@ def row_counts(
         How many weights there must be.
     rule : {"none", "counts", "mean 1"}, optional
         "mean 1" also where all weights are whole: of a part of a table that has others.
+    workers : Workers, optional
+        Who have the other rows of the table: the weights of all decide.
 
     Raises
     ------
@@ -66,26 +75,38 @@ def row_counts(
     if sample_weight is None:
         return RowCounts(None, "none")
     weight = np.asarray(sample_weight, dtype=np.float64)
-    if weight.size == 0:
+    sound = np.isfinite(weight) & (weight >= 0)
+    own: dict[str, float] = {
+        "rows": rows,
+        "weights": weight.size,
+        "misplaced": weight.size > 0 and weight.shape != (rows,),
+        "bad": int(np.count_nonzero(~sound)),
+        "positive": int(np.count_nonzero(weight > 0)),
+        "fractions": int(np.count_nonzero(weight != np.floor(weight))),
+        "others than 1": int(np.count_nonzero(weight != 1)),
+        "whole": float(weight[sound].sum()),
+    }
+    summed: list[float] = workers.sum(np.array(list(own.values()), np.float64)).tolist()
+    facts = dict(zip(own, summed, strict=True))
+    if not facts["weights"]:
         return RowCounts(None, "none")
-    if weight.shape != (rows,):
+    if facts["misplaced"] or facts["weights"] != facts["rows"]:
         msg = f"Sample weights need shape ({rows},), one a row; got {weight.shape}."
         raise InputError(msg)
-    bad = int(np.count_nonzero(~(np.isfinite(weight) & (weight >= 0))))
-    if bad:
+    if facts["bad"]:
         msg = (
-            f"Sample weights must be finite and not negative; got {bad} others in {rows} rows; "
-            "weight 0 leaves a row out."
+            f"Sample weights must be finite and not negative; got {facts['bad']:.0f} others in "
+            f"{facts['rows']:.0f} rows; weight 0 leaves a row out."
         )
         raise InputError(msg)
-    if not weight.any():
-        msg = f"Sample weights need at least one above 0; got {rows} zeros."
+    if not facts["positive"]:
+        msg = f"Sample weights need at least one above 0; got {facts['rows']:.0f} zeros."
         raise InputError(msg)
-    if rule != "mean 1" and np.array_equal(weight, np.floor(weight)):
-        if weight.sum() > _MOST_ROWS:
-            msg = f"Whole sample weights count rows, at most 2**50; got {weight.sum():g}; divide them."
+    if rule != "mean 1" and not facts["fractions"]:
+        if facts["whole"] > _MOST_ROWS:
+            msg = f"Whole sample weights count rows, at most 2**50; got {facts['whole']:g}; divide them."
             raise InputError(msg)
-        return RowCounts(None if np.all(weight == 1) else weight, "counts")
+        return RowCounts(weight if facts["others than 1"] else None, "counts")
     if rule == "counts":
         msg = (
             "Sample weights that count rows are whole numbers; got fractions; leave the rule out, or "
@@ -93,8 +114,9 @@ def row_counts(
         )
         raise InputError(msg)
     # The largest first: sums of extreme weights would overflow or vanish.
-    weight = weight / weight.max()
-    return RowCounts(weight * (rows / weight.sum()), "mean 1")
+    weight = weight / workers.largest(weight.max(initial=0.0))
+    parts = np.split(weight, range(_PART, weight.size, _PART))
+    return RowCounts(weight * (facts["rows"] / sum_in_any_order(parts, 1.0, workers)), "mean 1")
 
 
 def _check_rule(rule: str | None) -> None:

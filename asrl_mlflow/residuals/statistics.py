@@ -199,9 +199,13 @@ class Residuals:
         self._asked: dict[float, float] = {}
         self._start = start
         self._progress = progress or Progress()
+        self._read_total(values.size if counts is None else np.round(counts.sum()))
+
+    def _read_total(self, total: float) -> None:
+        """Take in what all rows weigh."""
         self._slack = _FRACTIONAL_SLACK if self.weight_rule == "mean 1" else _WHOLE_SLACK
-        # The total is a float on purpose: positions are computed in float64 whatever r is.
-        self._total = float(values.size if counts is None else np.round(counts.sum()))
+        # A float on purpose: positions are computed in float64 whatever r is.
+        self._total = float(total)
         self.count = int(self._total)
 
     @property
@@ -315,15 +319,20 @@ class Residuals:
         start = self._window(centre, size)
         return float(max(centre - values.item(start), values.item(start + size - 1) - centre))
 
-    def _quantile(self, q: float, centre: float) -> float:
-        if not 0 <= q <= 1:
-            msg = f"quantile_abs needs levels in [0, 1]; got {q}."
-            raise InputError(msg)
+    def _neighbours(self, q: float) -> tuple[float, float, float]:
+        """The weights at which the two rows beside a quantile are found, and how far on it lies."""
         position = q * (self._total - 1)
         below = math.floor(position)
         share = position - below
         above = below + 1 if share else below
-        low, high = self._distances(centre, below + self._slack, above + self._slack)
+        return below + self._slack, above + self._slack, share
+
+    def _quantile(self, q: float, centre: float) -> float:
+        if not 0 <= q <= 1:
+            msg = f"quantile_abs needs levels in [0, 1]; got {q}."
+            raise InputError(msg)
+        below, above, share = self._neighbours(q)
+        low, high = self._distances(centre, below, above)
         # From the nearer end, as numpy does: equal to np.quantile to the last bit.
         nearer_low = share < 1 - share
         value = low + (high - low) * share if nearer_low else high - (high - low) * (1 - share)
@@ -347,13 +356,18 @@ class Residuals:
         InputError
             A level outside [0, 1].
         """
+        self._foresee(np.atleast_1d(q).tolist(), centre)
         if np.ndim(q) == 0:
             return self._quantile(float(q), centre)  # type: ignore[arg-type]  # a scalar, by its ndim
         return np.array([self._quantile(float(level), centre) for level in np.asarray(q)])
 
     def iqr_abs(self) -> float:
         """Interquartile range of |r|, in target units."""
-        return self._quantile(0.75, 0.0) - self._quantile(0.25, 0.0)
+        lower, upper = self.quantile_abs([0.25, 0.75]).tolist()
+        return float(upper - lower)
+
+    def _foresee(self, levels: Sequence[float], centre: float) -> None:
+        """Know which quantiles will be asked for next, where it is cheaper to find them together."""
 
     def _mean(self, function: Callable[[npt.NDArray[np.float64]], FloatArray]) -> float:
         """The mean over the rows of a function of their residuals."""
@@ -361,7 +375,11 @@ class Residuals:
         for rows in blocks(self._values.size):
             terms = function(self._values[rows].astype(np.float64, copy=False))
             total += float(np.sum(terms if self._counts is None else terms * self._counts[rows]))
-        return total / self._total
+        return self._everywhere(total)[0] / self._total
+
+    def _everywhere(self, *sums: float) -> Sequence[float]:
+        """Sums over these rows as sums over all rows, which these are."""
+        return sums
 
     def mean_abs(self) -> float:
         """Mean of |r|, in target units."""
@@ -407,6 +425,7 @@ class Residuals:
             first += float(np.sum(off if times is None else off * times))
             np.square(off, out=off)
             second += float(np.sum(off if times is None else off * times))
+        first, second = self._everywhere(first, second)
         return first / self._total, second / self._total
 
     def mean_square(self) -> float:

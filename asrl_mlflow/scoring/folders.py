@@ -64,7 +64,7 @@ class Scoring:
         The model.
     level : float, in (0, 1), optional
         As for `predict_file`.
-    clean : bool
+    clean, adaptive : bool
         As for `predict_file`.
     keep : tuple of str
         As for `predict_file`.
@@ -73,6 +73,7 @@ class Scoring:
     model: ModelFiles
     level: float | None
     clean: bool
+    adaptive: bool
     keep: tuple[str, ...]
 
     def predict(self, part: Part) -> Exception | None:
@@ -85,6 +86,7 @@ class Scoring:
                 part.out,
                 level=self.level,
                 clean=self.clean,
+                adaptive=self.adaptive,
                 keep=[name for name in self.keep if name not in part.names_in_path()],
                 part=part.rows,
                 notes={_MADE_BY: json.dumps({**self.described(), "input": part.stamp})},
@@ -100,6 +102,7 @@ class Scoring:
             "digest": self.model.digest,
             "interval": self.level,
             "clean": self.clean,
+            "adaptive": self.adaptive,
             "keep": list(self.keep),
         }
 
@@ -135,6 +138,7 @@ def predict_folder(
     run: Run,
     level: float | None = None,
     clean: bool = False,
+    adaptive: bool = False,
     keep: Collection[str] = (),
     on_progress: Callable[[int, int], object] = lambda *_: None,
 ) -> FolderResult:
@@ -151,7 +155,7 @@ def predict_folder(
         it is complete. The file `_SUCCESS` in it is written last, and means that the folder is whole.
     run : callable
         Does the work, an engine's or `map`.
-    level, clean, keep
+    level, clean, adaptive, keep
         As for `predict_file`.
     on_progress : callable
         Called with how many files are done, and with how many there are.
@@ -166,7 +170,7 @@ def predict_folder(
     """
     data, out = data.absolute(), out.absolute()
     _check_folders(data, out)
-    scoring = Scoring(model, level, clean, tuple(keep))
+    scoring = Scoring(model, level, clean, adaptive, tuple(keep))
     parts = list(_parts(data, out))
     _check_results(scoring, data, out, parts)
     missing = [part for part in parts if not _is_made(scoring, part)]

@@ -33,6 +33,7 @@ def predict_file(
     *,
     level: float | None = None,
     clean: bool = False,
+    adaptive: bool = False,
     keep: Collection[str] = (),
     part: pa.dataset.Dataset | None = None,
     notes: Mapping[str, str] | None = None,
@@ -54,6 +55,8 @@ def predict_file(
         The level of prediction intervals, or for classes of prediction sets; without it there are none.
     clean : bool
         Whether intervals are to hold right targets: residuals of gross outliers do not count.
+    adaptive : bool
+        Whether intervals are to be wider for rows whose residuals are spread wider.
     keep : collection of str
         Columns of the table to copy into the result unchanged.
     part : pyarrow.dataset.Dataset, optional
@@ -88,12 +91,16 @@ def predict_file(
     numbers = [each["name"] for each in columns if "categories" not in each]
     served: Any = model.unwrap_python_model()
     params: dict[str, Any] = {} if level is None else {"set" if classes else "interval": level}
-    if clean:
-        if level is None or classes:
+    for name, asked in (("clean", clean), ("adaptive", adaptive)):
+        if asked and (level is None or classes):
             got = "classes" if classes else "no level"
-            msg = f"Clean intervals need a level and a model of numbers; got {got}; give a level, 0.9 say, or leave clean out."
+            msg = (
+                f"{name.capitalize()} intervals need a level and a model of numbers; got {got}; give a level, 0.9 say, "
+                f"or leave {name} out."
+            )
             raise InputError(msg)
-        params["clean"] = True
+        if asked:
+            params[name] = True
     rows = 0
     try:
         with (

@@ -56,8 +56,15 @@ class ServedModel(PythonModel):
         self._is_by_place = columns.get("unnamed", False)
         self._missing = columns.get("missing")
         with np.load(files["errors"], allow_pickle=False) as errors:
-            found, is_outlier = errors["calibration"], errors["is_outlier"]
-        self._calibration, self._clean = np.sort(found), np.sort(found[~is_outlier])
+            found = {False: errors["calibration"]}
+            # Of classes, and of few rows, no spread was learned.
+            if "spread" in errors:
+                found[True] = errors["relative"]
+                self._spread = xgboost.Booster(model_file=bytearray(errors["spread"].tobytes()))
+            is_right = ~errors["is_outlier"]
+        # By whether they are adaptive, and clean.
+        self._errors = {(key, False): np.sort(each) for key, each in found.items()}
+        self._errors |= {(key, True): np.sort(each[is_right]) for key, each in found.items()}
         record = json.loads(files["loss"].read_text())
         self._loss = record["loss"]
         self._classes: list[Any] = record["data"].get("classes", [])
@@ -79,8 +86,8 @@ class ServedModel(PythonModel):
             columns of other names in their order. Numbers and booleans of any type;
             None, NaN and NA are missing values. Categories as text or whole numbers.
         params : dict, optional
-            {"interval": level}, or for classes {"set": level}; level in (0, 1). {"interval": level,
-            "clean": True} gives intervals of right targets.
+            {"interval": level}, or for classes {"set": level}; level in (0, 1). With an interval "clean": True
+            gives intervals of right targets, "adaptive": True intervals that are wider where residuals are.
 
         Returns
         -------
@@ -93,7 +100,8 @@ class ServedModel(PythonModel):
         ------
         MlflowException
             A column is missing, text where numbers are needed, or infinite; a category is unknown; a
-            level is outside (0, 1); the model has no rows to calibrate by. The line shows no data.
+            level is outside (0, 1); the model has no rows to calibrate by, or learned no spread. The line
+            shows no data.
 
         Notes
         -----
@@ -112,6 +120,9 @@ class ServedModel(PythonModel):
         trained, so that about the level of right targets lies inside. That is an estimate: nothing
         is proven about it.
 
+        Adaptive intervals take for each residual its ratio to the spread that is expected of its row, and
+        multiply the ratio of that rank by the spread that is expected of the new row.
+
         Sets of classes are made by the same rule, with minus the logarithm of a class's probability for
         the residual: a class belongs to the set unless it is less probable than that. The predicted class
         always belongs to it; every class does where there are too few rows to calibrate by.
@@ -127,11 +138,12 @@ class ServedModel(PythonModel):
             return self._predict_classes(found, given)
         level = given.get("interval")
         if level is None:
-            if given.get("clean"):
-                raise _input_error("clean is about intervals", "no interval", "pass one, 0.9 say")
+            for name in ("clean", "adaptive"):
+                if given.get(name):
+                    rule = f"{name} is about intervals"
+                    raise _input_error(rule, "no interval", "pass one, 0.9 say")
             return found
-        errors = self._clean if given.get("clean") else self._calibration
-        half = self._half_width(level, "interval", errors)
+        half = self._half_widths(matrix, level, given)
         prediction = found.astype(np.float64)
         return pd.DataFrame(
             {"prediction": prediction, "lower": prediction - half, "upper": prediction + half}
@@ -206,11 +218,25 @@ class ServedModel(PythonModel):
         if level is not None:
             # As in the calibration rows: a probability under float64's eps counts as that.
             cost = -np.log(np.maximum(shares, np.finfo(np.float64).eps))
-            inside = cost <= self._half_width(level, "set", self._calibration)
+            inside = cost <= self._half_width(level, "set", self._errors[False, False])
             # Else a set would be empty where the model is least sure.
             inside[np.arange(len(shares)), shares.argmax(axis=1)] = True
             columns |= {f"in_set_{each}": inside[:, at] for at, each in enumerate(self._classes)}
         return pd.DataFrame(columns)
+
+    def _half_widths(self, matrix: Matrix, level: float, params: dict[str, Any]) -> Any:  # noqa: ANN401 - a number, or one a row
+        """Find half the widths of the intervals of rows, in target units."""
+        is_adaptive, is_clean = (bool(params.get(name)) for name in ("adaptive", "clean"))
+        errors = self._errors.get((is_adaptive, is_clean))
+        if errors is None:
+            rule = "adaptive intervals need a model that learned the spread of its residuals"
+            remedy = "leave adaptive out, or train on more rows, without early stopping"
+            raise _input_error(rule, "one without", remedy)
+        half = self._half_width(level, "interval", errors)
+        if not is_adaptive:
+            return half
+        spread = self._spread.inplace_predict(matrix, validate_features=False)
+        return half * np.exp(spread.astype(np.float64))
 
     def _half_width(self, level: float, what: str, errors: npt.NDArray[np.float64]) -> float:
         """Find half the width of the intervals, in target units; of sets, the largest cost of a class."""

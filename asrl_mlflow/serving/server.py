@@ -79,15 +79,14 @@ class _StrictModel:
 
     def predict(self, data: Any, params: Any = None) -> Any:  # noqa: ANN401 - MLflow's signature
         name = "set" if self._classes else "interval"
-        allowed = {name} if self._classes else {name, "clean"}
-        known = isinstance(params, dict) and set(params) <= allowed
-        level, clean = (params.get(each) if known else None for each in (name, "clean"))
+        switches = () if self._classes else ("clean", "adaptive")
+        known = isinstance(params, dict) and set(params) <= {name, *switches}
         if params and (
             not known
-            or isinstance(level, str | bool | list | dict)
-            or not isinstance(clean, bool | None)
+            or isinstance(params.get(name), str | bool | list | dict)
+            or not all(isinstance(params.get(each), bool | None) for each in switches)
         ):
-            more = "" if self._classes else ", and clean, true or false"
+            more = "" if self._classes else ", and clean and adaptive, true or false"
             rule = f"params may have {name}, a level in (0, 1){more}"
             raise _input_error(rule, "something else", f'pass {{"{name}": 0.9}}')
         if not len(data):

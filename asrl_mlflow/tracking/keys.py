@@ -21,6 +21,8 @@ CHOSEN_TAG = "asrl.chosen"
 CONTINUED_TAG = "asrl.continued"
 # Of a run of a study: the study's name, and of a trial's run the trial's number.
 STUDY_TAG, TRIAL_TAG = "asrl.study", "asrl.trial"
+# Of a run of the flow `study`: what tells its grid from others, and of a cell's run what tells the cell.
+GRID_TAG, CELL_TAG = "asrl.grid", "asrl.cell"
 # The process that works on a run, as JSON.
 OWNER_TAG = "asrl.owner"
 # Of a run whose process was killed and that another process has ended.
@@ -30,6 +32,8 @@ PRUNED_TAG = "asrl.pruned"
 # In front of the metrics of a round that not all folds of a trial have had: their means are over other
 # rows, and must not be sorted among those of whole rounds. A section of its own in MLflow's charts.
 PARTIAL = "partial/"
+# Of a run that went on from a checkpoint of one that was ended in the middle: how many rounds that had.
+RESUMED_TAG = "asrl.resumed"
 # Of a study's parent run: the loss and booster that were judged on the test rows, as JSON.
 BEST_TAG = "asrl.best"
 # Of a run that `mlflow run` has opened for a study that already had a run: the id of that run.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import multiprocessing
 import pickle
 import threading
 from dataclasses import dataclass
@@ -14,8 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import xgboost
-from xgboost import collective
-from xgboost.tracker import RabitTracker
 
 from asrl_mlflow import RobustXGBRegressor, losses, train
 from asrl_mlflow.boosting import CALIBRATION_ATTRIBUTE, recorded_loss
@@ -25,6 +22,7 @@ from asrl_mlflow.losses.regression.pointwise import PointwiseLoss
 from asrl_mlflow.losses.regression.segmented.huber import PointwiseHuber
 from asrl_mlflow.metrics import mae
 from tests.conftest import PARAMS
+from tests.ranks import run_ranks
 
 LOSS = losses.ContinuousASRL()
 
@@ -139,37 +137,23 @@ def test_a_training_that_relies_on_what_another_changes_is_refused(dtrain):
 # Collectives ----------------------------------------------------------------------------------
 
 
-def in_a_collective(arguments, found):
-    with collective.CommunicatorContext(**arguments):
-        dtrain = xgboost.QuantileDMatrix(np.ones((20, 1)), label=np.arange(20.0))
+def test_workers_of_a_collective_are_refused_where_each_would_learn_from_its_own_rows():
+    def refused(number):
+        y = np.arange(20.0)
+        dtrain = xgboost.QuantileDMatrix(np.ones((20, 1)), label=y)
+        two = xgboost.QuantileDMatrix(np.ones((20, 1)), label=np.column_stack([y, y]))
         for learn in (
-            lambda: train(PARAMS, dtrain, 1, loss=LOSS),
             lambda: LOSS.objective(np.zeros(20, np.float32), dtrain),
             lambda: LOSS.sklearn_objective(np.ones(20), np.zeros(20)),
+            lambda: train(PARAMS, two, 1, loss=LOSS),
+            lambda: train(PARAMS, dtrain, 1, loss=losses.LogLoss()),
+            lambda: train(PARAMS, dtrain, 1, loss=LOSS, custom_metric=lambda p, m: ("own", 0.0)),
         ):
-            try:
+            with pytest.raises(InputError, match="got a collective of 2 workers"):
                 learn()
-            except InputError as error:
-                found.put(str(error))
-            else:
-                found.put("trained")
+        return True
 
-
-def test_workers_of_a_collective_are_refused_as_each_would_learn_another_loss():
-    tracker = RabitTracker(n_workers=2, host_ip="127.0.0.1")
-    tracker.start()
-    context = multiprocessing.get_context("spawn")
-    found = context.Queue()
-    workers = [
-        context.Process(target=in_a_collective, args=(tracker.worker_args(), found))
-        for _ in range(2)
-    ]
-    for worker in workers:
-        worker.start()
-    lines = [found.get(timeout=60) for _ in range(6)]
-    for worker in workers:
-        worker.join()
-    assert all("got a collective of 2 workers" in line for line in lines)
+    assert run_ranks(2, refused) == [True, True]
 
 
 # Callbacks --------------------------------------------------------------------------------------

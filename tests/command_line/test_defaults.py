@@ -153,6 +153,13 @@ def test_a_variable_that_cannot_be_read_is_named_in_one_line(flow, store, projec
     assert err.startswith("train: Invalid value for ASRL_ROUNDS: 'many' is not a valid integer")
 
 
+def test_a_variable_that_is_nearly_an_option_s_is_warned_of(project, monkeypatch, caplog):
+    for name in ("ASRL_ROUDNS", "ASRL_TRAIN_ROUNDS", "ASRL_SOMETHING_ELSE"):
+        monkeypatch.setenv(name, "6")
+    assert values("train")["rounds"] == 6
+    assert caplog.messages == ["ASRL_ROUDNS sets no option; did you mean ASRL_ROUNDS?"]
+
+
 def test_a_required_option_may_come_from_the_environment(project, monkeypatch):
     monkeypatch.setenv("ASRL_MODEL_URI", "models:/m/1")
     assert values("serve")["model_uri"] == "models:/m/1"

@@ -317,6 +317,39 @@ def test_clean_intervals_hold_right_targets_where_some_are_gross_outliers(table)
         model.predict(x, clean=True)
 
 
+def test_adaptive_intervals_hold_as_many_noisy_rows_as_quiet_ones(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=(3000, 2))
+    is_noisy = x[:, 1] > 0.5
+    y = 5 * x[:, 0] + (1 + 9 * is_noisy) * rng.normal(size=3000)
+    model = RobustXGBRegressor(**FEW, interval_folds=3).fit(x[:2000], y[:2000])
+    model.save_model(tmp_path / "model.ubj")
+    other = RobustXGBRegressor()
+    other.load_model(tmp_path / "model.ubj")
+    shares = {}
+    for adaptive in (False, True):
+        found = other.predict(x[2000:], interval=0.9, adaptive=adaptive)
+        inside = (found.lower <= y[2000:]) & (y[2000:] <= found.upper)
+        shares[adaptive] = [inside[is_noisy[2000:] == noisy].mean() for noisy in (True, False)]
+    noisy, quiet = shares[False]
+    assert (noisy < 0.85, quiet > 0.99) == (True, True), shares
+    assert all(0.86 < share < 0.96 for share in shares[True]), shares
+
+
+def test_a_spread_is_learned_from_weighted_rows_with_margins_and_refused_of_few_rows(table):
+    x, y = table
+    weight = np.arange(y.size) % 3
+    model = RobustXGBRegressor(**FEW, interval_folds=2)
+    model.fit(x, y, sample_weight=weight, base_margin=np.ones(y.size))
+    widths = model.predict(x, interval=0.5, adaptive=True)
+    assert (widths["upper"] > widths["lower"]).all()
+    few = RobustXGBRegressor(**FEW, interval_folds=2).fit(x[:99], y[:99])
+    with pytest.raises(InputError, match="Adaptive intervals need a model that learned the spread"):
+        few.predict(x, interval=0.5, adaptive=True)
+    with pytest.raises(InputError, match="adaptive is about intervals"):
+        few.predict(x, adaptive=True)
+
+
 def test_intervals_keep_the_index_of_a_frame(table):
     x, y = table
     frame = pd.DataFrame(x, columns=list("abcde"), index=np.arange(600) + 10_000)

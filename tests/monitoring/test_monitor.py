@@ -27,14 +27,15 @@ def table(rng, rows, *, moved=0.0, noise=1.0):
 
 def reference(rng, rows=300):
     features = pd.DataFrame({"a": rng.normal(size=rows), "b": rng.integers(0, 3, rows)})
-    errors = np.abs(rng.standard_t(3, rows))
+    residual = rng.standard_t(3, rows)
     limits = {"delta_low": 0.7, "delta_high": 2.0}
-    return Reference(errors, limits, describe_distribution(features))
+    return Reference(np.abs(residual), limits, describe_distribution(features), residual=residual)
 
 
-def batch_of(rng, known, rows=150, *, times=1.0, moved=0.0):
+def batch_of(rng, known, rows=150, *, times=1.0, moved=0.0, shift=0.0):
     features = pd.DataFrame({"a": rng.normal(size=rows) + moved, "b": rng.integers(0, 3, rows)})
-    return judge("a day", features, times * np.abs(rng.standard_t(3, rows)), known)
+    residual = times * rng.standard_t(3, rows) + shift
+    return judge("a day", features, np.abs(residual), known, residual)
 
 
 def test_batches_without_a_change_have_alarms_as_rarely_as_was_asked():
@@ -50,12 +51,13 @@ def test_batches_without_a_change_have_alarms_as_rarely_as_was_asked():
         ({"times": 3.0}, {"coverage", "errors", "beyond.delta_low", "beyond.delta_high"}),
         ({"times": 0.2}, {"errors", "beyond.delta_low", "beyond.delta_high"}),
         ({"moved": 1.5}, {"feature.a"}),
+        ({"shift": 0.5}, {"shift"}),
     ],
 )
 def test_a_change_has_an_alarm_by_the_checks_that_it_is_about(change, checks):
     rng = np.random.default_rng(0)
     found = batch_of(rng, reference(rng), **change).alarms(RATE)
-    assert checks <= {check.name for check in found} <= checks | {"coverage"}
+    assert checks <= {check.name for check in found} <= checks | {"coverage", "beyond.delta_low"}
 
 
 def test_the_coverage_of_a_batch_is_that_of_split_conformal_intervals():
@@ -64,6 +66,13 @@ def test_the_coverage_of_a_batch_is_that_of_split_conformal_intervals():
     coverage = next(check for check in batch.checks if check.name == "coverage")
     assert (coverage.expected, coverage.observed) == (0.9, 0.6)
     assert coverage.p_value == pytest.approx(2 * stats.betabinom(10, 90, 10).cdf(6))
+
+
+def test_a_reference_without_sides_is_compared_by_sizes_alone():
+    residual = np.random.default_rng(0).normal(size=300)
+    known = Reference(np.abs(residual), {}, {})
+    batch = judge("a day", pd.DataFrame(), np.abs(residual), known, residual)
+    assert [check.name for check in batch.checks] == ["coverage", "errors"]
 
 
 def test_bins_count_ties_missing_values_and_categories():
@@ -106,6 +115,7 @@ def test_the_command_exits_with_6_where_a_batch_has_changed_and_logs_what(flow, 
     assert (run.data.metrics["monitor.batches"], run.data.metrics["monitor.alarms"]) == (3, 1)
     history = store.get_metric_history(run.info.run_id, "monitor.coverage")
     assert [each.step for each in history] == [0, 1, 2]
+    assert 0.3 < run.data.metrics["monitor.shift"] < 0.7
     assert {"monitor.json", "figures/monitor.png"} <= set(artifacts(store, run.info.run_id))
 
 

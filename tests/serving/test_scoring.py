@@ -247,12 +247,44 @@ def test_a_clean_interval_leaves_the_residuals_of_gross_outliers_out(flow, store
         model.predict(rows.features, params={"clean": True})
 
 
+def test_an_adaptive_interval_is_wide_where_residuals_are_and_alike_wherever_it_is_asked_for(
+    flow, store
+):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.uniform(size=3000), "kind": rng.choice(["a", "b"], 3000)})
+    is_noisy = (frame["x"] > 0.5) & (frame["kind"] == "b")
+    frame["y"] = 5 * frame["x"] + (1 + 9 * is_noisy) * rng.normal(size=3000)
+    frame.astype({"kind": "category"}).to_parquet("made.parquet")
+    assert flow("train", "--data=made.parquet", "--rounds=20", "--figures=false")[0] == 0
+    registry.register(newest(store))
+    model = registry.load("models:/asrl-made/1")
+    given = {"interval": 0.9, "adaptive": True, "clean": True}
+    found = model.predict(frame, params=given)
+    half = ((found["upper"] - found["lower"]) / 2).to_numpy()
+    assert 4 < np.median(half[is_noisy]) / np.median(half[~is_noisy]) < 20
+    inside = frame["y"].between(found["lower"], found["upper"])
+    for part in (is_noisy, ~is_noisy):
+        assert 0.8 < inside[part].mean() < 0.98
+    command = (
+        "predict",
+        "--model-uri=models:/asrl-made/1",
+        "--data=made.parquet",
+        "--out=out.parquet",
+    )
+    assert flow(*command, "--interval=0.9", "--adaptive=true", "--clean=true")[0] == 0
+    assert pd.read_parquet("out.parquet")["upper"].to_numpy() == pytest.approx(found["upper"])
+    code, _, err = flow(*command, "--adaptive=true")
+    assert (code, "Adaptive intervals need a level" in err) == (2, True)
+
+
 def test_without_rows_to_calibrate_by_there_are_no_intervals(flow, store, features):
     assert flow("train", "--rounds=20", "--early-stopping-rounds=5", "--figures=false")[0] == 0
     registry.register(newest(store))
     model = registry.load("models:/asrl-diabetes/1")
     with pytest.raises(MlflowException, match="rows that training did not see"):
         model.predict(load().rows.features, params={"interval": 0.9})
+    with pytest.raises(MlflowException, match="learned the spread of its residuals"):
+        model.predict(load().rows.features, params={"interval": 0.9, "adaptive": True})
 
 
 @pytest.mark.parametrize("kind", ["none", "asym"])

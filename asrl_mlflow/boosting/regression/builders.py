@@ -52,6 +52,7 @@ class LossBuilder(ABC):
             self._factor,
             hessian=rows.scratch,
             gradient=rows.r,
+            workers=rows.rows.sharing.workers,
         )
         self._add(model, epoch, weighed)
         return Built(pointwise, weighed.mean, weighed.floored)
@@ -104,7 +105,13 @@ class ObjectiveBuilder:
         rows = self._rows
         if self._pointwise is None:
             self._pointwise = self._loss.adapt(rows.look(model))
-            weigh(self._pointwise, rows.r, rows.rows.counts.values, self._factor)
+            weigh(
+                self._pointwise,
+                rows.r,
+                rows.rows.counts.values,
+                self._factor,
+                workers=rows.rows.sharing.workers,
+            )
         elif self._is_heard:
             self._pointwise = self._loss.adapt(rows.look(model))
         rows.forget()

@@ -27,7 +27,6 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.losses.regression.weighing import STEEPEST, weigh
 from asrl_mlflow.residuals.sample_weights import WeightRule
-from asrl_mlflow.residuals.statistics import Residuals, distances
 
 # Objectives whose gains do not depend on the target's unit: before XGBoost 3.4, absolute and quantile
 # error had gradients of size 1 and refitted leaves to quantiles; since, its gains are those of squared error.
@@ -82,7 +81,7 @@ class RegressionLearner:
             for matrix, name in evals
         ]
         self.weight_rule = self.rows.counts.rule
-        target = Residuals(self.rows.target, self.rows.counts)
+        target = self.rows.statistics(self.rows.target)
         scaling = Scaling.of(target)
         self._centre = scaling.centre
         start: dict[str, Any] = {} if continues else {"base_score": target.median()}
@@ -110,6 +109,7 @@ class RegressionLearner:
         loss, factor, matrix = self._loss, self.factor, self.rows.matrix
         changed = _changed(rows, loss, factor, model)
         if loss.XGBOOST_OBJECTIVE is not None:
+            _check_no_worker_is_empty(loss, self.rows)
             stack.enter_context(lend(matrix, changed=changed))
             return rows, ObjectiveBuilder(loss, rows, factor, is_heard=is_heard)
         if self._asked.is_plain and is_quantised(matrix) and not measures_itself:
@@ -130,13 +130,28 @@ def within_float32(factor: float, loss: Loss, rows: MatrixRows) -> float:
     """Limit the factor for tiny targets so that gradients times it stay within float32."""
     if factor == 1:
         return factor
-    start = distances(rows.target, rows.counts)
-    r = (rows.target - np.float64(Residuals(rows.target, rows.counts).median())).astype(np.float32)
+    r = (rows.target - np.float64(rows.statistics(rows.target).median())).astype(np.float32)
     with name_round(0):
-        weighed = weigh(loss.adapt(start), r, rows.counts.values)
+        weighed = weigh(
+            loss.adapt(rows.distances(rows.target)),
+            r,
+            rows.counts.values,
+            workers=rows.sharing.workers,
+        )
     while factor > 1 and factor * weighed.steepness > STEEPEST / _ROOM:
         factor /= 4
     return factor
+
+
+def _check_no_worker_is_empty(loss: Loss, rows: MatrixRows) -> None:
+    """Refuse workers without rows, of which XGBoost 3.4's absolute and quantile errors die."""
+    empty = int(rows.sharing.workers.sum(np.array([not rows.target.size], np.int64))[0])
+    if empty and loss.XGBOOST_OBJECTIVE != "reg:squarederror":
+        msg = (
+            f"XGBoost's {loss.XGBOOST_OBJECTIVE} needs rows on every worker; got {empty} without; spread them "
+            "otherwise, or choose losses.Charbonnier(), say."
+        )
+        raise InputError(msg)
 
 
 def _changed(

@@ -91,6 +91,8 @@ def residuals(
     )
     if failed:
         raise xgboost.core.XGBoostError(_library().XGBGetLastError().decode())
+    if not target.size:  # a worker without rows
+        return Subtracted(0.0)
     # XGBoost's own memory, which it writes to or frees when it likes: it does not leave this function.
     margin = np.ctypeslib.as_array(values, shape=(shape[0],))
     return subtract(target, margin, out, brackets, scratch)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +14,15 @@ import xgboost
 from asrl_mlflow.boosting.learner import Built
 from asrl_mlflow.boosting.lending import user_info
 from asrl_mlflow.boosting.pace import Pace
+from asrl_mlflow.boosting.regression.collective import workers
 from asrl_mlflow.boosting.regression.margins import residuals
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import PointwiseLoss
 from asrl_mlflow.metrics import BY_RESIDUALS
 from asrl_mlflow.residuals.forecast import Forecast
 from asrl_mlflow.residuals.sample_weights import RowCounts, WeightRule, row_counts
-from asrl_mlflow.residuals.statistics import Residuals, distances
+from asrl_mlflow.residuals.shared.statistics import SharedResiduals, Sharing
+from asrl_mlflow.residuals.statistics import Residuals
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -63,11 +66,14 @@ class MatrixRows:
         Its labels, in target units.
     counts : RowCounts
         Its sample weights as numbers of rows.
+    sharing : Sharing
+        How many more rows other workers have.
     """
 
     matrix: xgboost.DMatrix
     target: Float32Array
     counts: RowCounts
+    sharing: Sharing
 
     @classmethod
     def of(cls, matrix: xgboost.DMatrix, name: str, rule: WeightRule | None = None) -> MatrixRows:
@@ -78,23 +84,43 @@ class MatrixRows:
         InputError
             No rows, no labels or several columns of them, or bad sample weights.
         """
-        if matrix.num_row() == 0:
+        target, others = user_info(matrix, "label"), workers()
+        found = np.array([matrix.num_row(), target.shape != (matrix.num_row(),)], np.int64)
+        rows, misplaced = others.sum(found).tolist()
+        if rows == 0:
             msg = f"train needs at least one row in {name}; got a matrix without rows."
             raise InputError(msg)
-        target = user_info(matrix, "label")
-        if target.shape != (matrix.num_row(),):
+        if misplaced:
             msg = (
                 f"train needs one label a row in {name}; got labels of shape {target.shape} for "
                 f"{matrix.num_row()} rows; pass one target column as label=."
             )
             raise InputError(msg)
-        return cls(matrix, target, row_counts(user_info(matrix, "weight"), target.size, rule))
+        counts = row_counts(user_info(matrix, "weight"), target.size, rule, others)
+        return cls(matrix, target, counts, Sharing.of(counts, target.size, others))
+
+    def statistics(
+        self,
+        r: Float32Array,
+        *,
+        scratch: Float32Array | None = None,
+        expected: Collection[float] = (),
+        **known: Any,  # noqa: ANN401 - passed on
+    ) -> Residuals:
+        """Statistics of residuals of these rows, together with those that other workers have."""
+        if self.sharing.workers.count > 1:
+            return SharedResiduals(r, self.counts, self.sharing, expected=expected, **known)
+        return Residuals(r, self.counts, scratch=scratch, **known)
+
+    def distances(self, target: Float32Array) -> Residuals:
+        """Statistics of a target's distances from its median, where boosting starts."""
+        return self.statistics(target - self.statistics(target).median())
 
     def look(self, model: xgboost.Booster) -> SeenResiduals:
         """The residuals of all trees so far."""
         out, scratch = np.empty_like(self.target), np.empty_like(self.target)
         seen = residuals(model, self.matrix, self.target, out=out, scratch=scratch)
-        return SeenResiduals(Residuals(out, self.counts, scratch=scratch, subtracted=seen))
+        return SeenResiduals(self.statistics(out, scratch=scratch, subtracted=seen))
 
 
 class TrainingRows:
@@ -127,7 +153,9 @@ class TrainingRows:
         self._forecast = Forecast(rows.target.size if rows.counts.values is None else 0)
         self._stats: Residuals | None = None
         # Computed once, and only for a loss that asks.
-        self._start = cache(partial(distances, self.target, rows.counts))
+        self._start: Callable[[], Residuals] = cache(partial(rows.distances, self.target))
+        # Levels that the loss asked for in the last round.
+        self._expected: Mapping[float, float] = {}
 
     def look(self, model: xgboost.Booster, *, dropout: bool = False) -> Residuals:
         """The residuals of all trees so far; the same object until `forget`."""
@@ -141,10 +169,10 @@ class TrainingRows:
                 brackets=self._forecast.brackets(),
                 dropout=dropout,
             )
-            self._stats = Residuals(
+            self._stats = self.rows.statistics(
                 self.r,
-                self.rows.counts,
                 scratch=self.scratch,
+                expected=self._expected,
                 subtracted=seen,
                 start=self._start,
                 progress=self.pace.progress,
@@ -158,5 +186,6 @@ class TrainingRows:
     def forget(self) -> None:
         """Let later questions to this round's statistics fail, as their arrays are used again."""
         if self._stats is not None:
-            self._forecast.learn(self._stats.release())
+            self._expected = self._stats.release()
+            self._forecast.learn(self._expected)
             self._stats = None

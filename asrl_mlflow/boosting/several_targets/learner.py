@@ -42,6 +42,8 @@ from asrl_mlflow.boosting.several_targets.weighting import (
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.residuals.sample_weights import WeightRule
+from asrl_mlflow.residuals.shared.statistics import Sharing
+from asrl_mlflow.residuals.shared.workers import ALONE
 from asrl_mlflow.residuals.statistics import Residuals
 
 TargetScale = Literal["robust", "none"]
@@ -201,7 +203,11 @@ class SeveralTargetsLearner:
 
     def _common_factor(self) -> float:
         """The factor that the tiniest target needs, for all: they share XGBoost's parameters."""
-        each = [MatrixRows(self.rows.matrix, r, self.rows.counts) for r in self.rows.targets]
+        counts = self.rows.counts
+        each = [
+            MatrixRows(self.rows.matrix, r, counts, Sharing.of(counts, r.size, ALONE))
+            for r in self.rows.targets
+        ]
         pairs = list(zip(each, self._scalings, strict=True))
         wanted = max(within_float32(scaling.factor, self._loss, one) for one, scaling in pairs)
         for one, scaling in pairs:

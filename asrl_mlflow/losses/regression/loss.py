@@ -91,7 +91,9 @@ class Loss(BaseLoss):
                 f"shapes {y.shape} and {prediction.shape}."
             )
             raise InputError(msg)
-        check_one_process(type(self).__name__)
+        check_one_process(
+            type(self).__name__, "asrl_mlflow.train, called on each worker, knows all rows"
+        )
         r = y - prediction
         counts = row_counts(sample_weight, r.size)
         stats = Residuals(r, counts, start=partial(distances, y, counts))
@@ -236,15 +238,15 @@ def _warn_of_far_start(who: str, start: float, stats: Residuals) -> None:
         )
 
 
-def check_one_process(who: str) -> None:
+def check_one_process(who: str, remedy: str) -> None:
     """Raise InputError inside a collective of several workers, each with a part of the rows."""
     # A process in a collective has loaded this module; losses import numpy only.
     collective = sys.modules.get("xgboost.collective")
     workers = 1 if collective is None else collective.get_world_size()
     if workers > 1:
         msg = (
-            f"{who} adapts to the residuals of one process; got a collective of {workers} workers, "
-            "each of which would adapt to its own rows; train in one process."
+            f"{who} learns from the rows of one process; got a collective of {workers} workers, "
+            f"each of which would learn from its own; {remedy}."
         )
         raise InputError(msg)
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses.regression.pointwise import FLOOR, Array, PointwiseLoss
 from asrl_mlflow.residuals import kernel
+from asrl_mlflow.residuals.shared.workers import ALONE, Workers
 from asrl_mlflow.residuals.statistics import FloatArray, blocks
 
 # XGBoost sums gradients up and squares the sum, in float32 on some of its versions: beyond this no
@@ -28,7 +29,7 @@ class Weighed:
         -w r and w, relative to a full row, with scale and sample weights multiplied in.
     mean : float
         Mean weight of a row relative to a full one, before scale and sample weights are multiplied
-        in; rows count as often as their sample weight says.
+        in; rows count as often as their sample weight says. As what follows, of the rows of all workers.
     floored : int
         Rows whose weight was held up by the floor of 2**-120.
     steepness : float
@@ -50,6 +51,7 @@ def weigh(
     *,
     hessian: npt.NDArray[np.float32] | None = None,
     gradient: npt.NDArray[np.float32] | None = None,
+    workers: Workers = ALONE,
 ) -> Weighed:
     """Compute gradients and hessians for XGBoost from each row's weight relative to w(0).
 
@@ -57,7 +59,7 @@ def weigh(
     ----------
     pointwise : PointwiseLoss
         This round's.
-    r : array of shape (n,), n >= 1
+    r : array of shape (n,)
         Residuals, float32 where bits must be those of `reg:squarederror`.
     counts : array of shape (n,), optional
         Sample weights as numbers of rows; where they are 0 the hessian may be 0 too.
@@ -65,6 +67,8 @@ def weigh(
         Multiplied in.
     hessian, gradient : float32 arrays of shape (n,), optional
         Where to put them; the gradient may be written over r.
+    workers : Workers, optional
+        Who have the other rows, and weigh them at the same time.
 
     Raises
     ------
@@ -99,21 +103,23 @@ def weigh(
         total, steepness, floored, unsound = _weighed_by_numpy(
             pointwise, r, counts, scale, hessian, gradient
         )
+    whole = r.size if counts is None else float(counts.sum())
+    own = np.array([total, steepness, floored, unsound, whole, r.size], np.float64)
+    total, steepness, floored, unsound, whole, size = workers.sum(own).tolist()
     if unsound:
         msg = (
-            f"Gradients must be finite and weights not negative; got {unsound} of {r.size} rows where "
+            f"Gradients must be finite and weights not negative; got {unsound:.0f} of {size:.0f} rows where "
             "they are not; look for sample weights, targets or a loss's weights of extreme size."
         )
         raise InputError(msg)
     if steepness > STEEPEST:
         msg = (
             f"The gradients of a round must sum up to at most {STEEPEST:.2g}, whose square float32 "
-            f"still holds; got more in {r.size} rows; look for targets or a loss's weights "
+            f"still holds; got more in {size:.0f} rows; look for targets or a loss's weights "
             "of extreme size, or change the target's unit."
         )
         raise InputError(msg)
-    whole = r.size if counts is None else float(counts.sum())
-    return Weighed(gradient, hessian, total / whole, floored, steepness)
+    return Weighed(gradient, hessian, total / whole, int(floored), steepness)
 
 
 def _weighed_by_numpy(

@@ -1,0 +1,383 @@
+"""Losses beside rivals over a grid of tables and spoiled targets: tuned alike, judged once, with a verdict."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import click
+import joblib
+from tqdm import tqdm
+
+from asrl_mlflow import tracking
+from asrl_mlflow.command_line.command import Command
+from asrl_mlflow.command_line.completion import complete_data, complete_losses
+from asrl_mlflow.command_line.given import command_line, option
+from asrl_mlflow.command_line.options import DATA, FIGURES, dataset, options, tell
+from asrl_mlflow.command_line.parsing import Share, parse_names
+from asrl_mlflow.command_line.running import end
+from asrl_mlflow.datasets.contamination import OF_NUMBERS, WITH_SHARE, Contamination
+from asrl_mlflow.datasets.dataset import DEFAULT, PAPER, Dataset
+from asrl_mlflow.errors import InputError
+from asrl_mlflow.figures.style import png
+from asrl_mlflow.grids import Grid, Judged, Results, Rules, judge
+from asrl_mlflow.grids.budget import measure_pace, plan
+from asrl_mlflow.grids.methods import find_method
+from asrl_mlflow.grids.past import find_done, find_parent
+from asrl_mlflow.grids.pictures import draw_ranks, draw_ratios
+from asrl_mlflow.grids.presets import PRESETS
+from asrl_mlflow.grids.ranking import rank
+from asrl_mlflow.grids.verdict import verdict
+from asrl_mlflow.system.pool import work_on_all
+from asrl_mlflow.tracking import RunLog, data_params
+from asrl_mlflow.tracking.keys import CELL_TAG, GRID_TAG
+
+ALL = "all"
+_MINUTE = 60.0
+# What a plan may have cut, as the parent's params; a command that goes on takes it from there.
+_PLANNED = ("plan.repeats", "plan.trials", "plan.rows")
+
+_NOTE = (
+    "Geometric mean over the seeds of the test MAE over that of the best rival of each setting, chosen with "
+    "hindsight; below 1 is better."
+)
+
+
+def parse_contaminations(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[Contamination, ...] | None:
+    """`none,sym:0.1,cauchy` to contaminations; None where nothing is given."""
+    if value is None:
+        return None
+    rule = (
+        f"it takes none, cauchy, and {' or '.join(kind for kind in WITH_SHARE if kind in OF_NUMBERS)} with a "
+        f"share, such as sym:0.1, between commas, each once; got {value!r}."
+    )
+    found = []
+    for text in filter(None, map(str.strip, value.split(","))):
+        kind, colon, share = text.partition(":")
+        takes_share = kind in WITH_SHARE
+        if kind not in ("none", *OF_NUMBERS) or takes_share != bool(colon):
+            raise click.BadParameter(rule, ctx, param)
+        try:
+            number = float(share or 0)
+        except ValueError:
+            number = -1.0
+        if not (0 < number < 1 if takes_share else number == 0):
+            raise click.BadParameter(rule, ctx, param)
+        found.append(Contamination(kind, number))
+    if not found or len(set(found)) < len(found):
+        raise click.BadParameter(rule, ctx, param)
+    return tuple(found)
+
+
+def parse_rates(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[float, ...] | None:
+    """Learning rates between commas to numbers; None where nothing is given."""
+    if value is None:
+        return None
+    try:
+        rates = tuple(map(float, value.split(",")))
+    except ValueError:
+        rates = ()
+    if not rates or len(set(rates)) < len(rates) or not all(0 < each <= 1 for each in rates):
+        msg = f"it takes different numbers in (0, 1] between commas; got {value!r}."
+        raise click.BadParameter(msg, ctx, param)
+    return rates
+
+
+def parse_rows(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int | None, ...]:
+    """Numbers of rows, or all, between commas; None means all."""
+    texts = value.split(",")
+    rows = [
+        None if text == ALL else int(text) if text.isdecimal() else 0
+        for text in map(str.strip, texts)
+    ]
+    if len(set(rows)) < len(rows) or not all(each is None or each >= _FEWEST_ROWS for each in rows):
+        msg = (
+            f"it takes different whole numbers of at least {_FEWEST_ROWS}, or all, between commas; got "
+            f"{value!r}."
+        )
+        raise click.BadParameter(msg, ctx, param)
+    return tuple(rows)
+
+
+def parse_methods(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[str, ...] | None:
+    """Names of losses and rivals between commas, each checked; None where nothing is given."""
+    if value is None:
+        return None
+    names = tuple(filter(None, map(str.strip, value.split(","))))
+    if not names or len(set(names)) < len(names):
+        msg = f"it takes names between commas, each once; got {value!r}."
+        raise click.BadParameter(msg, ctx, param)
+    for name in names:
+        try:
+            find_method(name)
+        except InputError as error:
+            raise click.BadParameter(str(error), ctx, param) from error
+    return names
+
+
+# Fewer cannot be split, and folded, so that every part has some.
+_FEWEST_ROWS = 50
+
+
+@click.command(
+    "study",
+    cls=Command,
+    interrupted="the same command goes on with it; unfinished runs are KILLED",
+)
+@options(
+    (
+        option(
+            "--data",
+            shell_complete=complete_data,
+            default=DEFAULT,
+            callback=parse_names,
+            help="Names of data sets or paths, between commas, or all: the paper's five.",
+        ),
+        *DATA[1:],
+        option(
+            "--preset",
+            type=click.Choice(tuple(PRESETS)),
+            default="contamination",
+            help="What is compared where the next options do not say it.",
+        ),
+        option(
+            "--losses",
+            shell_complete=complete_losses,
+            callback=parse_methods,
+            help="Names of losses between commas.  [default: the preset's]",
+        ),
+        option(
+            "--rivals",
+            callback=parse_methods,
+            help="What they are compared with, between commas: rivals or losses.  [default: the preset's]",
+        ),
+        option(
+            "--contaminate",
+            callback=parse_contaminations,
+            help="How training and validation targets are spoiled: none,sym:0.1, say.  [default: the preset's]",
+        ),
+        option(
+            "--learning-rates",
+            callback=parse_rates,
+            help="Between commas.  [default: the preset's]",
+        ),
+        option(
+            "--rows",
+            default=ALL,
+            callback=parse_rows,
+            help="Rows of each table that are used, at most; numbers between commas.",
+        ),
+        option(
+            "--repeats",
+            type=click.IntRange(1),
+            help="Seeds, from --seed upwards.  [default: the preset's]",
+        ),
+        option(
+            "--trials",
+            type=click.IntRange(1),
+            help="Of the search of each cell; 1 tunes nothing.  [default: the preset's]",
+        ),
+        option("--rounds", type=click.IntRange(1), default=100, help="Boosting rounds, at most."),
+        option(
+            "--budget",
+            type=Share(0, min_open=True),
+            help="Minutes: the grid is cut to what fits, and nothing is begun after them.",
+        ),
+        option(
+            "--jobs",
+            type=click.IntRange(1),
+            of_host=True,
+            help="Worker processes, of one thread each.  [default: one a core]",
+        ),
+    ),
+    FIGURES,
+)
+def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
+    """Compare losses with rivals on tables whose targets are spoiled: tuned alike, with a verdict.
+
+    Each cell is one method on one table, spoiled in one way, with one seed. Every method gets as many
+    trials, on rows as spoiled as those it learns from, and is judged once on clean test rows. The same
+    command goes on where it was stopped.
+    """
+    started = time.monotonic()
+    tables, asked = _tables(values), _grid(values)
+    minutes, jobs = values["budget"], values["jobs"] or joblib.cpu_count()
+    for name in asked.methods:
+        find_method(name)
+    tracking.connect(command=command_line())
+    for table in tables.values():
+        tell(table)
+    digest = asked.digest(tables, minutes)
+    before = find_parent(digest)
+    grid = asked if minutes is None else None
+    if before is not None:
+        grid = _read_plan(asked, before.data.params)
+    if grid is None:
+        grid = _plan(asked, tables, minutes, jobs)
+    name = f"study {', '.join(tables)}"
+    with tracking.run(
+        name,
+        flow="study",
+        run_id=None if before is None else before.info.run_id,
+        tags={GRID_TAG: digest},
+    ) as parent:
+        _log_grid(grid, tables, values, parent)
+        goes_on = _clock(started, minutes)
+        judged, cells = _work(grid, tables, jobs, goes_on)
+        _show(Results.of(grid, judged), cells - len(judged), parent, figures=values["figures"])
+    return end(parent)
+
+
+def _tables(values: dict[str, Any]) -> dict[str, Dataset]:
+    """The tables by name."""
+    names = PAPER if values["data"] == (ALL,) else values["data"]
+    roles = [name for name in ("target", "weight", "group", "time", "drop") if values[name]]
+    if len(names) > 1 and roles:
+        msg = (
+            f"--data with several tables takes them as they are; got --{roles[0]}; leave it out, or name one "
+            "table."
+        )
+        raise InputError(msg)
+    tables = [dataset(values, name, task="regression") for name in names]
+    by_name = {table.name: table for table in tables}
+    if not tables or len(by_name) < len(tables):
+        msg = f"--data takes tables of different names; got {', '.join(names) or 'none'}; name each once."
+        raise InputError(msg)
+    return by_name
+
+
+def _grid(values: dict[str, Any]) -> Grid:
+    """The grid that is asked for: options, and where they are unset the preset."""
+    preset = PRESETS[values["preset"]]
+    repeats = values["repeats"] or preset.repeats
+    return Grid(
+        losses=values["losses"] or preset.losses,
+        rivals=values["rivals"] or preset.rivals,
+        contaminations=values["contaminate"] or preset.contaminations,
+        seeds=tuple(range(values["seed"], values["seed"] + repeats)),
+        learning_rates=values["learning_rates"] or preset.learning_rates,
+        rows=values["rows"],
+        rules=Rules(values["trials"] or preset.trials, values["rounds"]),
+    )
+
+
+def _plan(asked: Grid, tables: Mapping[str, Dataset], minutes: float, jobs: int) -> Grid:
+    """Cut a grid to what fits, and say so."""
+    began = time.monotonic()
+    total = len(tables) * len(asked.methods)
+    with tqdm(total=total, unit="fit", desc="planning", disable=None) as bar:
+        pace = measure_pace(asked, tables, bar.update)
+    left = minutes - (time.monotonic() - began) / _MINUTE
+    found = plan(asked, tables, pace, left, jobs)
+    grid = found.grid
+    rows = "all" if grid.rows == asked.rows else f"at most {max(filter(None, grid.rows))}"
+    click.echo(
+        f"planned: {len(grid.seeds)} of {len(asked.seeds)} seeds, {grid.rules.trials} of "
+        f"{asked.rules.trials} trials, {rows} rows: about {found.minutes:.1f} of {minutes:g} minutes"
+    )
+    return grid
+
+
+def _read_plan(asked: Grid, params: Mapping[str, str]) -> Grid | None:
+    """The plan that an earlier command made for the grid; None where it ended before it said so."""
+    if not set(_PLANNED) <= set(params):
+        return None
+    repeats, trials, rows = (params[name] for name in _PLANNED)
+    return dataclasses.replace(
+        asked,
+        seeds=asked.seeds[: int(repeats)],
+        rules=dataclasses.replace(asked.rules, trials=int(trials)),
+        rows=tuple(None if each == ALL else int(each) for each in rows.split(",")),
+    )
+
+
+def _log_grid(
+    grid: Grid, tables: Mapping[str, Dataset], values: Mapping[str, Any], parent: RunLog
+) -> None:
+    """Record what the grid compares, and how it was planned."""
+    planned = (len(grid.seeds), grid.rules.trials, ",".join(str(each or ALL) for each in grid.rows))
+    if len(tables) == 1:
+        parent.params(data_params(next(iter(tables.values())), Contamination()))
+    else:
+        parent.params({"data.name": ",".join(tables)})
+    parent.params(
+        {
+            "preset": values["preset"],
+            "losses": ",".join(grid.losses),
+            "rivals": ",".join(grid.rivals),
+            "contaminate": ",".join(
+                f"{each.kind}:{each.share:g}" if each.share else each.kind
+                for each in grid.contaminations
+            ),
+            "learning_rates": ",".join(f"{each:g}" for each in grid.learning_rates),
+            "rounds": grid.rules.rounds,
+            "seed": grid.seeds[0],
+            "budget": values["budget"],
+            **dict(zip(_PLANNED, planned, strict=True)),
+        }
+    )
+    for table in tables.values():
+        parent.dataset(table)
+    parent.flush()
+
+
+def _clock(started: float, minutes: float | None) -> Any:  # noqa: ANN401 - a callable without arguments
+    """Whether there is time to begin another cell."""
+    return lambda: minutes is None or time.monotonic() - started < minutes * _MINUTE
+
+
+def _work(
+    grid: Grid,
+    tables: Mapping[str, Dataset],
+    jobs: int,
+    goes_on: Any,  # noqa: ANN401 - as above
+) -> tuple[list[Judged], int]:
+    """Judge the cells that are not done yet; give all that are, and how many cells there are."""
+    tasks = {task.cell.key(task.table, task.rules): task for task in grid.tasks(tables)}
+    done = find_done(tasks)
+    if done:
+        click.echo(f"{len(done)} of {len(tasks)} cells are done already")
+    left = [task for key, task in tasks.items() if key not in done]
+    keys = {task.cell: key for key, task in tasks.items()}
+    with tqdm(total=len(tasks), initial=len(done), unit="cell", disable=None) as bar:
+        for each in work_on_all(judge, left, jobs, goes_on=goes_on):
+            bar.set_description(each.cell.name)
+            key = keys[each.cell]
+            with tracking.run(each.cell.name, flow="study", tags={CELL_TAG: key}) as log:
+                log.params(each.params)
+                log.metrics(each.metrics)
+            done[key] = each
+            bar.update()
+    return [done[key] for key in tasks if key in done], len(tasks)
+
+
+def _show(results: Results, missing: int, parent: RunLog, *, figures: bool) -> None:
+    """Print the table and what follows from it; keep both, and the figures, with the parent run."""
+    if missing:
+        click.echo(f"{missing} cells are left: the same command goes on with them", err=True)
+    if not results.errors:
+        click.echo("No seed has all of its cells: there is nothing to compare yet.", err=True)
+        return
+    ranking = rank(results.blocks)
+    libraries = ", ".join(dict.fromkeys(find_method(name).library for name in results.methods))
+    lines = [*verdict(results), *([] if ranking is None else [ranking.describe()])]
+    seeds = max(map(len, results.errors.values()))
+    context = f"{', '.join(dict.fromkeys(each.table for each in results.errors))}; {seeds} seeds; {libraries}"
+    table = results.table().to_string(float_format="{:.3f}".format)
+    text = f"{context}\n\n{_NOTE}\n\n{table}\n\n" + "\n".join(lines)
+    parent.table("study.json", results.columns())
+    parent.artifact("study.txt", f"{text}\n".encode())
+    parent.describe(f"```text\n{text}\n```")
+    if figures:
+        parent.artifact("figures/ratios.png", png(draw_ratios(results, context)))
+        if ranking is not None:
+            parent.artifact("figures/ranks.png", png(draw_ranks(ranking, context)))
+    click.echo(f"\n{text}")

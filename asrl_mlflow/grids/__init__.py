@@ -1,0 +1,14 @@
+"""Compare losses and rivals over a grid of tables, contaminations and seeds: tuned alike, judged once.
+
+`grid` lists the cells, `budget` cuts them to the time there is, `cells` judges one, `past` finds what is
+done, `results`, `ranking` and `verdict` say what comes out, `pictures` draws it. Imports `experiments`, `studies`
+and what they stand on.
+"""
+
+from __future__ import annotations
+
+from asrl_mlflow.grids.cells import Cell, Judged, Rules, Task, judge
+from asrl_mlflow.grids.grid import Grid
+from asrl_mlflow.grids.results import Ratio, Results, Setting
+
+__all__ = ["Cell", "Grid", "Judged", "Ratio", "Results", "Rules", "Setting", "Task", "judge"]

@@ -1,0 +1,66 @@
+"""The methods by name: the rivals, and every loss of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from asrl_mlflow.errors import InputError, did_you_mean
+from asrl_mlflow.grids.methods.method import Method
+from asrl_mlflow.grids.methods.package_losses import PackageLoss
+from asrl_mlflow.grids.methods.xgboost_objectives import XGBoostObjective
+from asrl_mlflow.losses import LOSSES, from_name
+from asrl_mlflow.losses.regression.scale import AUTO
+
+SQUARED = "xgboost_squared"
+# As options, tables and figures name them.
+RIVALS: Mapping[str, Method] = MappingProxyType(
+    {
+        SQUARED: XGBoostObjective("reg:squarederror"),
+        "xgboost_absolute": XGBoostObjective("reg:absoluteerror"),
+        "xgboost_pseudo_huber": XGBoostObjective("reg:pseudohubererror", "huber_slope"),
+        "xgboost_quantile": XGBoostObjective("reg:quantileerror", fixed={"quantile_alpha": 0.5}),
+    }
+)
+# What squared error is called: the loss that needs no reason.
+PLAIN = (SQUARED, "squared_error")
+
+
+def find_method(name: str) -> Method:
+    """The method of a name.
+
+    Parameters
+    ----------
+    name : str
+        Of a rival, or of a loss for targets that are numbers.
+
+    Raises
+    ------
+    InputError
+        Nothing has the name, it is a loss for classes, or its library is not installed.
+
+    Examples
+    --------
+    >>> find_method("xgboost_absolute").objective, find_method("huber").loss
+    ('reg:absoluteerror', Huber(delta=1.0))
+    """
+    if name in RIVALS:
+        method = RIVALS[name]
+        _ = method.library  # raises where it is missing
+        return method
+    try:
+        loss = from_name(name)
+    except InputError as error:
+        hint = did_you_mean(name, [*RIVALS, *LOSSES, AUTO])
+        msg = (
+            f"A grid needs losses or rivals out of {', '.join([*LOSSES, AUTO, *RIVALS])}; got {name!r}; "
+            f"{hint or 'name one of them.'}"
+        )
+        raise InputError(msg) from error
+    if loss.task != "regression":
+        msg = (
+            f"A grid needs losses for targets that are numbers; got {name!r}, which is for classes; use "
+            "label_noise, or name another."
+        )
+        raise InputError(msg)
+    return PackageLoss(loss)

@@ -1,0 +1,94 @@
+"""The losses of this package and of its users, as methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import xgboost
+
+from asrl_mlflow.boosting.training import train
+from asrl_mlflow.datasets import Rows
+from asrl_mlflow.datasets.matrices import make_matrix
+from asrl_mlflow.grids.methods.method import BOOSTER_SPACE, Boosting, Fitted, Method, Prediction
+from asrl_mlflow.losses import BaseLoss, Statistics
+from asrl_mlflow.losses.search_space import Point, SearchSpace
+from asrl_mlflow.tracking import loss_params
+
+
+@dataclass(frozen=True)
+class PackageLoss(Method):
+    """A loss of this package, in XGBoost: its own parameters are searched, unless it was given others.
+
+    Parameters
+    ----------
+    loss : BaseLoss
+        With its default parameters its search space is searched; with any others it stays as it is.
+
+    Examples
+    --------
+    >>> from asrl_mlflow.losses import AdaptiveHuber, auto
+    >>> from asrl_mlflow.residuals import distances
+    >>> target = distances([1.0, 2.0, 3.0])
+    >>> list(PackageLoss(AdaptiveHuber()).space(target)), list(PackageLoss(auto()).space(target))
+    (['quantile'], [])
+    """
+
+    loss: BaseLoss
+
+    @property
+    def library(self) -> str:  # noqa: D102 - Method says it
+        return f"XGBoost {xgboost.__version__}"
+
+    def space(self, target: Statistics) -> SearchSpace:  # noqa: D102 - Method says it
+        kind = type(self.loss)
+        return kind.search_space(target) if self.loss == kind() else {}
+
+    def starts(self, target: Statistics) -> Sequence[Point]:  # noqa: D102 - Method says it
+        return (self.space(target) and type(self.loss).starts(target)) or ({},)
+
+    def params(self, point: Point) -> Mapping[str, object]:  # noqa: D102 - Method says it
+        return loss_params(self._at(point))
+
+    def _at(self, point: Point) -> BaseLoss:
+        own = {name: value for name, value in point.items() if name not in BOOSTER_SPACE}
+        return type(self.loss).at(own) if own else self.loss
+
+    def fit(  # noqa: D102 - Method says it
+        self, point: Point, learned: Rows, judged: Rows | None, boosting: Boosting
+    ) -> Fitted:
+        measured: dict[str, dict[str, list[float]]] = {}
+        dtrain = make_matrix(learned)
+        booster = train(
+            xgboost_params(point, boosting),
+            dtrain,
+            boosting.rounds,
+            loss=self._at(point),
+            evals=[] if judged is None else [(make_matrix(judged, ref=dtrain), "valid")],
+            early_stopping_rounds=None if judged is None else boosting.early_stopping_rounds,
+            evals_result=measured,
+            weight_rule=learned.weight_rule,
+        )
+        return fitted_booster(
+            booster, booster.num_boosted_rounds(), measured["valid"]["mae"] if measured else ()
+        )
+
+
+def xgboost_params(point: Point, boosting: Boosting) -> dict[str, float]:
+    """XGBoost's parameters, but for those of its objective."""
+    return {
+        **{name: point[name] for name in BOOSTER_SPACE},
+        "learning_rate": boosting.learning_rate,
+        "seed": boosting.seed,
+        "nthread": 1,
+    }
+
+
+def fitted_booster(booster: xgboost.Booster, rounds: int, curve: Sequence[float]) -> Fitted:
+    """A booster of which so many rounds count."""
+
+    def predict(part: Rows) -> Prediction:
+        predicted: Prediction = booster.inplace_predict(part.features, iteration_range=(0, rounds))
+        return predicted
+
+    return Fitted(predict, rounds, curve)

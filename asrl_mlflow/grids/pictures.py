@@ -1,0 +1,119 @@
+"""Draw what a grid came to: ratios to the best rival, and ranks with their critical difference."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from asrl_mlflow.figures.style import CONTEXT_GREY, colour_of, open_figure, style_axes
+from asrl_mlflow.grids.ranking import ALPHA, Ranking
+from asrl_mlflow.grids.results import Results
+from asrl_mlflow.losses import auto
+from asrl_mlflow.losses.regression.scale import AUTO
+
+# Ratios beyond are drawn at the edge, with an arrow: they would press the others together.
+_MOST = 1.75
+
+
+def draw_ratios(results: Results, context: str) -> Figure:
+    """Draw each method's test MAE over that of the best rival, a panel a setting.
+
+    Parameters
+    ----------
+    results : Results
+        Of at least one setting.
+    context : str
+        Which tables and seeds it is about.
+    """
+    settings, methods = list(results.errors), results.methods
+    across = min(4, len(settings))
+    down = -(-len(settings) // across)
+    figure, body = open_figure(
+        (2.5 + 2.4 * across, 1.2 + down * (0.8 + 0.26 * len(methods))),
+        "Test MAE over that of the best rival: left of the line is better",
+        f"{context}; points: seeds; lines: 95%, corrected for all comparisons",
+    )
+    panels = body.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
+    ratios = results.ratios()
+    for axes, setting in zip(panels, settings, strict=False):
+        style_axes(axes)
+        axes.axvline(1, color=CONTEXT_GREY, linewidth=1)
+        frame = results.errors[setting]
+        rival = results.best_rival(setting)
+        intervals = {each.method: each for each in ratios[setting]}
+        for place, method in enumerate(methods):
+            colour = _colour(method)
+            seeds = (frame[method] / frame[rival]).to_numpy()
+            middle = float(np.exp(np.log(seeds).mean()))
+            if middle > _MOST:
+                axes.text(
+                    _MOST,
+                    place,
+                    f"{middle:.2g} ▸",
+                    ha="right",
+                    va="center",
+                    color=colour,
+                    fontsize=8,
+                )
+                continue
+            axes.plot(seeds, np.full(len(seeds), place), ".", color=colour, alpha=0.35, ms=4)
+            axes.plot(middle, place, "o", color=colour, ms=6)
+            each = intervals.get(method)
+            if each is not None and each.low < each.high:
+                axes.plot([each.low, each.high], [place, place], color=colour, linewidth=1.8)
+        axes.set_title(results.label(setting), fontsize="small")
+        axes.set_yticks(range(len(methods)), methods, fontsize=8)
+        axes.tick_params(axis="x", labelsize=8)
+        axes.grid(visible=False, axis="y")
+    panels[0].invert_yaxis()
+    shown = np.concatenate(
+        [
+            (frame.div(frame[results.best_rival(setting)], axis=0)).to_numpy().ravel()
+            for setting, frame in results.errors.items()
+        ]
+    )
+    panels[0].set_xlim(0.95 * float(shown.min()), min(_MOST, 1.05 * float(shown.max())))
+    for axes in panels[len(settings) :]:
+        axes.set_visible(False)
+    return figure
+
+
+def draw_ranks(ranking: Ranking, context: str) -> Figure:
+    """Draw a critical-difference diagram: mean ranks, a bar over methods that do not clearly differ.
+
+    Parameters
+    ----------
+    ranking : Ranking
+        Of at least three methods.
+    context : str
+        Which tables and seeds it is about.
+    """
+    # Here, not above: it takes more than a second to import.
+    from scikit_posthocs import critical_difference_diagram  # noqa: PLC0415 - see above
+
+    figure, body = open_figure(
+        (9, 1.9 + 0.24 * len(ranking.ranks)),
+        "Mean rank of the test MAE: left is better; a bar joins what does not clearly differ",
+        f"{context}; {ranking.blocks} comparisons; Friedman p = {ranking.p:.2g}; Nemenyi: mean ranks that are "
+        f"{ranking.critical_difference:.2f} apart differ clearly",
+    )
+    axes = body.add_subplot()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its own, by version
+        critical_difference_diagram(
+            ranking.ranks,
+            ranking.differ,
+            alpha=ALPHA,
+            ax=axes,
+            label_fmt_left="{label} ({rank:.2f})",
+            label_fmt_right="({rank:.2f}) {label}",
+            color_palette={str(name): _colour(str(name)) for name in ranking.ranks.index},
+        )
+    return figure
+
+
+def _colour(method: str) -> str:
+    """The colour of a method, that of its loss in every figure."""
+    return colour_of(auto().label if method == AUTO else method)

@@ -1,0 +1,97 @@
+"""Say what follows from a grid, in sentences that a person can act on."""
+
+from __future__ import annotations
+
+import math
+
+from asrl_mlflow.datasets.contamination import WITH_SHARE, ContaminationKind
+from asrl_mlflow.grids.methods import PLAIN
+from asrl_mlflow.grids.results import FEWEST_SEEDS, Ratio, Results, Setting
+
+# What is lost to the best method where squared error would do.
+_SMALL_LOSS = 1.02
+
+
+def verdict(results: Results) -> list[str]:
+    """Say of every setting which loss to take, and up to which share squared error would do.
+
+    Parameters
+    ----------
+    results : Results
+        Of at least one setting.
+
+    Returns
+    -------
+    list of str
+        A sentence each.
+    """
+    lines = [_of_setting(results, setting, each) for setting, each in results.ratios().items()]
+    return [*lines, *_where_squared_error_does(results)]
+
+
+def _of_setting(results: Results, setting: Setting, ratios: list[Ratio]) -> str:
+    best = min(ratios, key=lambda each: each.value)
+    seeds, where = len(results.errors[setting]), results.label(setting)
+    if best.method == best.rival:
+        return f"{where}: no loss is better than {best.rival}."
+    is_better = best.value < 1
+    word = "better" if is_better else "worse"
+    said = (
+        f"{where}: {best.method} is {_percent(best.value, is_better):.0f}% {word} than {best.rival}, the best "
+        "rival"
+    )
+    if math.isnan(best.low):
+        return f"{said} ({seeds} seed{'s' * (seeds > 1)}; an interval takes {FEWEST_SEEDS})."
+    ends = sorted(_percent(each, is_better) for each in (best.low, best.high))
+    interval = f"95%: {ends[0]:.0f} to {ends[1]:.0f}% {word}"
+    if not best.is_clear:
+        return f"{said}, which is not clear ({interval}): take either."
+    return f"{said} ({interval})."
+
+
+def _percent(ratio: float, is_better: bool) -> float:  # noqa: FBT001 - says what is counted
+    """By how many percent an error is smaller, or larger, by its ratio."""
+    return 100 * (1 - ratio if is_better else ratio - 1) + 0.0  # no minus zero
+
+
+def _where_squared_error_does(results: Results) -> list[str]:
+    """Say up to which share of spoiled targets squared error is about as good as the best method."""
+    plain = next((name for name in PLAIN if name in results.methods), None)
+    if plain is None:
+        return []
+    lines = []
+    for table, rate, rows in dict.fromkeys(
+        (each.table, each.learning_rate, each.rows) for each in results.errors
+    ):
+        here = [
+            each
+            for each in results.errors
+            if (each.table, each.learning_rate, each.rows) == (table, rate, rows)
+        ]
+        clean = [each for each in here if each.contamination.kind == "none"]
+        for kind in WITH_SHARE:
+            spoiled = [each for each in here if each.contamination.kind == kind]
+            if spoiled:
+                lines.append(_up_to(results, plain, [*clean, *spoiled], kind))
+    return lines
+
+
+def _up_to(results: Results, plain: str, settings: list[Setting], kind: ContaminationKind) -> str:
+    """Say where squared error does, over the shares of one kind."""
+    does: float | None = None
+    where = results.label(settings[0]).split(",")[0]
+    for setting in sorted(settings, key=lambda each: each.contamination.share):
+        means = results.errors[setting].mean()
+        lost, share = float(means[plain] / means.min()), setting.contamination.share
+        if lost > _SMALL_LOSS:
+            until = "would not do" if does is None else f"would do {_with_share(does)}"
+            return (
+                f"{where}, {kind}: {plain} {until}; {_with_share(share)} its error is {lost:.2f} times that "
+                f"of {means.idxmin()}."
+            )
+        does = share
+    return f"{where}, {kind}: {plain} would do {_with_share(does or 0.0)}, and more was not tried."
+
+
+def _with_share(share: float) -> str:
+    return f"with {share:.0%} of bad labels" if share else "on clean targets"

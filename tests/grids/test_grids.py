@@ -1,0 +1,240 @@
+"""Grids of losses and rivals: all tuned alike on spoiled targets, judged on clean ones, told without favour."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+import xgboost
+
+from asrl_mlflow.datasets import Contamination, load, split
+from asrl_mlflow.errors import InputError
+from asrl_mlflow.grids import Cell, Grid, Judged, Results, Rules, Setting, Task, judge
+from asrl_mlflow.grids.budget import measure_pace, plan
+from asrl_mlflow.grids.methods import BOOSTER_START, RIVALS, Boosting, find_method
+from asrl_mlflow.grids.pictures import draw_ranks, draw_ratios
+from asrl_mlflow.grids.presets import PRESETS
+from asrl_mlflow.grids.ranking import rank
+from asrl_mlflow.grids.verdict import verdict
+from asrl_mlflow.metrics import mae
+from asrl_mlflow.residuals import distances
+from asrl_mlflow.system.pool import work_on_all
+
+TABLE = load("diabetes")
+CELL = Cell("diabetes", "asrl_c", "asym", 0.2, seed=0, learning_rate=0.3, rows=150)
+GRID = Grid(
+    losses=("asrl_c",),
+    rivals=("xgboost_squared",),
+    contaminations=(Contamination(), Contamination("asym", 0.2)),
+    seeds=(0, 1),
+    learning_rates=(0.3,),
+    rows=(150,),
+    rules=Rules(trials=1, rounds=3),
+)
+
+
+def task(trials=1, rounds=3, **changed):
+    return Task(dataclasses.replace(CELL, **changed), TABLE, Rules(trials, rounds))
+
+
+def results(settings, **errors):
+    """Of one table: at each setting an error a seed for every method; the first is asked about."""
+    frames = {
+        Setting("diabetes", contamination, 0.1, None): pd.DataFrame(
+            {name: values[place] for name, values in errors.items()}
+        )
+        for place, contamination in enumerate(settings)
+    }
+    first, *others = errors
+    return Results([first], others, frames, dict.fromkeys(errors, 1.0), 0)
+
+
+SPOILED = (Contamination(), Contamination("sym", 0.05), Contamination("sym", 0.2))
+
+
+def test_test_targets_are_clean_and_the_same_for_every_method_and_contamination():
+    clean = task(kind="none", share=0.0).split()
+    for changed in ({}, {"kind": "cauchy", "share": 0.0}, {"method": "xgboost_absolute"}):
+        np.testing.assert_array_equal(task(**changed).split().test.target, clean.test.target)
+    spoiled = task().split()
+    for part in ("train", "valid"):
+        moved = getattr(spoiled, part).target != getattr(clean, part).target
+        assert moved.mean() == pytest.approx(0.2, abs=0.02)
+
+
+@pytest.mark.parametrize("name", [*RIVALS, "asrl_c", "auto", "huber"])
+def test_every_method_learns_more_than_the_median_and_stops_where_it_is_best(name):
+    parts = split(TABLE.rows, 0)
+    method = find_method(name)
+    start = {**method.starts(distances(parts.train.target))[0], **BOOSTER_START}
+    boosting = Boosting(60, 0.2, 5, 0)
+    fitted = method.fit(start, parts.train, parts.valid, boosting)
+    error = mae(parts.valid.target, fitted.predict(parts.valid))
+    assert error < 0.95 * mae(parts.valid.target, np.full(88, np.median(parts.train.target)))
+    assert error == pytest.approx(min(fitted.curve), rel=1e-5)
+    assert fitted.rounds == int(np.argmin(fitted.curve)) + 1
+    whole = method.fit(start, parts.train, None, dataclasses.replace(boosting, rounds=7))
+    assert (whole.rounds, len(whole.curve)) == (7, 0)
+
+
+def test_xgboost_s_squared_error_and_ours_are_the_same_trees():
+    parts = split(TABLE.rows, 0)
+    boosting = Boosting(5, 0.2, None, 0)
+    ours, theirs = (
+        find_method(name).fit(BOOSTER_START, parts.train, None, boosting).predict(parts.test)
+        for name in ("squared_error", "xgboost_squared")
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_every_method_searches_the_booster_too_and_more_trials_choose_no_worse():
+    one, four = (judge(task(trials=trials)) for trials in (1, 4))
+    assert {"booster.max_depth", "booster.lambda", "loss.q_low"} <= set(one.params)
+    assert four.metrics["best.objective"] <= one.metrics["best.objective"]
+    again = judge(task(trials=4))
+    assert again.params == four.params
+    assert again.metrics["test.mae"] == four.metrics["test.mae"]
+    parameter = judge(task(method="xgboost_pseudo_huber"))
+    assert parameter.params["method.huber_slope"] > 0
+
+
+def test_nothing_is_begun_after_the_time():
+    answers = iter([True, False])
+    tasks = [task(seed=seed) for seed in range(2)]
+    begun = list(work_on_all(judge, tasks, 1, goes_on=lambda: next(answers)))
+    assert [each.cell.seed for each in begun] == [0]
+
+
+def test_a_cell_s_key_tells_it_from_cells_with_another_rule_table_or_library(monkeypatch):
+    cells = [task(), task(rows=149), task(trials=2), task(rounds=4), task(method="auto")]
+    other = dataclasses.replace(task(), table=dataclasses.replace(TABLE, digest="other"))
+    keys = {each.cell.key(each.table, each.rules) for each in (*cells, other)}
+    assert len(keys) == 6
+    assert CELL.key(TABLE, Rules(1, 3)) in keys
+    monkeypatch.setattr(xgboost, "__version__", "9")
+    assert CELL.key(TABLE, Rules(1, 3)) not in keys
+
+
+def test_a_grid_is_everything_with_everything_seed_after_seed():
+    cells = [each.cell for each in GRID.tasks({"diabetes": TABLE})]
+    assert len(cells) == len(set(cells)) == 8
+    assert [cell.seed for cell in cells] == [0] * 4 + [1] * 4
+
+
+def test_a_budget_cuts_seeds_then_trials_then_rows_and_refuses_what_does_not_fit():
+    tables = {"diabetes": TABLE}
+    grid = dataclasses.replace(
+        GRID, seeds=tuple(range(20)), rows=(None,), rules=Rules(trials=40, rounds=3)
+    )
+    pace = {("diabetes", name): 1.0 for name in grid.methods}
+    whole = plan(grid, tables, pace, 1e6, jobs=1)
+    assert whole.grid == grid
+    fewer = plan(grid, tables, pace, 0.6 * whole.minutes, jobs=1)
+    assert (len(fewer.grid.seeds), fewer.grid.rules.trials) == (9, 40)
+    assert plan(grid, tables, pace, 0.3 * whole.minutes, jobs=2).grid == fewer.grid
+    least = plan(grid, tables, pace, 0.1 * whole.minutes, jobs=1).grid
+    assert (len(least.seeds), least.rules.trials) == (5, 10)
+    with pytest.raises(InputError, match=r"takes about 0\.\d+ minutes; got 0\.01 after planning"):
+        plan(grid, tables, pace, 0.01, jobs=1)
+    assert set(measure_pace(GRID, tables)) == set(pace)
+
+
+def test_a_seed_that_some_method_lacks_is_left_out_and_counted():
+    judged = [
+        Judged(each.cell, {"test.mae": 2.0, "fit_seconds": 1.0}, {})
+        for each in GRID.tasks({"diabetes": TABLE})
+    ]
+    found = Results.of(GRID, judged[:-1])
+    assert [len(frame) for frame in found.errors.values()] == [2, 1]
+    assert found.left_out == 1
+    assert Results.of(GRID, judged).left_out == 0
+
+
+def test_ratios_are_to_the_rival_that_hindsight_chooses_and_intervals_hold_them():
+    rng = np.random.default_rng(0)
+    noise = rng.lognormal(0, 0.02, 20)
+    found = results(
+        SPOILED[:1], asrl_c=[0.9 * noise], xgboost_squared=[np.ones(20)], huber=[1.5 * noise]
+    )
+    ((ratio,),) = found.ratios().values()
+    assert (ratio.method, ratio.rival, ratio.is_clear) == ("asrl_c", "xgboost_squared", True)
+    assert ratio.low < ratio.value < ratio.high < 1
+    (setting,) = found.errors
+    assert found.ratio(setting, "asrl_c", comparisons=50).high > ratio.high
+    few = results(SPOILED[:1], asrl_c=[np.ones(4)], xgboost_squared=[np.ones(4)])
+    ((ratio,),) = few.ratios().values()
+    assert math.isnan(ratio.low)
+    assert not ratio.is_clear
+    columns = found.columns()
+    assert {len(each) for each in columns.values()} == {3}
+    assert columns["best rival"] == ["xgboost_squared"] * 3
+
+
+def test_ranks_are_scipy_s_and_the_critical_difference_is_demsar_s():
+    rng = np.random.default_rng(0)
+    errors = pd.DataFrame(rng.uniform(np.zeros((30, 4)), [0.7, 1, 1.3, 1.3]), columns=list("abcd"))
+    found = rank(errors)
+    assert found.p == scipy.stats.friedmanchisquare(*errors.T.to_numpy()).pvalue
+    # Demsar 2006, table 5: q for four methods is 2.569.
+    assert found.critical_difference == pytest.approx(2.569 * math.sqrt(4 * 5 / 180), abs=1e-3)
+    apart = found.ranks["d"] - found.ranks["a"] > found.critical_difference
+    assert apart == (found.differ.loc["a", "d"] < 0.05)
+    assert "a is first" in found.describe()
+    assert rank(errors[["a", "b"]]) is None
+    alike = rank(pd.DataFrame(np.tile([[1, 2, 3], [3, 2, 1]], (4, 1)), columns=list("abc")))
+    assert "no difference is shown" in alike.describe()
+
+
+def test_the_verdict_says_which_loss_how_sure_it_is_and_where_squared_error_would_do():
+    ones = np.ones(6)
+    jitter = np.array([0.99, 1.01, 1.0, 0.98, 1.02, 1.0])
+    lines = verdict(
+        results(
+            SPOILED,
+            asrl_c=[1.01 * ones, 1.005 * jitter, 0.9 * jitter],
+            xgboost_squared=[ones, ones, 3 * ones],
+            huber=[1.1 * ones, 1.1 * ones, ones],
+        )
+    )
+    assert lines[0].startswith("diabetes, none: asrl_c is 1% worse than xgboost_squared")
+    assert "which is not clear" in lines[1]
+    assert lines[2].startswith(
+        "diabetes, sym 20%: asrl_c is 10% better than huber, the best rival (95%: "
+    )
+    assert lines[3:] == [
+        "diabetes, sym: xgboost_squared would do with 5% of bad labels; with 20% of bad labels its error is "
+        "3.33 times that of asrl_c."
+    ]
+    (_, never) = verdict(results(SPOILED[:1], asrl_c=[ones], squared_error=[2 * ones]))[:1] * 2
+    assert "50% better" in never
+
+
+def test_figures_have_a_panel_a_setting_and_a_mark_a_method():
+    rng = np.random.default_rng(0)
+    errors = {name: list(rng.uniform(1, 2, (3, 6))) for name in ("asrl_c", "auto", "huber")}
+    found = results(SPOILED, **errors)
+    shown = [axes for axes in draw_ratios(found, "title").axes if axes.get_visible()]
+    assert [axes.get_title() for axes in shown] == [found.label(each) for each in found.errors]
+    ranks = draw_ranks(rank(found.blocks), "title").axes[0]
+    assert {text.get_text().split(" (")[0].split(") ")[-1] for text in ranks.texts} == set(errors)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_names_methods_that_there_are(name):
+    preset = PRESETS[name]
+    for method in (*preset.losses, *preset.rivals):
+        find_method(method)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("hubber", "did you mean 'huber'?"), ("focal", "which is for classes; use label_noise")],
+)
+def test_what_no_grid_can_compare_is_refused(name, said):
+    with pytest.raises(InputError, match="A grid needs losses") as refused:
+        find_method(name)
+    assert said in str(refused.value)
