@@ -18,10 +18,13 @@ from asrl_mlflow.command_line.options import (
     CONTAMINATION,
     DATA,
     FIGURES,
+    LOCAL,
     SIGNATURE,
     boosting,
+    check_engine,
     contamination,
     dataset,
+    engine,
     options,
     tell,
 )
@@ -49,9 +52,6 @@ from asrl_mlflow.records.features import describe_columns
 from asrl_mlflow.registry.versions import RegisteredVersion
 from asrl_mlflow.tracking.keys import CONTINUED_TAG
 from asrl_mlflow.tracking.run_log import RunLog
-
-# Where the rows are.
-ENGINES = ("local", "dask")
 
 
 @click.command("train", cls=Command)
@@ -84,22 +84,8 @@ ENGINES = ("local", "dask")
             help="Go on although --model-uri recorded another loss.",
         ),
     ),
+    engine("dask", what="the rows are (of a cluster's .parquet only)", workers="2"),
     (
-        option(
-            "--engine",
-            type=click.Choice(ENGINES),
-            default=ENGINES[0],
-            help="Where the rows are: here, or on the workers of a Dask cluster (.parquet only).",
-        ),
-        option(
-            "--scheduler",
-            help="Of that cluster, as tcp://host:8786.  [default: one on this machine]",
-        ),
-        option(
-            "--workers",
-            type=click.IntRange(1),
-            help="Processes of that on this machine.  [default: 2]",
-        ),
         option(
             "--checkpoint-every",
             type=click.IntRange(1),
@@ -114,12 +100,9 @@ ENGINES = ("local", "dask")
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
     """Train one loss and log all of it."""
     settings = boosting(values)
-    if values["engine"] == "dask":
+    check_engine(values)
+    if values["engine"] != LOCAL:
         return _train_on_cluster(values, settings)
-    for name in ("scheduler", "workers", "checkpoint_every"):
-        if values[name] is not None:
-            msg = f"--{name.replace('_', '-')} is for --engine=dask; got {values[name]}; leave it out."
-            raise click.UsageError(msg)
     version = None
     if values["model_uri"]:
         tracking.connect(command=command_line())

@@ -18,7 +18,7 @@ import pytest
 
 from asrl_mlflow import registry
 from asrl_mlflow.commands.train import command as train_command
-from asrl_mlflow.errors import InputError
+from asrl_mlflow.errors import ClusterError, InputError
 from asrl_mlflow.scoring import ModelFiles, engines, predict_folder
 from asrl_mlflow.serving.batch import predict_file
 from tests.scoring.deaths import die_once
@@ -231,9 +231,9 @@ def test_work_of_a_worker_that_dies_is_done_by_another(cluster, tmp_path):
 
 def test_a_cluster_that_does_not_answer_is_one_line(monkeypatch):
     pytest.importorskip("distributed", reason="dask is not installed (extra dask)")
-    monkeypatch.setattr(engines, "_SECONDS_TO_CONNECT", 1)
+    monkeypatch.setattr("asrl_mlflow.distributed.clusters._PATIENCE", 1)
     with pytest.raises(
-        InputError, match=r"needs a scheduler with workers at tcp://127\.0\.0\.1:9; got"
+        ClusterError, match=r"a Dask scheduler with workers; got tcp://127\.0\.0\.1:9"
     ):
         list(engines.run_on_dask(str, [1], scheduler="tcp://127.0.0.1:9", workers=None))
 
@@ -249,7 +249,7 @@ def test_an_engine_that_is_not_installed_names_its_extra(engine, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--workers=2"], "--workers is about a cluster; got no --engine"),
+        (["--workers=2"], "--workers is about a cluster; got --engine=local"),
         (["--engine=dask", "--workers=2", "--scheduler=tcp://a:1"], "leave one out"),
     ],
 )
