@@ -17,7 +17,7 @@ from xgboost.dask import DaskQuantileDMatrix
 
 from asrl_mlflow.boosting.regression.collective import check_version
 from asrl_mlflow.distributed.job import Job, Outcome
-from asrl_mlflow.distributed.worker import _gone, start_tracker, stop, train_part
+from asrl_mlflow.distributed.worker import start_tracker, stop, tell_lost, train_part
 from asrl_mlflow.errors import ClusterError, InputError
 from asrl_mlflow.losses import BaseLoss, Loss, to_config
 from asrl_mlflow.residuals.sample_weights import WeightRule
@@ -27,6 +27,8 @@ from asrl_mlflow.rounds import Round
 _LOOK, _COUNT = 0.05, 1.0
 # How long the other workers may take to notice that one has ended.
 _PATIENCE = 15.0
+# Workers tell Dask every few seconds, also while they train, that they are there.
+_SILENCE = 40.0
 
 
 def train(
@@ -188,14 +190,21 @@ def _addresses(matrices: Sequence[DaskQuantileDMatrix]) -> list[str]:
     return sorted(found, key=lambda address: (-len(partitions.get(address, ())), address))
 
 
-def _alive(client: distributed.Client) -> set[str]:
-    return set(client.scheduler_info(n_workers=-1)["workers"])
+def _find_lost(client: distributed.Client, addresses: Sequence[str]) -> list[str]:
+    """Find the workers that are gone, or have been silent for long while others were heard."""
+    seen = {
+        address: worker["last_seen"]
+        for address, worker in client.scheduler_info(n_workers=-1)["workers"].items()
+    }
+    # Beside the newest sign of life, as clocks of machines differ.
+    newest = max(seen.values(), default=0.0)
+    return [each for each in addresses if each not in seen or newest - seen[each] > _SILENCE]
 
 
 def _check_alive(client: distributed.Client, addresses: Sequence[str]) -> None:
-    gone = [address for address in addresses if address not in _alive(client)]
-    if gone:
-        raise ClusterError(_gone(gone))
+    lost = _find_lost(client, addresses)
+    if lost:
+        raise ClusterError(tell_lost(lost))
 
 
 class _Watch:
@@ -284,10 +293,7 @@ class _Watch:
             return
         distributed.wait(list(futures.values()), timeout=_PATIENCE)
         errors = [future.exception() for future in futures.values() if future.status == "error"]
-        lost = _alive(self._client)
-        gone = [address for address in futures if address not in lost]
-        if gone:
-            raise ClusterError(_gone(gone))
+        _check_alive(self._client, list(futures))
         first = min(errors, key=_secondary)
         if isinstance(first, InputError | ClusterError):
             raise first
@@ -296,7 +302,8 @@ class _Watch:
 
     def _end(self, futures: Mapping[str, distributed.Future[Any]]) -> None:
         """Let all workers end, and wait until they have."""
-        here = [address for address in futures if address in _alive(self._client)]
+        lost = _find_lost(self._client, list(futures))
+        here = [address for address in futures if address not in lost]
         self._client.run(stop, self._job.name, workers=here, on_error="ignore")
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline and not all(f.done() for f in futures.values()):

@@ -82,7 +82,7 @@ def train_part(
     """
     worker = distributed.get_worker()
     if worker.address != address:
-        raise ClusterError(_gone([address]))
+        raise ClusterError(tell_lost([address]))
     check_version()
     threads = job.params.get("nthread") or worker.state.nthreads
     rounds: list[Round] = []
@@ -118,9 +118,10 @@ def train_part(
     return Outcome(bytes(booster.save_raw("ubj")), rounds, history) if reports else None
 
 
-def _gone(addresses: Sequence[str]) -> str:
+def tell_lost(addresses: Sequence[str]) -> str:
+    """Say which workers a training has lost, and what to do."""
     return (
-        f"A training needs all workers that have its rows; got {', '.join(addresses)} gone in the middle; start "
+        f"A training needs all workers that have its rows; got no answer of {', '.join(addresses)}; start "
         "it again, from the last checkpoint where there is one."
     )
 

@@ -1,0 +1,251 @@
+"""What a robust loss costs on several workers, what it sends, and how equal its answers are.
+
+    OMP_WAIT_POLICY=PASSIVE python benchmarks/workers.py [--rows=100000,1000000] [--workers=1,2]
+
+Workers are processes of one thread each, in a collective of XGBoost's as Dask's are. Each ratio is the median
+over interleaved pairs (squared error of `xgboost.train`, the loss) on the same matrices. Messages and bytes
+are those of a round beyond XGBoost's own; what XGBoost's histograms take is computed: features x bins x 16
+bytes a node, and half of the nodes of each level. Not called distributed.py, which would hide Dask's module.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+from statistics import median
+from typing import Any
+from unittest.mock import patch
+
+import click
+import numpy as np
+import numpy.typing as npt
+import xgboost
+from xgboost import collective
+from xgboost.tracker import RabitTracker
+
+from asrl_mlflow import train
+from asrl_mlflow.boosting.regression import rows as seam
+from asrl_mlflow.boosting.regression.collective import Collective
+from asrl_mlflow.losses import ASRL, AdaptiveHuber, ContinuousASRL, Loss, auto
+from asrl_mlflow.residuals.shared.workers import Numbers
+
+LOSSES: tuple[Loss, ...] = (ContinuousASRL(), auto(), AdaptiveHuber(), ASRL())
+PARAMS = {"max_depth": 6, "learning_rate": 0.3, "nthread": 1}
+# So many rows are built in all rounds of one training.
+BUILT = 8_000_000
+Array = npt.NDArray[Any]
+
+
+class Counted(Collective):
+    """What is sent beside XGBoost's own histograms, and how long it takes once all workers are there."""
+
+    def __init__(self) -> None:
+        self.bytes: list[int] = []
+        self.seconds: list[float] = []
+
+    def sum(self, values: Numbers) -> Numbers:
+        """Wait for the others, then sum and count."""
+        super().sum(np.zeros(1))
+        started = time.perf_counter()
+        found = super().sum(values)
+        self.seconds.append(time.perf_counter() - started)
+        self.bytes.append(values.nbytes)
+        return found
+
+
+def rows_of(rows: int, features: int, *, few_values: bool) -> tuple[Array, Array]:
+    """A table with heavy tails; with few values a feature all workers cut it alike."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((rows, features), dtype=np.float32)
+    y = 3 * x[:, 0] + np.sin(3 * x[:, 1]) + x[:, 2] * x[:, 3]
+    y += rng.standard_t(3, rows)
+    return (np.round(x * 8) / 8 if few_values else x), y.astype(np.float32)
+
+
+def weights_of(rows: int, kind: str) -> Array | None:
+    """Sample weights: none, whole numbers or others."""
+    rng = np.random.default_rng(1)
+    kinds: dict[str, Array | None] = {
+        "none": None,
+        "counts": rng.integers(1, 4, rows),
+        "fractions": rng.uniform(0.1, 3, rows),
+    }
+    return kinds[kind]
+
+
+def owners(rows: int, workers: int, *, uneven: bool) -> list[slice]:
+    """The rows of each worker."""
+    shares = np.arange(1, workers + 1) if uneven else np.ones(workers)
+    ends = (np.cumsum(shares) / shares.sum() * rows).astype(int)
+    return [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+def _work(
+    arguments: dict[str, Any],
+    rank: int,
+    work: Callable[..., Any],
+    given: tuple[Any, ...],
+    out: multiprocessing.Queue[Any],
+) -> None:
+    with collective.CommunicatorContext(**arguments, dmlc_task_id=f"{rank:03}"):
+        found = work(rank, *given)
+    if rank == 0:
+        out.put(found)
+
+
+def on_workers(workers: int, work: Callable[..., Any], *given: Any) -> Any:  # noqa: ANN401 - of any work
+    """Call `work(rank, *given)` on so many processes; give what the first returns."""
+    tracker = RabitTracker(n_workers=workers, host_ip="127.0.0.1", sortby="task")
+    tracker.start()
+    context = multiprocessing.get_context("spawn")
+    out = context.Queue()
+    processes = [
+        context.Process(target=_work, args=(tracker.worker_args(), rank, work, given, out))
+        for rank in range(workers)
+    ]
+    for process in processes:
+        process.start()
+    found = out.get()
+    for process in processes:
+        process.join()
+    return found
+
+
+def cost(rank: int, rows: int, features: int, workers: int, rounds: int, pairs: int) -> list[Any]:
+    """Time each loss beside squared error, and count what it sends."""
+    x, y = rows_of(rows, features, few_values=False)
+    own = owners(rows, workers, uneven=False)[rank]
+    matrix = xgboost.QuantileDMatrix(x[own], label=y[own], nthread=1)
+
+    def native() -> None:
+        xgboost.train(PARAMS | {"objective": "reg:squarederror"}, matrix, rounds)
+
+    def robust(loss: Loss) -> None:
+        train(PARAMS, matrix, rounds, loss=loss)
+
+    found = []
+    native()
+    for loss in LOSSES:
+        times: list[tuple[float, float]] = []
+        for _ in range(pairs):
+            started = time.perf_counter()
+            native()
+            middle = time.perf_counter()
+            robust(loss)
+            times.append((middle - started, time.perf_counter() - middle))
+        few, counted = Counted(), Counted()
+        if workers > 1:
+            # The last rounds alone, in which the levels are known beforehand.
+            for counter, some in ((few, rounds // 2), (counted, rounds)):
+                with patch.object(seam, "workers", lambda counter=counter: counter):
+                    train(PARAMS, matrix, some, loss=loss)
+        later = rounds - rounds // 2
+        messages = (len(counted.bytes) - len(few.bytes)) / later
+        found.append(
+            (
+                "auto" if loss == auto() else loss.name,
+                median(first for first, _ in times) / rounds * 1e3,
+                median(second / first for first, second in times),
+                messages,
+                (sum(counted.bytes) - sum(few.bytes)) / later,
+                messages * median(counted.seconds or [0.0]) * 1e3,
+            )
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How rows are spread, and what is trained on them."""
+
+    workers: int
+    weights: str
+    few_values: bool
+    uneven: bool = False
+    native: bool = False
+
+
+def equality(rank: int, how: Spread) -> Array:
+    """Predictions of a model whose rows are spread."""
+    x, y = rows_of(20_000, 6, few_values=how.few_values)
+    weight = weights_of(len(y), how.weights)
+    own = owners(len(y), how.workers, uneven=how.uneven)[rank]
+    matrix = xgboost.QuantileDMatrix(
+        x[own], label=y[own], weight=None if weight is None else weight[own]
+    )
+    if how.native:
+        params = PARAMS | {"objective": "reg:squarederror"}
+        booster = xgboost.train(params, matrix, 30)
+    else:
+        booster = train(PARAMS, matrix, 30, loss=ContinuousASRL())
+    predicted: Array = booster.inplace_predict(x)
+    return predicted
+
+
+def show_cost(rows: list[int], features: int, workers: list[int], pairs: int) -> None:
+    """Print the table of times and messages."""
+    print(f"\nXGBoost {xgboost.__version__}, {features} features, depth {PARAMS['max_depth']}")
+    print(
+        "| rows | workers | loss | native, ms a round | ratio | messages | bytes | ms in them | XGBoost's bytes |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
+    histograms = features * 256 * 16 * 2 ** (int(PARAMS["max_depth"]) - 1)
+    for count in rows:
+        for each in workers:
+            rounds = max(6, min(40, BUILT // count))
+            for name, base, ratio, messages, sent, ms in on_workers(
+                each, cost, count, features, each, rounds, pairs
+            ):
+                print(
+                    f"| {count:.0e} | {each} | `{name}` | {base:.1f} | {ratio:.2f} | {messages:.0f} | "
+                    f"{sent:,.0f} | {ms:.2f} | {histograms if each > 1 else 0:,} |",
+                    flush=True,
+                )
+
+
+def show_equality(workers: list[int]) -> None:
+    """Print the table of differences to the predictions of one worker."""
+    print("\n| table | weights | workers | partitions | difference | of native squared error |")
+    print("|---|---|---|---|---|---|")
+    for few_values, weights in product((True, False), ("none", "counts", "fractions")):
+        alone = {
+            native: on_workers(1, equality, Spread(1, weights, few_values, native=native))
+            for native in (True, False)
+        }
+        for count, uneven in product(workers, (False, True)):
+            cells = []
+            for native in (False, True):
+                spread = Spread(count, weights, few_values, uneven, native)
+                off = np.abs(on_workers(count, equality, spread) - alone[native])
+                cells.append(f"{off.max():.3g} (mean {off.mean():.2g})")
+            print(
+                f"| {'few values' if few_values else 'continuous'} | {weights} | {count} | "
+                f"{'uneven' if uneven else 'even'} | {' | '.join(cells)} |",
+                flush=True,
+            )
+
+
+@click.command()
+@click.option("--rows", default="100000,1000000,3000000", help="Between commas.")
+@click.option("--workers", default="1,2", help="Between commas.")
+@click.option("--features", default=8)
+@click.option("--pairs", default=5)
+@click.option("--equal", default="2,4", help="Workers to compare answers of; empty for none.")
+def main(rows: str, workers: str, features: int, pairs: int, equal: str) -> None:
+    """Print the tables."""
+    if rows:
+        show_cost(
+            [int(float(each)) for each in rows.split(",")],
+            features,
+            [int(each) for each in workers.split(",")],
+            pairs,
+        )
+    if equal:
+        show_equality([int(each) for each in equal.split(",")])
+
+
+if __name__ == "__main__":
+    main()
