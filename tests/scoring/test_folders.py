@@ -229,6 +229,14 @@ def test_work_of_a_worker_that_dies_is_done_by_another(cluster, tmp_path):
     assert (tmp_path / "died").exists()
 
 
+def test_work_that_takes_every_worker_along_ends_in_one_line(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster.scheduler, "allowed_failures", 0)
+    work = partial(die_once, tmp_path / "died")
+    address = cluster.scheduler_address
+    with pytest.raises(ClusterError, match="needs workers that live and have this package at tcp"):
+        list(engines.run_on_dask(work, [1], scheduler=address, workers=None))
+
+
 def test_a_cluster_that_does_not_answer_is_one_line(monkeypatch):
     pytest.importorskip("distributed", reason="dask is not installed (extra dask)")
     monkeypatch.setattr("asrl_mlflow.distributed.clusters._PATIENCE", 1)
