@@ -308,7 +308,7 @@ def compare(trials: list[FrozenTrial]) -> dict[str, int]:
         "lost, or other in MLflow": sum(not each for each in whole),
         "left running": sum(trial.state == TrialState.RUNNING for trial in trials)
         + sum(run.info.status == "RUNNING" for run in runs.values()),
-        "given back and done again": sum(trial.state == TrialState.FAIL for trial in trials),
+        "given back, or one too many": sum(trial.state == TrialState.FAIL for trial in trials),
     }
 
 
