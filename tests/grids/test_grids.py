@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 
 import numpy as np
 import pandas as pd
@@ -11,11 +12,12 @@ import pytest
 import scipy.stats
 import xgboost
 
-from asrl_mlflow.datasets import Contamination, load, split
+from asrl_mlflow.datasets import Contamination, Rows, load, split
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.grids import Cell, Grid, Judged, Results, Rules, Setting, Task, judge
 from asrl_mlflow.grids.budget import measure_pace, plan
 from asrl_mlflow.grids.methods import BOOSTER_START, RIVALS, Boosting, find_method
+from asrl_mlflow.grids.methods.installed import installed
 from asrl_mlflow.grids.pictures import draw_ranks, draw_ratios
 from asrl_mlflow.grids.presets import PRESETS
 from asrl_mlflow.grids.ranking import rank
@@ -68,6 +70,8 @@ def test_test_targets_are_clean_and_the_same_for_every_method_and_contamination(
 
 @pytest.mark.parametrize("name", [*RIVALS, "asrl_c", "auto", "huber"])
 def test_every_method_learns_more_than_the_median_and_stops_where_it_is_best(name):
+    if name.startswith("lightgbm") and sys.platform != "linux":
+        pytest.skip("LightGBM needs more than pip here")
     parts = split(TABLE.rows, 0)
     method = find_method(name)
     start = {**method.starts(distances(parts.train.target))[0], **BOOSTER_START}
@@ -79,6 +83,29 @@ def test_every_method_learns_more_than_the_median_and_stops_where_it_is_best(nam
     assert fitted.rounds == int(np.argmin(fitted.curve)) + 1
     whole = method.fit(start, parts.train, None, dataclasses.replace(boosting, rounds=7))
     assert (whole.rounds, len(whole.curve)) == (7, 0)
+
+
+@pytest.mark.parametrize("name", ["xgboost_absolute", "lightgbm_l1", "catboost_mae", "asrl_c"])
+def test_every_library_takes_categories_gaps_weights_and_any_column_name(name):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            'a "b": {1}, 2': rng.normal(size=90),
+            "kind": pd.Categorical(rng.choice(["x", "y", None], 90)),
+            "yes": rng.uniform(size=90) > 0.5,
+        }
+    )
+    frame.iloc[::7, 0] = np.nan
+    rows = Rows(frame, 50 + rng.normal(size=90), rng.uniform(1, 2, 90), weight_rule="mean 1")
+    fitted = find_method(name).fit(BOOSTER_START, rows, rows, Boosting(3, 0.3, 2, 0))
+    assert fitted.predict(rows) == pytest.approx(50, abs=4)
+
+
+def test_a_rival_whose_library_is_missing_is_refused_and_not_left_out():
+    with pytest.raises(
+        InputError, match=r"got none installed; run pip install 'asrl-mlflow\[rivals\]'"
+    ):
+        installed("Nothing", "no-such-package")
 
 
 def test_xgboost_s_squared_error_and_ours_are_the_same_trees():

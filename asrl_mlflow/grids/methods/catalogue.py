@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from asrl_mlflow.errors import InputError, did_you_mean
+from asrl_mlflow.grids.methods.catboost_objectives import CatBoostObjective
+from asrl_mlflow.grids.methods.lightgbm_objectives import LightGBMObjective
 from asrl_mlflow.grids.methods.method import Method
 from asrl_mlflow.grids.methods.package_losses import PackageLoss
 from asrl_mlflow.grids.methods.xgboost_objectives import XGBoostObjective
@@ -20,6 +22,11 @@ RIVALS: Mapping[str, Method] = MappingProxyType(
         "xgboost_absolute": XGBoostObjective("reg:absoluteerror"),
         "xgboost_pseudo_huber": XGBoostObjective("reg:pseudohubererror", "huber_slope"),
         "xgboost_quantile": XGBoostObjective("reg:quantileerror", fixed={"quantile_alpha": 0.5}),
+        "lightgbm_l1": LightGBMObjective("regression_l1"),
+        "lightgbm_huber": LightGBMObjective("huber", "alpha"),
+        "lightgbm_fair": LightGBMObjective("fair", "fair_c"),
+        "catboost_mae": CatBoostObjective("MAE"),
+        "catboost_huber": CatBoostObjective("Huber", "delta"),
     }
 )
 # What squared error is called: the loss that needs no reason.
