@@ -24,9 +24,10 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.figures.style import png
 from asrl_mlflow.grids import Grid, Judged, Results, Rules, judge
 from asrl_mlflow.grids.budget import measure_pace, plan
+from asrl_mlflow.grids.levels import find_levels
 from asrl_mlflow.grids.methods import find_method
 from asrl_mlflow.grids.past import find_done, find_parent
-from asrl_mlflow.grids.pictures import draw_ranks, draw_ratios
+from asrl_mlflow.grids.pictures import draw_levels, draw_ranks, draw_ratios
 from asrl_mlflow.grids.presets import PRESETS
 from asrl_mlflow.grids.ranking import rank
 from asrl_mlflow.grids.verdict import verdict
@@ -278,10 +279,10 @@ def _plan(asked: Grid, tables: Mapping[str, Dataset], minutes: float, jobs: int)
     left = minutes - (time.monotonic() - began) / _MINUTE
     found = plan(asked, tables, pace, left, jobs)
     grid = found.grid
-    rows = "all" if grid.rows == asked.rows else f"at most {max(filter(None, grid.rows))}"
+    rows = "as asked" if grid.rows == asked.rows else f"at most {max(filter(None, grid.rows))}"
     click.echo(
         f"planned: {len(grid.seeds)} of {len(asked.seeds)} seeds, {grid.rules.trials} of "
-        f"{asked.rules.trials} trials, {rows} rows: about {found.minutes:.1f} of {minutes:g} minutes"
+        f"{asked.rules.trials} trials, rows {rows}: about {found.minutes:.1f} of {minutes:g} minutes"
     )
     return grid
 
@@ -366,18 +367,24 @@ def _show(results: Results, missing: int, parent: RunLog, *, figures: bool) -> N
     if not results.errors:
         click.echo("No seed has all of its cells: there is nothing to compare yet.", err=True)
         return
-    ranking = rank(results.blocks)
+    levels = find_levels(results.methods)
+    # A map is a picture of its own, and too long to rank.
+    others = results.without(levels)
+    ranking = rank(others.blocks)
     libraries = ", ".join(dict.fromkeys(find_method(name).library for name in results.methods))
     lines = [*verdict(results), *([] if ranking is None else [ranking.describe()])]
     seeds = max(map(len, results.errors.values()))
-    context = f"{', '.join(dict.fromkeys(each.table for each in results.errors))}; {seeds} seeds; {libraries}"
-    table = results.table().to_string(float_format="{:.3f}".format)
+    context = f"{', '.join(dict.fromkeys(each.table for each in results.errors))}; {seeds} seed{'s' * (seeds > 1)}; {libraries}"
+    table = others.table().to_string(float_format="{:.3f}".format)
     text = f"{context}\n\n{_NOTE}\n\n{table}\n\n" + "\n".join(lines)
     parent.table("study.json", results.columns())
     parent.artifact("study.txt", f"{text}\n".encode())
     parent.describe(f"```text\n{text}\n```")
     if figures:
-        parent.artifact("figures/ratios.png", png(draw_ratios(results, context)))
+        if others.losses:
+            parent.artifact("figures/ratios.png", png(draw_ratios(others, context)))
         if ranking is not None:
             parent.artifact("figures/ranks.png", png(draw_ranks(ranking, context)))
+        if levels:
+            parent.artifact("figures/levels.png", png(draw_levels(results, levels, context)))
     click.echo(f"\n{text}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from asrl_mlflow.datasets import Contamination
+from asrl_mlflow.grids.levels import level_name
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,17 @@ class Preset:
     trials: int
 
 
+# The levels and tails of the map.
+_LOW, _HIGH, _TAILS = (0.2, 0.4, 0.6, 0.8), (0.3, 0.5, 0.7, 0.9, 0.97), (0.2, 1.0, 5.0)
+_MAP = tuple(
+    level_name(low, high, tail) for tail in _TAILS for low in _LOW for high in _HIGH if low < high
+)
+_VARIANTS = (
+    *("asrl_c/hessian=second", "asrl_c/hessian=one"),
+    *("asrl_c/refresh=5", "asrl_c/refresh=25", "asrl_c/refresh=0"),
+    *("asrl", "asrl/regions=off", "asrl/hessian=one"),
+)
+
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "contamination": Preset(
@@ -55,6 +67,15 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             learning_rates=(0.1,),
             repeats=5,
             trials=20,
+        ),
+        # What each choice of the design is worth, beside the loss as it is.
+        "ablation": Preset(
+            losses=(*_VARIANTS, *_MAP),
+            rivals=("asrl_c",),
+            contaminations=(Contamination(), Contamination("sym", 0.1), Contamination("asym", 0.2)),
+            learning_rates=(0.1,),
+            repeats=5,
+            trials=1,
         ),
     }
 )

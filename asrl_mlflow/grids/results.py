@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -136,6 +136,14 @@ class Results:
     def blocks(self) -> pd.DataFrame:
         """The errors of all settings and seeds, a column a method."""
         return pd.concat(self.errors.values(), ignore_index=True)
+
+    def without(self, methods: Iterable[str]) -> Results:
+        """Leave losses out."""
+        left = set(methods)
+        losses = [name for name in self.losses if name not in left]
+        kept = list(dict.fromkeys((*losses, *self.rivals)))
+        errors = {setting: frame[kept] for setting, frame in self.errors.items()}
+        return replace(self, losses=losses, errors=errors)
 
     def label(self, setting: Setting) -> str:
         """Name a setting by what tells it from the others, and by its table and contamination."""

@@ -16,9 +16,10 @@ from asrl_mlflow.datasets import Contamination, Rows, load, split
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.grids import Cell, Grid, Judged, Results, Rules, Setting, Task, judge
 from asrl_mlflow.grids.budget import measure_pace, plan
+from asrl_mlflow.grids.levels import find_levels, level_name
 from asrl_mlflow.grids.methods import BOOSTER_START, RIVALS, Boosting, find_method
 from asrl_mlflow.grids.methods.installed import installed
-from asrl_mlflow.grids.pictures import draw_ranks, draw_ratios
+from asrl_mlflow.grids.pictures import draw_levels, draw_ranks, draw_ratios
 from asrl_mlflow.grids.presets import PRESETS
 from asrl_mlflow.grids.ranking import rank
 from asrl_mlflow.grids.verdict import verdict
@@ -116,6 +117,65 @@ def test_xgboost_s_squared_error_and_ours_are_the_same_trees():
         for name in ("squared_error", "xgboost_squared")
     )
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_a_variant_with_every_choice_as_it_is_is_the_loss_itself():
+    parts = split(TABLE.rows, 0)
+    boosting = Boosting(8, 0.3, None, 0)
+
+    def predict(name):
+        fitted = find_method(name).fit(BOOSTER_START, parts.train, None, boosting)
+        return fitted.predict(parts.test)
+
+    for loss in ("asrl", "asrl_c:q_low=0.3:q_high=0.6"):
+        same = predict(f"{loss}/refresh=1")
+        np.testing.assert_allclose(
+            same, predict(f"{loss}:eps=1e-6" if loss == "asrl" else loss), rtol=1e-4
+        )
+        for choice in ("hessian=second", "hessian=one", "refresh=0", "refresh=5"):
+            assert np.abs(predict(f"{loss}/{choice}") - same).max() > 1
+    assert np.abs(predict("asrl/regions=off") - predict("asrl/refresh=1")).max() > 1
+    np.testing.assert_array_equal(predict("asrl_c/refresh=0"), predict("asrl_c/refresh=8"))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("asrl_c/hessian=two", "hessian=weight|second|one"),
+        ("asrl_c/refresh=-1", "refresh=<rounds>"),
+        ("asrl_c/speed=2", "takes hessian, regions, refresh"),
+        ("asrl_c/regions=off", "Only asrl has weights"),
+        ("auto/refresh=2", "variants of asrl and asrl_c; got asrl_c auto"),
+        ("huber/refresh=2", "variants of asrl and asrl_c; got huber"),
+        ("asrl_c:q_low", "takes parameters as asrl_c:q_low=0.5"),
+        ("asrl_c:q_low=2", "0 < q_low < 1"),
+    ],
+)
+def test_a_variant_that_there_is_not_is_refused(name, said):
+    with pytest.raises(InputError) as refused:
+        find_method(name)
+    assert said in str(refused.value)
+
+
+def test_a_loss_with_parameters_keeps_them_whatever_the_trials():
+    judged = judge(task(method="asrl_c:q_low=0.3:q_high=0.6", trials=3))
+    assert (judged.params["loss.q_low"], judged.params["loss.q_high"]) == (0.3, 0.6)
+
+
+def test_the_map_has_a_cell_a_point_and_is_left_out_of_the_ranks():
+    names = [
+        level_name(low, high, tail) for low in (0.2, 0.4) for high in (0.5, 0.9) for tail in (1, 5)
+    ]
+    rng = np.random.default_rng(0)
+    found = results(
+        SPOILED, **{name: list(rng.uniform(1, 2, (3, 6))) for name in [*names, "asrl_c"]}
+    )
+    found = dataclasses.replace(found, losses=names, rivals=["asrl_c"])
+    levels = find_levels(found.methods)
+    assert set(levels) == set(names)
+    panels = draw_levels(found, levels, "title").axes
+    assert (len(panels), {len(axes.texts) for axes in panels}) == (6, {4})
+    assert found.without(levels).methods == ["asrl_c"]
 
 
 def test_every_method_searches_the_booster_too_and_more_trials_choose_no_worse():
