@@ -26,6 +26,10 @@ class Preset:
         Seeds.
     trials : int
         Points of its search space that each method is tried at.
+    rounds : int
+        Boosting rounds, at most.
+    curves : bool
+        Whether the test MAE is measured after each round.
     """
 
     losses: tuple[str, ...]
@@ -34,6 +38,8 @@ class Preset:
     learning_rates: tuple[float, ...]
     repeats: int
     trials: int
+    rounds: int = 100
+    curves: bool = False
 
 
 # The levels and tails of the map.
@@ -76,6 +82,17 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             learning_rates=(0.1,),
             repeats=5,
             trials=1,
+        ),
+        # How fast methods learn.
+        "convergence": Preset(
+            losses=("asrl_c", "auto"),
+            rivals=("xgboost_squared", "xgboost_absolute"),
+            contaminations=(Contamination(), Contamination("asym", 0.2)),
+            learning_rates=(0.03, 0.1, 0.3, 0.5),
+            repeats=5,
+            trials=1,
+            rounds=300,
+            curves=True,
         ),
     }
 )

@@ -16,10 +16,11 @@ from asrl_mlflow.datasets import Contamination, Rows, load, split
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.grids import Cell, Grid, Judged, Results, Rules, Setting, Task, judge
 from asrl_mlflow.grids.budget import measure_pace, plan
+from asrl_mlflow.grids.convergence import Convergence
 from asrl_mlflow.grids.levels import find_levels, level_name
 from asrl_mlflow.grids.methods import BOOSTER_START, RIVALS, Boosting, find_method
 from asrl_mlflow.grids.methods.installed import installed
-from asrl_mlflow.grids.pictures import draw_levels, draw_ranks, draw_ratios
+from asrl_mlflow.grids.pictures import draw_convergence, draw_levels, draw_ranks, draw_ratios
 from asrl_mlflow.grids.presets import PRESETS
 from asrl_mlflow.grids.ranking import rank
 from asrl_mlflow.grids.verdict import verdict
@@ -187,6 +188,40 @@ def test_every_method_searches_the_booster_too_and_more_trials_choose_no_worse()
     assert again.metrics["test.mae"] == four.metrics["test.mae"]
     parameter = judge(task(method="xgboost_pseudo_huber"))
     assert parameter.params["method.huber_slope"] > 0
+
+
+@pytest.mark.parametrize("name", ["asrl_c", "xgboost_squared", "catboost_mae", "asrl_c/refresh=5"])
+def test_a_curve_is_the_test_mae_of_every_round_and_chooses_nothing(name):
+    with_curve = judge(
+        Task(dataclasses.replace(CELL, method=name), TABLE, Rules(1, 9, curves=True))
+    )
+    without = judge(task(method=name, rounds=9))
+    assert (len(with_curve.curve), len(without.curve)) == (9, 0)
+    assert with_curve.metrics["test.mae"] == without.metrics["test.mae"]
+    kept = int(without.metrics["best.rounds"])
+    assert with_curve.curve[kept - 1] == pytest.approx(without.metrics["test.mae"], rel=1e-4)
+
+
+def test_convergence_is_of_the_seeds_that_every_method_has():
+    grid = dataclasses.replace(GRID, rules=Rules(1, 4, curves=True))
+    errors = [4.0, 2.0, 1.01, 1.0]
+    judged = [
+        Judged(
+            each.cell,
+            {"test.mae": 2.0, "fit_seconds": 1.0, "round_seconds": 0.5},
+            {},
+            [(1 + each.cell.seed) * error for error in errors],
+        )
+        for each in grid.tasks({"diabetes": TABLE})
+    ]
+    found = Results.of(grid, judged[:-1])
+    convergence = Convergence.of(found, judged[:-1])
+    curves = [methods["asrl_c"] for methods in convergence.curves.values()]
+    np.testing.assert_allclose([curve.errors[0] for curve in curves], [6.0, 4.0])
+    assert {(curve.best, curve.near) for curve in curves} == {(4, 3)}
+    assert set(convergence.table(found)["and seconds"]) == {1.5}
+    figures = draw_convergence(convergence)
+    assert set(figures) == {"diabetes_none_0_150", "diabetes_asym_0.2_150"}
 
 
 def test_nothing_is_begun_after_the_time():
