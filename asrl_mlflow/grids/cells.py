@@ -40,10 +40,13 @@ class Rules:
         Points of its search space that each method is tried at; with 1 it is not tuned.
     rounds : int, >= 1
         Boosting rounds, at most.
+    curves : bool
+        Whether the test MAE is measured after each of so many rounds too; nothing is chosen by it.
     """
 
     trials: int
     rounds: int
+    curves: bool = False
 
 
 @dataclass(frozen=True)
@@ -144,14 +147,17 @@ class Judged:
         Which one.
     metrics : mapping of str to float
         "test.<metric>" on test rows, "best.objective" (what it was chosen by, on spoiled rows), "best.rounds",
-        "fit_seconds" (of the search and the fit after it).
+        "fit_seconds" (of the search and the fit after it), with a curve "round_seconds" (of the fit that it is of).
     params : mapping of str to object
         Of method, boosting, table and split, by their keys.
+    curve : sequence of float
+        Test MAE after each round, where the rules ask for it.
     """
 
     cell: Cell
     metrics: Mapping[str, float]
     params: Mapping[str, object]
+    curve: Sequence[float] = ()
 
 
 def judge(task: Task) -> Judged:
@@ -202,13 +208,20 @@ def judge(task: Task) -> Judged:
         "seed": cell.seed,
         "trials": task.rules.trials,
     }
-    return Judged(cell, metrics, params)
+    curve: Sequence[float] = ()
+    if task.rules.curves:
+        whole = dataclasses.replace(boosting, rounds=task.rules.rounds)
+        started = time.perf_counter()
+        curve = method.fit(found.point, known, test, whole).curve
+        metrics["round_seconds"] = (time.perf_counter() - started) / whole.rounds
+    return Judged(cell, metrics, params, tuple(curve))
 
 
 def fits(task: Task) -> int:
     """How many fits judging a cell takes."""
     rows = min(len(task.table.rows), task.cell.rows or len(task.table.rows))
-    return task.rules.trials * (FOLDS if rows < ROWS_FOR_ONE_SPLIT else 1) + 1
+    folds_ = FOLDS if rows < ROWS_FOR_ONE_SPLIT else 1
+    return task.rules.trials * folds_ + 1 + int(task.rules.curves)
 
 
 def _pairs(task: Task, parts: Split) -> Sequence[tuple[Rows, Rows]]:

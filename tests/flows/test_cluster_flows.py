@@ -35,7 +35,7 @@ FRAME.loc[::10, "y"] += 50
 def cluster():
     """Two workers, threads of this process, that answer at an address."""
     with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
+        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=":0"
     ) as cluster:
         yield cluster
 
