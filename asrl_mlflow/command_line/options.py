@@ -153,7 +153,7 @@ def engine(*names: str) -> tuple[Callable[[Function], Function], ...]:
             "--workers",
             type=click.IntRange(1),
             of_host=True,
-            help="Worker processes of a cluster that is started.  [default: one a core]",
+            help="Worker processes of a cluster that is started.  [default: as suits the cores]",
         ),
     )
 

@@ -20,8 +20,10 @@ from asrl_mlflow.command_line.options import (
     FIGURES,
     SIGNATURE,
     boosting,
+    check_engine,
     contamination,
     dataset,
+    engine,
     options,
     tell,
 )
@@ -49,9 +51,6 @@ from asrl_mlflow.records.features import describe_columns
 from asrl_mlflow.registry.versions import RegisteredVersion
 from asrl_mlflow.tracking.keys import CONTINUED_TAG
 from asrl_mlflow.tracking.run_log import RunLog
-
-# Where the rows are.
-ENGINES = ("local", "dask")
 
 
 @click.command("train", cls=Command)
@@ -84,22 +83,8 @@ ENGINES = ("local", "dask")
             help="Go on although --model-uri recorded another loss.",
         ),
     ),
+    engine("dask"),
     (
-        option(
-            "--engine",
-            type=click.Choice(ENGINES),
-            default=ENGINES[0],
-            help="Where the rows are: here, or on the workers of a Dask cluster (.parquet only).",
-        ),
-        option(
-            "--scheduler",
-            help="Of that cluster, as tcp://host:8786.  [default: one on this machine]",
-        ),
-        option(
-            "--workers",
-            type=click.IntRange(1),
-            help="Processes of that on this machine.  [default: 2]",
-        ),
         option(
             "--checkpoint-every",
             type=click.IntRange(1),
@@ -114,12 +99,12 @@ ENGINES = ("local", "dask")
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
     """Train one loss and log all of it."""
     settings = boosting(values)
-    if values["engine"] == "dask":
+    check_engine(values)
+    if values["engine"]:
         return _train_on_cluster(values, settings)
-    for name in ("scheduler", "workers", "checkpoint_every"):
-        if values[name] is not None:
-            msg = f"--{name.replace('_', '-')} is for --engine=dask; got {values[name]}; leave it out."
-            raise click.UsageError(msg)
+    if values["checkpoint_every"]:
+        msg = "--checkpoint-every is about a cluster; got no --engine; pass --engine=dask, or leave it out."
+        raise click.UsageError(msg)
     version = None
     if values["model_uri"]:
         tracking.connect(command=command_line())
@@ -182,9 +167,9 @@ def _train_on_cluster(values: dict[str, Any], settings: Settings) -> int:
     roles = Roles(**{name: values[name] for name in names})
     try:
         # Here, not above: they need the extra `dask`.
-        from asrl_mlflow.distributed.clusters import connect  # noqa: PLC0415 - see above
         from asrl_mlflow.distributed.table import read  # noqa: PLC0415 - see above
         from asrl_mlflow.experiments.cluster import run_cluster_experiment  # noqa: PLC0415 - see above
+        from asrl_mlflow.system.clusters import connect  # noqa: PLC0415 - see above
     except ImportError as error:
         msg = f"--engine=dask: {error}"
         raise InputError(msg) from error

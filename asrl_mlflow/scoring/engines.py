@@ -6,16 +6,14 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import joblib
 
-from asrl_mlflow.errors import InputError
+from asrl_mlflow.errors import ClusterError, InputError
 
 Value = TypeVar("Value")
 Result = TypeVar("Result")
-
-_SECONDS_TO_CONNECT = 30
 
 
 class Engine(Protocol):
@@ -40,12 +38,14 @@ class Engine(Protocol):
         scheduler : str, optional
             Address of the cluster. Without it one of this host is started, and ended with the last call.
         workers : int, optional
-            Worker processes of that one; as many as there are cores where it is not given.
+            Worker processes of that one; as many as the engine finds good where it is not given.
 
         Raises
         ------
         InputError
-            The engine is not installed, the cluster does not answer, or its workers died again and again.
+            The engine is not installed.
+        ClusterError
+            The cluster does not answer, or its workers died again and again.
         """
 
 
@@ -60,11 +60,13 @@ def run_on_dask(
     with _needing("dask"):
         import dask  # noqa: PLC0415 - an extra
         from distributed import KilledWorker, as_completed  # noqa: PLC0415 - as above
+
+        from asrl_mlflow.system.clusters import connect  # noqa: PLC0415 - as above
     # The work may hold a model of many megabytes. It is a task's result, so that another worker makes it anew
     # where all that had it are gone.
     with (
         dask.config.set({"distributed.admin.large-graph-warning-threshold": sys.maxsize}),
-        _dask_client(scheduler, workers) as client,
+        connect(scheduler, workers) as client,
     ):
         sent = client.submit(_itself, work, pure=False)
         try:
@@ -72,28 +74,7 @@ def run_on_dask(
                 yield future.result()
         except (KilledWorker, ImportError, RuntimeError) as error:
             needed = "workers that live and have this package"
-            raise InputError(_no_cluster("dask", scheduler, needed, error)) from error
-
-
-@contextmanager
-def _dask_client(scheduler: str | None, workers: int | None) -> Iterator[Any]:
-    from distributed import Client, LocalCluster  # noqa: PLC0415 - an extra
-
-    with ExitStack() as stack:
-        try:
-            cluster = scheduler or stack.enter_context(
-                LocalCluster(
-                    n_workers=workers or joblib.cpu_count(),
-                    threads_per_worker=1,
-                    dashboard_address=":0",
-                )
-            )
-            client = stack.enter_context(Client(cluster, timeout=_SECONDS_TO_CONNECT))
-            client.wait_for_workers(1, timeout=_SECONDS_TO_CONNECT)
-        except (OSError, ValueError) as error:
-            needed = "a scheduler with workers"
-            raise InputError(_no_cluster("dask", scheduler, needed, error)) from error
-        yield client
+            raise ClusterError(_no_cluster("dask", scheduler, needed, error)) from error
 
 
 def run_on_spark(
@@ -133,7 +114,7 @@ def run_on_spark(
             yield from results.collect()
         except (Py4JError, PySparkException) as error:
             needed = "a master that answers, workers that live, and Java here"
-            raise InputError(_no_cluster("spark", scheduler, needed, error)) from error
+            raise ClusterError(_no_cluster("spark", scheduler, needed, error)) from error
 
 
 # By the names that --engine takes.

@@ -130,7 +130,7 @@ def test_after_the_death_of_a_worker_the_same_command_ends_with_the_same_model(
     ("given", "code", "rule"),
     [
         (["--engine=dask"], 2, "needs a .parquet file or a folder of them; got 'diabetes'"),
-        (["--scheduler=tcp://127.0.0.1:1"], 2, "--scheduler is for --engine=dask"),
+        (["--scheduler=tcp://127.0.0.1:1"], 2, "--scheduler is about a cluster; got no --engine"),
         (["--engine=dask", "--model-uri=models:/a/1"], 2, "--model-uri is not for --engine=dask"),
         (["--engine=dask", "--loss=log_loss"], 2, "takes losses for regression"),
     ],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import pickle
 import shutil
@@ -18,7 +17,7 @@ import pytest
 
 from asrl_mlflow import registry
 from asrl_mlflow.commands.train import command as train_command
-from asrl_mlflow.errors import InputError
+from asrl_mlflow.errors import ClusterError, InputError
 from asrl_mlflow.scoring import ModelFiles, engines, predict_folder
 from asrl_mlflow.serving.batch import predict_file
 from tests.scoring.deaths import die_once
@@ -207,10 +206,14 @@ def test_folders_that_cannot_be_are_refused(model, data, data_at, out, told):
 # A cluster's processes import all that is asked of them: one process for all tests.
 @pytest.fixture(scope="module")
 def cluster():
-    distributed = pytest.importorskip("distributed", reason="dask is not installed (extra dask)")
-    options = {"threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": logging.CRITICAL}
-    with distributed.LocalCluster(n_workers=1, **options) as started:
-        yield started
+    pytest.importorskip("distributed", reason="dask is not installed (extra dask)")
+    from asrl_mlflow.system.clusters import connect  # noqa: PLC0415 - needs the extra
+
+    before = dict(os.environ)
+    with connect(None, 1) as client:
+        # What Dask sets for its workers would change how all that follows is trained.
+        assert dict(os.environ) == before
+        yield client.cluster
 
 
 def test_the_command_predicts_on_a_dask_cluster(cluster, data, model, flow):
@@ -231,9 +234,11 @@ def test_work_of_a_worker_that_dies_is_done_by_another(cluster, tmp_path):
 
 def test_a_cluster_that_does_not_answer_is_one_line(monkeypatch):
     pytest.importorskip("distributed", reason="dask is not installed (extra dask)")
-    monkeypatch.setattr(engines, "_SECONDS_TO_CONNECT", 1)
+    from asrl_mlflow.system import clusters  # noqa: PLC0415 - needs the extra
+
+    monkeypatch.setattr(clusters, "_SECONDS_TO_CONNECT", 1)
     with pytest.raises(
-        InputError, match=r"needs a scheduler with workers at tcp://127\.0\.0\.1:9; got"
+        ClusterError, match=r"needs the address of a Dask scheduler .*; got tcp://127\.0\.0\.1:9"
     ):
         list(engines.run_on_dask(str, [1], scheduler="tcp://127.0.0.1:9", workers=None))
 
