@@ -5,7 +5,7 @@ by the commands of compose.yaml. In the middle PostgreSQL is restarted, then the
 killed and started again. Then Optuna's record is compared with MLflow's, trial by trial.
 
     uv run --with 'mlflow[auth]' python benchmarks/many_hosts.py
-    uv run --with 'mlflow[auth]' python benchmarks/many_hosts.py --calm --workers=1 --data=california --rounds=100
+    uv run --with 'mlflow[auth]' python benchmarks/many_hosts.py --repeats=3 --data=california --rounds=100 --trials=24
 
 The second measures how fast a study is without failures. Needs Linux, PostgreSQL, and the right to make namespaces.
 """
@@ -24,10 +24,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 from urllib.request import urlopen
 
@@ -35,6 +36,7 @@ import click
 import mlflow
 import optuna
 import psycopg
+import xgboost
 import yaml
 from mlflow.entities import Run
 from optuna.trial import FrozenTrial, TrialState
@@ -111,7 +113,8 @@ class Recipe:
     def kill(self, name: str) -> None:
         """Kill a service and all that it has started."""
         process = self.processes.pop(name)
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
     def start_postgres(self) -> None:
@@ -218,12 +221,12 @@ def running() -> Iterator[Recipe]:
             recipe.stop_postgres()
 
 
-def trials_of(address: str) -> list[FrozenTrial]:
-    """All trials of the study; none before it is there."""
+def trials_of(address: str, study: str = STUDY) -> list[FrozenTrial]:
+    """All trials of a study; none before it is there."""
     with open_storage(address) as storage:
-        if STUDY not in optuna.get_all_study_names(storage):
+        if study not in optuna.get_all_study_names(storage):
             return []
-        return optuna.load_study(study_name=STUDY, storage=storage).get_trials(deepcopy=False)
+        return optuna.load_study(study_name=study, storage=storage).get_trials(deepcopy=False)
 
 
 def work(
@@ -238,7 +241,7 @@ def work(
     waiting = sorted(events)
     restarts = 0
     while True:
-        done = sum(trial.state in JUDGED for trial in trials_of(recipe.storage))
+        done = sum(trial.state in JUDGED for trial in trials_of(recipe.storage)) if events else 0
         while waiting and done >= waiting[0]:
             print(f"  {done} trials: {events[waiting[0]].__name__.replace('_', ' ')}", flush=True)
             events[waiting.pop(0)]()
@@ -281,90 +284,109 @@ def compare(trials: list[FrozenTrial]) -> dict[str, int]:
         page = client.search_runs([experiment.experiment_id], page_token=token)
         runs |= {run.info.run_id: run for run in page}
         token = page.token or ""
-    lost = 0
-    for trial in judged:
-        run = runs.get(trial.user_attrs["asrl.run_id"])
-        is_whole = run is not None and (
-            run.data.metrics.get("objective") == trial.value and run.info.status == "FINISHED"
-            if trial.state == TrialState.COMPLETE
-            else run.info.status == "KILLED" and "asrl.pruned" in run.data.tags
-        )
-        lost += not is_whole
-    counted = Counter(
-        run.data.tags["asrl.trial"]
-        for run in runs.values()
-        if "asrl.trial" in run.data.tags and "asrl.reaped" not in run.data.tags
-    )
+    # By the trial's number: a run that was begun while MLflow was away gets its id later.
+    of_trial = defaultdict(list)
+    for run in runs.values():
+        if run.data.tags.get("asrl.study") == STUDY and "asrl.reaped" not in run.data.tags:
+            of_trial[run.data.tags.get("asrl.trial")].append(run)
+    whole = [
+        [
+            run
+            for run in of_trial[str(trial.number)]
+            if (
+                run.data.metrics.get("objective") == trial.value and run.info.status == "FINISHED"
+                if trial.state == TrialState.COMPLETE
+                else run.info.status == "KILLED" and "asrl.pruned" in run.data.tags
+            )
+        ]
+        for trial in judged
+    ]
     return {
         "trials judged": len(judged),
         "of them twice": len(judged) - len({tuple(trial.params.values()) for trial in judged}),
-        "trials with two runs": sum(count > 1 for count in counted.values()),
-        "lost, or other in MLflow": lost,
+        "trials with two runs": sum(len(of_trial[str(trial.number)]) > 1 for trial in trials),
+        "lost, or other in MLflow": sum(not each for each in whole),
         "left running": sum(trial.state == TrialState.RUNNING for trial in trials)
         + sum(run.info.status == "RUNNING" for run in runs.values()),
         "given back and done again": sum(trial.state == TrialState.FAIL for trial in trials),
     }
 
 
+def outlast(recipe: Recipe, workers: int, options: list[str], trials: int) -> None:
+    """Let everything fail once, and print what is left of it."""
+
+    def restart_PostgreSQL() -> None:  # noqa: N802 - as it is printed
+        recipe.restart_postgres()
+
+    def kill_a_worker_and_start_it_again() -> None:
+        recipe.kill("worker-0")
+        recipe.start_worker(0, options)
+
+    def kill_the_MLflow_server_and_start_it_again() -> None:  # noqa: N802 - as above
+        recipe.kill("mlflow")
+        recipe.start_mlflow()
+
+    failures = [
+        restart_PostgreSQL,
+        kill_a_worker_and_start_it_again,
+        kill_the_MLflow_server_and_start_it_again,
+    ]
+    events = dict(zip(itertools.count(trials // 4, trials // 4), failures, strict=False))
+    began = time.monotonic()
+    caused = work(recipe, workers, options, events)
+    seconds = time.monotonic() - began
+    sent = resend(recipe)
+    rows: dict[str, object] = {
+        **compare(trials_of(recipe.storage)),
+        "failures outlasted": f"{caused} of {len(events)}",
+        "files sent later to MLflow": sent,
+        "seconds": f"{seconds:.0f}",
+    }
+    for name, value in rows.items():
+        print(f"{name:30}{value:>12}")
+
+
+def measure(recipe: Recipe, workers: int, options: list[str], repeats: int) -> None:
+    """Print how fast a study is with one worker and with all, alternately."""
+    speeds: dict[int, list[float]] = {1: [], workers: []}
+    for repeat, count in itertools.product(range(repeats), speeds):
+        study = f"{STUDY}-{repeat}-{count}"
+        work(recipe, count, [*options, f"--study={study}"], {})
+        ended = [each for each in trials_of(recipe.storage, study) if each.state in JUDGED]
+        # Without the start of the processes.
+        begun = min(each.datetime_start for each in ended if each.datetime_start is not None)
+        last = max(each.datetime_complete for each in ended if each.datetime_complete is not None)
+        speeds[count].append(60 * len(ended) / (last - begun).total_seconds())
+        print(f"{count} workers: {speeds[count][-1]:.1f} trials a minute", flush=True)
+    ratio = median(speeds[workers]) / median(speeds[1])
+    print(f"{workers} workers do {ratio:.2f} times what one does; load {os.getloadavg()[0]:.1f}")
+
+
 @click.command()
-@click.option("--trials", default=200, show_default=True, help="Of the study.")
+@click.option("--trials", default=200, show_default=True, help="Of a study.")
 @click.option("--workers", default=2, show_default=True, help="Hosts, of one worker process each.")
 @click.option("--data", default="diabetes", show_default=True, help="As the flows' option.")
 @click.option("--rounds", default=20, show_default=True, help="Boosting rounds of a trial.")
-@click.option("--calm", is_flag=True, help="Without failures.")
-def main(trials: int, workers: int, data: str, rounds: int, *, calm: bool) -> None:
+@click.option("--repeats", default=0, show_default=True, help="Measure without failures, so often.")
+def main(trials: int, workers: int, data: str, rounds: int, repeats: int) -> None:
     """Run the recipe, and print a table."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # What was started is ended then too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     os.environ["PYTHONPATH"] = str(RECIPE.parents[2])
-    options = [f"--data={data}", "--target=", f"--trials={trials}", f"--rounds={rounds}"]
     os.environ["PGPASSWORD"] = SECRETS["POSTGRES_PASSWORD"]
+    options = [f"--data={data}", "--target=", f"--trials={trials}", f"--rounds={rounds}"]
+    print(
+        f"{workers} workers, {data}, {trials} trials of {rounds} rounds, XGBoost {xgboost.__version__}"
+    )
     with running() as recipe:
         worker = SERVICES["worker"]["environment"]
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
             os.environ[name] = recipe.here(worker[name])
-
-        def restart_PostgreSQL() -> None:  # noqa: N802 - as it is printed
-            recipe.restart_postgres()
-
-        def kill_the_MLflow_server_and_start_it_again() -> None:  # noqa: N802 - as above
-            recipe.kill("mlflow")
-            recipe.start_mlflow()
-
-        def kill_a_worker_and_start_it_again() -> None:
-            recipe.kill("worker-0")
-            recipe.start_worker(0, options)
-
-        failures = [
-            restart_PostgreSQL,
-            kill_the_MLflow_server_and_start_it_again,
-            kill_a_worker_and_start_it_again,
-        ]
-        events = (
-            {}
-            if calm
-            else dict(zip(itertools.count(trials // 4, trials // 4), failures, strict=False))
-        )
-        began = time.monotonic()
-        caused = work(recipe, workers, options, events)
-        seconds = time.monotonic() - began
-        sent = resend(recipe)
-        found = trials_of(recipe.storage)
-        ended = [each.datetime_complete for each in found if each.datetime_complete is not None]
-        started = [each.datetime_start for each in found if each.datetime_start is not None]
-        at_work = (max(ended) - min(started)).total_seconds()
-        rows: dict[str, object] = {
-            **compare(found),
-            "failures outlasted": f"{caused} of {len(events)}",
-            "files sent later to MLflow": sent,
-            "seconds, with the start": f"{seconds:.0f}",
-            "seconds, first trial to last": f"{at_work:.0f}",
-            "trials a minute": f"{60 * trials / at_work:.1f}",
-        }
-        print(f"\n{workers} workers, {data}, {rounds} rounds")
-        for name, value in rows.items():
-            print(f"{name:30}{value:>12}")
+        if repeats:
+            measure(recipe, workers, [*options, "--figures=false"], repeats)
+        else:
+            outlast(recipe, workers, options, trials)
 
 
 if __name__ == "__main__":
