@@ -31,6 +31,7 @@ from asrl_mlflow.grids.past import CURVE, find_done, find_parent
 from asrl_mlflow.grids.pictures import draw_convergence, draw_levels, draw_ranks, draw_ratios
 from asrl_mlflow.grids.presets import PRESETS
 from asrl_mlflow.grids.ranking import rank
+from asrl_mlflow.grids.shift import split_apart
 from asrl_mlflow.grids.verdict import verdict
 from asrl_mlflow.system.pool import work_on_all
 from asrl_mlflow.tracking import RunLog, data_params
@@ -215,6 +216,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     """
     started = time.monotonic()
     tables, asked = _tables(values), _grid(values)
+    _check_shifts(asked, tables)
     minutes, jobs = values["budget"], values["jobs"] or joblib.cpu_count()
     for name in asked.methods:
         find_method(name)
@@ -274,10 +276,18 @@ def _grid(values: dict[str, Any]) -> Grid:
         seeds=tuple(range(values["seed"], values["seed"] + repeats)),
         learning_rates=values["learning_rates"] or preset.learning_rates,
         rows=values["rows"],
+        shifts=preset.shifts,
         rules=Rules(
             values["trials"] or preset.trials, values["rounds"] or preset.rounds, preset.curves
         ),
     )
+
+
+def _check_shifts(grid: Grid, tables: Mapping[str, Dataset]) -> None:
+    """Refuse tables that cannot be split as asked, before anything is done."""
+    if set(grid.shifts) != {"none"}:
+        for table in tables.values():
+            split_apart(table.rows, grid.seeds[0])
 
 
 def _plan(asked: Grid, tables: Mapping[str, Dataset], minutes: float, jobs: int) -> Grid:

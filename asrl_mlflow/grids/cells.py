@@ -12,10 +12,11 @@ from statistics import mean
 
 import numpy as np
 
-from asrl_mlflow.datasets import Contamination, Dataset, Rows, Split, folds, join
+from asrl_mlflow.datasets import Contamination, Dataset, Rows, Split, contaminate, folds, join
 from asrl_mlflow.datasets.contamination import ContaminationKind
 from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.grids.methods import BOOSTER_SPACE, BOOSTER_START, Boosting, Method, find_method
+from asrl_mlflow.grids.shift import split_apart
 from asrl_mlflow.losses.search_space import Point
 from asrl_mlflow.metrics import TASKS, mae
 from asrl_mlflow.residuals.statistics import distances
@@ -69,6 +70,8 @@ class Cell:
         Shrinkage of each tree.
     rows : int, optional
         Rows of the table that are used, at most, drawn at random; all by default.
+    shift : {"none", "features"}
+        Whether test rows lie in another part of the feature space.
     """
 
     table: str
@@ -78,12 +81,14 @@ class Cell:
     seed: int
     learning_rate: float
     rows: int | None
+    shift: str = "none"
 
     @property
     def name(self) -> str:
         """What its run is called."""
         spoiled = self.kind if not self.share else f"{self.kind} {self.share:.0%}"
-        return f"{self.method} on {self.table}, {spoiled}, seed {self.seed}"
+        shifted = "" if self.shift == "none" else ", shifted"
+        return f"{self.method} on {self.table}, {spoiled}{shifted}, seed {self.seed}"
 
     @property
     def contamination(self) -> Contamination:
@@ -133,8 +138,12 @@ class Task:
         if self.cell.rows is not None and self.cell.rows < len(rows):
             drawn = np.random.default_rng(self.cell.seed).permutation(len(rows))[: self.cell.rows]
             rows = rows.take(np.sort(drawn))
-        table = dataclasses.replace(self.table, rows=rows)
-        return prepare_split(table, self.cell.seed, self.cell.contamination)
+        spoiled = self.cell.contamination
+        if self.cell.shift == "none":
+            table = dataclasses.replace(self.table, rows=rows)
+            return prepare_split(table, self.cell.seed, spoiled)
+        parts = split_apart(rows, self.cell.seed)
+        return contaminate(parts, spoiled.kind, spoiled.share, self.cell.seed)
 
 
 @dataclass(frozen=True)
@@ -205,6 +214,7 @@ def judge(task: Task) -> Judged:
         **booster_params({**booster, "learning_rate": cell.learning_rate}, found.rounds),
         **data_params(task.table, cell.contamination),
         "split.rows": parts.describe(),
+        "shift": cell.shift,
         "seed": cell.seed,
         "trials": task.rules.trials,
     }

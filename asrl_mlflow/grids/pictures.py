@@ -188,6 +188,7 @@ def draw_convergence(convergence: Convergence) -> dict[str, Figure]:
     for setting in convergence.curves:
         contamination = setting.contamination
         name = f"{setting.table}_{contamination.kind}_{contamination.share:g}"
+        name += "" if setting.shift == "none" else "_shifted"
         groups.setdefault(f"{name}_{setting.rows or 'all'}", []).append(setting)
     return {name: _draw_curves(convergence, settings) for name, settings in groups.items()}
 

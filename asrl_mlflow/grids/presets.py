@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from asrl_mlflow.datasets import Contamination
@@ -30,6 +30,8 @@ class Preset:
         Boosting rounds, at most.
     curves : bool
         Whether the test MAE is measured after each round.
+    shifts : tuple of str
+        Where test rows lie, as in `Cell`.
     """
 
     losses: tuple[str, ...]
@@ -40,6 +42,7 @@ class Preset:
     trials: int
     rounds: int = 100
     curves: bool = False
+    shifts: tuple[str, ...] = ("none",)
 
 
 # The levels and tails of the map.
@@ -53,27 +56,29 @@ _VARIANTS = (
     *("asrl", "asrl/regions=off", "asrl/hessian=one"),
 )
 
+_CONTAMINATION = Preset(
+    losses=("asrl_c", "auto", "asrl"),
+    rivals=(
+        "xgboost_squared",
+        "xgboost_absolute",
+        "xgboost_pseudo_huber",
+        "xgboost_quantile",
+        "adaptive_huber",
+    ),
+    contaminations=(
+        Contamination(),
+        Contamination("sym", 0.1),
+        Contamination("asym", 0.2),
+        Contamination("cauchy"),
+    ),
+    learning_rates=(0.1,),
+    repeats=5,
+    trials=20,
+)
+
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "contamination": Preset(
-            losses=("asrl_c", "auto", "asrl"),
-            rivals=(
-                "xgboost_squared",
-                "xgboost_absolute",
-                "xgboost_pseudo_huber",
-                "xgboost_quantile",
-                "adaptive_huber",
-            ),
-            contaminations=(
-                Contamination(),
-                Contamination("sym", 0.1),
-                Contamination("asym", 0.2),
-                Contamination("cauchy"),
-            ),
-            learning_rates=(0.1,),
-            repeats=5,
-            trials=20,
-        ),
+        "contamination": _CONTAMINATION,
         # What each choice of the design is worth, beside the loss as it is.
         "ablation": Preset(
             losses=(*_VARIANTS, *_MAP),
@@ -82,6 +87,12 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             learning_rates=(0.1,),
             repeats=5,
             trials=1,
+        ),
+        # Test rows from where nothing was learned, beside those from where it was.
+        "shift": replace(
+            _CONTAMINATION,
+            contaminations=(Contamination(), Contamination("asym", 0.2)),
+            shifts=("none", "features"),
         ),
         # How fast methods learn.
         "convergence": Preset(

@@ -34,17 +34,20 @@ class Setting(NamedTuple):
         Shrinkage of each tree.
     rows : int, optional
         Rows of the table that are used, at most.
+    shift : str
+        Where test rows lie, as in `Cell`.
     """
 
     table: str
     contamination: Contamination
     learning_rate: float
     rows: int | None
+    shift: str = "none"
 
     @classmethod
     def of(cls, cell: Cell) -> Setting:
         """The setting of a cell."""
-        return cls(cell.table, cell.contamination, cell.learning_rate, cell.rows)
+        return cls(cell.table, cell.contamination, cell.learning_rate, cell.rows, cell.shift)
 
 
 class Ratio(NamedTuple):
@@ -165,6 +168,8 @@ class Results:
             yield f"learning rate {setting.learning_rate:g}"
         if len({each.rows for each in self.errors}) > 1:
             yield "all rows" if setting.rows is None else f"{setting.rows} rows"
+        if setting.shift != "none":
+            yield "shifted"
 
     def best_rival(self, setting: Setting) -> str:
         """The rival with the smallest geometric mean of its errors, chosen with hindsight."""

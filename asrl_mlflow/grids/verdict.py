@@ -62,14 +62,8 @@ def _where_squared_error_does(results: Results) -> list[str]:
     if plain is None:
         return []
     lines = []
-    for table, rate, rows in dict.fromkeys(
-        (each.table, each.learning_rate, each.rows) for each in results.errors
-    ):
-        here = [
-            each
-            for each in results.errors
-            if (each.table, each.learning_rate, each.rows) == (table, rate, rows)
-        ]
+    for place in dict.fromkeys(map(results.place, results.errors)):
+        here = [each for each in results.errors if results.place(each) == place]
         clean = [each for each in here if each.contamination.kind == "none"]
         for kind in WITH_SHARE:
             spoiled = [each for each in here if each.contamination.kind == kind]

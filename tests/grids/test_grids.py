@@ -12,7 +12,7 @@ import pytest
 import scipy.stats
 import xgboost
 
-from asrl_mlflow.datasets import Contamination, Rows, load, split
+from asrl_mlflow.datasets import Blocks, Contamination, Rows, load, split
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.grids import Cell, Grid, Judged, Results, Rules, Setting, Task, judge
 from asrl_mlflow.grids.budget import measure_pace, plan
@@ -23,6 +23,7 @@ from asrl_mlflow.grids.methods.installed import installed
 from asrl_mlflow.grids.pictures import draw_convergence, draw_levels, draw_ranks, draw_ratios
 from asrl_mlflow.grids.presets import PRESETS
 from asrl_mlflow.grids.ranking import rank
+from asrl_mlflow.grids.shift import split_apart
 from asrl_mlflow.grids.verdict import verdict
 from asrl_mlflow.metrics import mae
 from asrl_mlflow.residuals import distances
@@ -37,6 +38,7 @@ GRID = Grid(
     seeds=(0, 1),
     learning_rates=(0.3,),
     rows=(150,),
+    shifts=("none",),
     rules=Rules(trials=1, rounds=3),
 )
 
@@ -68,6 +70,24 @@ def test_test_targets_are_clean_and_the_same_for_every_method_and_contamination(
     for part in ("train", "valid"):
         moved = getattr(spoiled, part).target != getattr(clean, part).target
         assert moved.mean() == pytest.approx(0.2, abs=0.02)
+
+
+def test_shifted_test_rows_lie_where_nothing_is_learned_and_their_targets_are_clean():
+    shifted = task(shift="features", rows=None).split()
+    features = [part.features.to_numpy() for part in (shifted.train, shifted.valid, shifted.test)]
+    whole = np.concatenate(features)
+    mean, deviation = whole.mean(axis=0), whole.std(axis=0, ddof=1)
+    order = np.random.default_rng(0).normal(size=whole.shape[1])
+    train, valid, test = ((each - mean) / deviation @ order for each in features)
+    assert max(train.max(), valid.max()) <= test.min() + 1e-9
+    assert set(shifted.test.target) <= set(TABLE.rows.target)
+    assert not set(shifted.train.target) <= set(TABLE.rows.target)
+    blocks = dataclasses.replace(TABLE.rows, blocks=Blocks(np.arange(442), in_time=True))
+    with pytest.raises(InputError, match="got rows with groups or times"):
+        split_apart(blocks, 0)
+    texts = pd.DataFrame({"a": pd.Categorical(["x", "y"] * 10)})
+    with pytest.raises(InputError, match="needs a feature that is a number"):
+        split_apart(Rows(texts, np.arange(20.0)), 0)
 
 
 @pytest.mark.parametrize("name", [*RIVALS, "asrl_c", "auto", "huber"])
