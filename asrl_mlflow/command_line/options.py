@@ -35,9 +35,6 @@ from asrl_mlflow.losses import (
 from asrl_mlflow.losses.regression.scale import AUTO
 from asrl_mlflow.system.uris import JOURNAL, SQLITE
 
-# The engine that needs no cluster, and what only one with a cluster can be asked for.
-LOCAL = "local"
-_OF_CLUSTER = ("scheduler", "workers", "checkpoint_every")
 # MLflow and Optuna keep names in columns of about so many characters.
 LONGEST_NAME = 200
 _MOST_TOLD = 60
@@ -139,35 +136,24 @@ SIGNATURE = (
 )
 
 
-def engine(*clusters: str, what: str, workers: str) -> tuple[Callable[[Function], Function], ...]:
-    """The options of a command that can work on a cluster.
-
-    Parameters
-    ----------
-    *clusters : str
-        Engines that work on one.
-    what : str
-        What is there, for --help.
-    workers : str
-        How many workers a cluster has that is started, for --help.
-    """
+def engine(*names: str) -> tuple[Callable[[Function], Function], ...]:
+    """The options of a command that can work on a cluster, with these engines."""
     return (
         option(
             "--engine",
-            type=click.Choice([LOCAL, *clusters]),
-            default=LOCAL,
-            help=f"Where {what}: here, or on the workers of a cluster.",
+            type=click.Choice(names),
+            help="Work on a cluster.  [default: in this process]",
         ),
         option(
             "--scheduler",
             of_host=True,
-            help="Address of that cluster, as tcp://host:8786.  [default: one is started on this host, and ended]",
+            help="Address of a cluster that runs.  [default: one is started on this host, for this command]",
         ),
         option(
             "--workers",
             type=click.IntRange(1),
             of_host=True,
-            help=f"Processes of one that is started.  [default: {workers}]",
+            help="Worker processes of a cluster that is started.  [default: as suits the cores]",
         ),
     )
 
@@ -242,13 +228,12 @@ def _files(error: OSError) -> list[str | bytes]:
 
 
 def check_engine(values: Mapping[str, Any]) -> None:
-    """Refuse options of a cluster where there is none, or another."""
-    names = [name for name in _OF_CLUSTER if values.get(name) is not None]
-    if names and values["engine"] == LOCAL:
-        name = names[0].replace("_", "-")
-        msg = f"--{name} is about a cluster; got --engine={LOCAL}; name another, or leave --{name} out."
+    """Refuse values of `engine` that have nothing to be about."""
+    given = [name for name in ("scheduler", "workers") if values[name] is not None]
+    if given and values["engine"] is None:
+        msg = f"--{given[0]} is about a cluster; got no --engine; name one, or leave --{given[0]} out."
         raise click.UsageError(msg)
-    if {"scheduler", "workers"} <= set(names):
+    if len(given) > 1:
         msg = "--workers is about a cluster that is started; got the --scheduler of one that runs; leave one out."
         raise click.UsageError(msg)
 

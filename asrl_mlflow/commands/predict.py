@@ -15,7 +15,7 @@ from asrl_mlflow import registry, tracking
 from asrl_mlflow.command_line.command import Command
 from asrl_mlflow.command_line.completion import complete_file, complete_model_uri
 from asrl_mlflow.command_line.given import option
-from asrl_mlflow.command_line.options import LOCAL, SIGNATURE, check_engine, engine, options
+from asrl_mlflow.command_line.options import SIGNATURE, check_engine, engine, options
 from asrl_mlflow.command_line.parsing import Share, parse_names
 from asrl_mlflow.command_line.process import DONE
 from asrl_mlflow.registry.versions import RegisteredVersion
@@ -76,7 +76,7 @@ MODEL_URI = (
             help="Columns to have in the result too, between commas.",
         ),
     ),
-    engine(*ENGINES, what="files of a folder are predicted", workers="one a core"),
+    engine(*ENGINES),
     SIGNATURE,
 )
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
@@ -86,7 +86,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     trusted = values["require_signature"]
     version = registry.find(values["model_uri"], trusted=trusted)
     click.echo(f"{values['model_uri']}: version {version.version}, {version.record.build_loss()}")
-    predict = _predict_file if values["engine"] == LOCAL else _predict_folder
+    predict = _predict_file if values["engine"] is None else _predict_folder
     click.echo(predict(version, values))
     return DONE
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -24,11 +24,14 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.figures.style import png
 from asrl_mlflow.grids import Grid, Judged, Results, Rules, judge
 from asrl_mlflow.grids.budget import measure_pace, plan
+from asrl_mlflow.grids.convergence import Convergence
+from asrl_mlflow.grids.levels import find_levels
 from asrl_mlflow.grids.methods import find_method
-from asrl_mlflow.grids.past import find_done, find_parent
-from asrl_mlflow.grids.pictures import draw_ranks, draw_ratios
+from asrl_mlflow.grids.past import CURVE, find_done, find_parent
+from asrl_mlflow.grids.pictures import draw_convergence, draw_levels, draw_ranks, draw_ratios
 from asrl_mlflow.grids.presets import PRESETS
 from asrl_mlflow.grids.ranking import rank
+from asrl_mlflow.grids.shift import split_apart
 from asrl_mlflow.grids.verdict import verdict
 from asrl_mlflow.system.pool import work_on_all
 from asrl_mlflow.tracking import RunLog, data_params
@@ -185,7 +188,11 @@ _FEWEST_ROWS = 50
             type=click.IntRange(1),
             help="Of the search of each cell; 1 tunes nothing.  [default: the preset's]",
         ),
-        option("--rounds", type=click.IntRange(1), default=100, help="Boosting rounds, at most."),
+        option(
+            "--rounds",
+            type=click.IntRange(1),
+            help="Boosting rounds, at most.  [default: the preset's]",
+        ),
         option(
             "--budget",
             type=Share(0, min_open=True),
@@ -209,6 +216,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     """
     started = time.monotonic()
     tables, asked = _tables(values), _grid(values)
+    _check_shifts(asked, tables)
     minutes, jobs = values["budget"], values["jobs"] or joblib.cpu_count()
     for name in asked.methods:
         find_method(name)
@@ -232,7 +240,10 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
         _log_grid(grid, tables, values, parent)
         goes_on = _clock(started, minutes)
         judged, cells = _work(grid, tables, jobs, goes_on)
-        _show(Results.of(grid, judged), cells - len(judged), parent, figures=values["figures"])
+        results = Results.of(grid, judged)
+        _show(results, cells - len(judged), parent, figures=values["figures"])
+        if grid.rules.curves and results.errors:
+            _show_convergence(results, judged, parent, figures=values["figures"])
     return end(parent)
 
 
@@ -265,8 +276,18 @@ def _grid(values: dict[str, Any]) -> Grid:
         seeds=tuple(range(values["seed"], values["seed"] + repeats)),
         learning_rates=values["learning_rates"] or preset.learning_rates,
         rows=values["rows"],
-        rules=Rules(values["trials"] or preset.trials, values["rounds"]),
+        shifts=preset.shifts,
+        rules=Rules(
+            values["trials"] or preset.trials, values["rounds"] or preset.rounds, preset.curves
+        ),
     )
+
+
+def _check_shifts(grid: Grid, tables: Mapping[str, Dataset]) -> None:
+    """Refuse tables that cannot be split as asked, before anything is done."""
+    if set(grid.shifts) != {"none"}:
+        for table in tables.values():
+            split_apart(table.rows, grid.seeds[0])
 
 
 def _plan(asked: Grid, tables: Mapping[str, Dataset], minutes: float, jobs: int) -> Grid:
@@ -278,10 +299,10 @@ def _plan(asked: Grid, tables: Mapping[str, Dataset], minutes: float, jobs: int)
     left = minutes - (time.monotonic() - began) / _MINUTE
     found = plan(asked, tables, pace, left, jobs)
     grid = found.grid
-    rows = "all" if grid.rows == asked.rows else f"at most {max(filter(None, grid.rows))}"
+    rows = "as asked" if grid.rows == asked.rows else f"at most {max(filter(None, grid.rows))}"
     click.echo(
         f"planned: {len(grid.seeds)} of {len(asked.seeds)} seeds, {grid.rules.trials} of "
-        f"{asked.rules.trials} trials, {rows} rows: about {found.minutes:.1f} of {minutes:g} minutes"
+        f"{asked.rules.trials} trials, rows {rows}: about {found.minutes:.1f} of {minutes:g} minutes"
     )
     return grid
 
@@ -354,6 +375,8 @@ def _work(
             with tracking.run(each.cell.name, flow="study", tags={CELL_TAG: key}) as log:
                 log.params(each.params)
                 log.metrics(each.metrics)
+                for number, error in enumerate(each.curve):
+                    log.step(number, {CURVE: error})
             done[key] = each
             bar.update()
     return [done[key] for key in tasks if key in done], len(tasks)
@@ -366,18 +389,40 @@ def _show(results: Results, missing: int, parent: RunLog, *, figures: bool) -> N
     if not results.errors:
         click.echo("No seed has all of its cells: there is nothing to compare yet.", err=True)
         return
-    ranking = rank(results.blocks)
+    levels = find_levels(results.methods)
+    # A map is a picture of its own, and too long to rank.
+    others = results.without(levels)
+    ranking = rank(others.blocks)
     libraries = ", ".join(dict.fromkeys(find_method(name).library for name in results.methods))
     lines = [*verdict(results), *([] if ranking is None else [ranking.describe()])]
     seeds = max(map(len, results.errors.values()))
-    context = f"{', '.join(dict.fromkeys(each.table for each in results.errors))}; {seeds} seeds; {libraries}"
-    table = results.table().to_string(float_format="{:.3f}".format)
+    context = f"{', '.join(dict.fromkeys(each.table for each in results.errors))}; {seeds} seed{'s' * (seeds > 1)}; {libraries}"
+    wide = others.table()
+    # The longer side downwards.
+    shown = wide if len(wide) >= len(wide.columns) else wide.T
+    table = shown.to_string(float_format="{:.3f}".format)
     text = f"{context}\n\n{_NOTE}\n\n{table}\n\n" + "\n".join(lines)
     parent.table("study.json", results.columns())
     parent.artifact("study.txt", f"{text}\n".encode())
     parent.describe(f"```text\n{text}\n```")
     if figures:
-        parent.artifact("figures/ratios.png", png(draw_ratios(results, context)))
+        if others.losses:
+            parent.artifact("figures/ratios.png", png(draw_ratios(others, context)))
         if ranking is not None:
             parent.artifact("figures/ranks.png", png(draw_ranks(ranking, context)))
+        if levels:
+            parent.artifact("figures/levels.png", png(draw_levels(results, levels, context)))
     click.echo(f"\n{text}")
+
+
+def _show_convergence(
+    results: Results, judged: Sequence[Judged], parent: RunLog, *, figures: bool
+) -> None:
+    """Print how fast methods learn; keep it, and a figure a table and contamination, with the parent run."""
+    convergence = Convergence.of(results, judged)
+    table = convergence.table(results)
+    click.echo(f"\n{table.to_string(index=False, float_format='{:.3g}'.format)}")
+    parent.table("convergence.json", {str(name): list(table[name]) for name in table})
+    if figures:
+        for name, figure in draw_convergence(convergence).items():
+            parent.artifact(f"figures/convergence_{name}.png", png(figure))

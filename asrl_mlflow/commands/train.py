@@ -18,7 +18,6 @@ from asrl_mlflow.command_line.options import (
     CONTAMINATION,
     DATA,
     FIGURES,
-    LOCAL,
     SIGNATURE,
     boosting,
     check_engine,
@@ -84,7 +83,7 @@ from asrl_mlflow.tracking.run_log import RunLog
             help="Go on although --model-uri recorded another loss.",
         ),
     ),
-    engine("dask", what="the rows are (of a cluster's .parquet only)", workers="2"),
+    engine("dask"),
     (
         option(
             "--checkpoint-every",
@@ -101,8 +100,11 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     """Train one loss and log all of it."""
     settings = boosting(values)
     check_engine(values)
-    if values["engine"] != LOCAL:
+    if values["engine"]:
         return _train_on_cluster(values, settings)
+    if values["checkpoint_every"]:
+        msg = "--checkpoint-every is about a cluster; got no --engine; pass --engine=dask, or leave it out."
+        raise click.UsageError(msg)
     version = None
     if values["model_uri"]:
         tracking.connect(command=command_line())
@@ -165,9 +167,9 @@ def _train_on_cluster(values: dict[str, Any], settings: Settings) -> int:
     roles = Roles(**{name: values[name] for name in names})
     try:
         # Here, not above: they need the extra `dask`.
-        from asrl_mlflow.distributed.clusters import connect  # noqa: PLC0415 - see above
         from asrl_mlflow.distributed.table import read  # noqa: PLC0415 - see above
         from asrl_mlflow.experiments.cluster import run_cluster_experiment  # noqa: PLC0415 - see above
+        from asrl_mlflow.system.clusters import connect  # noqa: PLC0415 - see above
     except ImportError as error:
         msg = f"--engine=dask: {error}"
         raise InputError(msg) from error

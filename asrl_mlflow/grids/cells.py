@@ -12,10 +12,11 @@ from statistics import mean
 
 import numpy as np
 
-from asrl_mlflow.datasets import Contamination, Dataset, Rows, Split, folds, join
+from asrl_mlflow.datasets import Contamination, Dataset, Rows, Split, contaminate, folds, join
 from asrl_mlflow.datasets.contamination import ContaminationKind
 from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.grids.methods import BOOSTER_SPACE, BOOSTER_START, Boosting, Method, find_method
+from asrl_mlflow.grids.shift import split_apart
 from asrl_mlflow.losses.search_space import Point
 from asrl_mlflow.metrics import TASKS, mae
 from asrl_mlflow.residuals.statistics import distances
@@ -40,10 +41,13 @@ class Rules:
         Points of its search space that each method is tried at; with 1 it is not tuned.
     rounds : int, >= 1
         Boosting rounds, at most.
+    curves : bool
+        Whether the test MAE is measured after each of so many rounds too; nothing is chosen by it.
     """
 
     trials: int
     rounds: int
+    curves: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,8 @@ class Cell:
         Shrinkage of each tree.
     rows : int, optional
         Rows of the table that are used, at most, drawn at random; all by default.
+    shift : {"none", "features"}
+        Whether test rows lie in another part of the feature space.
     """
 
     table: str
@@ -75,12 +81,14 @@ class Cell:
     seed: int
     learning_rate: float
     rows: int | None
+    shift: str = "none"
 
     @property
     def name(self) -> str:
         """What its run is called."""
         spoiled = self.kind if not self.share else f"{self.kind} {self.share:.0%}"
-        return f"{self.method} on {self.table}, {spoiled}, seed {self.seed}"
+        shifted = "" if self.shift == "none" else ", shifted"
+        return f"{self.method} on {self.table}, {spoiled}{shifted}, seed {self.seed}"
 
     @property
     def contamination(self) -> Contamination:
@@ -130,8 +138,12 @@ class Task:
         if self.cell.rows is not None and self.cell.rows < len(rows):
             drawn = np.random.default_rng(self.cell.seed).permutation(len(rows))[: self.cell.rows]
             rows = rows.take(np.sort(drawn))
-        table = dataclasses.replace(self.table, rows=rows)
-        return prepare_split(table, self.cell.seed, self.cell.contamination)
+        spoiled = self.cell.contamination
+        if self.cell.shift == "none":
+            table = dataclasses.replace(self.table, rows=rows)
+            return prepare_split(table, self.cell.seed, spoiled)
+        parts = split_apart(rows, self.cell.seed)
+        return contaminate(parts, spoiled.kind, spoiled.share, self.cell.seed)
 
 
 @dataclass(frozen=True)
@@ -144,14 +156,17 @@ class Judged:
         Which one.
     metrics : mapping of str to float
         "test.<metric>" on test rows, "best.objective" (what it was chosen by, on spoiled rows), "best.rounds",
-        "fit_seconds" (of the search and the fit after it).
+        "fit_seconds" (of the search and the fit after it), with a curve "round_seconds" (of the fit that it is of).
     params : mapping of str to object
         Of method, boosting, table and split, by their keys.
+    curve : sequence of float
+        Test MAE after each round, where the rules ask for it.
     """
 
     cell: Cell
     metrics: Mapping[str, float]
     params: Mapping[str, object]
+    curve: Sequence[float] = ()
 
 
 def judge(task: Task) -> Judged:
@@ -199,16 +214,24 @@ def judge(task: Task) -> Judged:
         **booster_params({**booster, "learning_rate": cell.learning_rate}, found.rounds),
         **data_params(task.table, cell.contamination),
         "split.rows": parts.describe(),
+        "shift": cell.shift,
         "seed": cell.seed,
         "trials": task.rules.trials,
     }
-    return Judged(cell, metrics, params)
+    curve: Sequence[float] = ()
+    if task.rules.curves:
+        whole = dataclasses.replace(boosting, rounds=task.rules.rounds)
+        started = time.perf_counter()
+        curve = method.fit(found.point, known, test, whole).curve
+        metrics["round_seconds"] = (time.perf_counter() - started) / whole.rounds
+    return Judged(cell, metrics, params, tuple(curve))
 
 
 def fits(task: Task) -> int:
     """How many fits judging a cell takes."""
     rows = min(len(task.table.rows), task.cell.rows or len(task.table.rows))
-    return task.rules.trials * (FOLDS if rows < ROWS_FOR_ONE_SPLIT else 1) + 1
+    folds_ = FOLDS if rows < ROWS_FOR_ONE_SPLIT else 1
+    return task.rules.trials * folds_ + 1 + int(task.rules.curves)
 
 
 def _pairs(task: Task, parts: Split) -> Sequence[tuple[Rows, Rows]]:

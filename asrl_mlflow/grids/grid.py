@@ -32,6 +32,8 @@ class Grid:
         Shrinkages of trees.
     rows : tuple of (int or None)
         Rows of each table that are used, at most; None for all.
+    shifts : tuple of str
+        Where test rows lie, as in `Cell`.
     rules : Rules
         What all cells have in common.
     """
@@ -42,6 +44,7 @@ class Grid:
     seeds: tuple[int, ...]
     learning_rates: tuple[float, ...]
     rows: tuple[int | None, ...]
+    shifts: tuple[str, ...]
     rules: Rules
 
     @property
@@ -57,10 +60,16 @@ class Grid:
         tables : mapping of str to Dataset
             By name.
         """
-        for seed, table, spoiled, rate, rows, method in itertools.product(
-            self.seeds, tables, self.contaminations, self.learning_rates, self.rows, self.methods
+        for seed, table, spoiled, rate, rows, shift, method in itertools.product(
+            self.seeds,
+            tables,
+            self.contaminations,
+            self.learning_rates,
+            self.rows,
+            self.shifts,
+            self.methods,
         ):
-            cell = Cell(table, method, spoiled.kind, spoiled.share, seed, rate, rows)
+            cell = Cell(table, method, spoiled.kind, spoiled.share, seed, rate, rows, shift)
             yield Task(cell, tables[table], self.rules)
 
     def digest(self, tables: Mapping[str, Dataset], minutes: float | None) -> str:

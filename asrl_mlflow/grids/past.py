@@ -13,6 +13,9 @@ from asrl_mlflow.system.processes import Owner
 from asrl_mlflow.tracking.keys import CELL_TAG, GRID_TAG, read_owner
 from asrl_mlflow.tracking.retries import limit_waiting, retry
 
+# The metric that has the test MAE after each round of a cell.
+CURVE = "curve.mae"
+
 
 def find_parent(digest: str) -> Run | None:
     """Find the parent run of a grid, of several the newest; None where the grid is new.
@@ -63,8 +66,16 @@ def find_done(tasks: Mapping[str, Task]) -> dict[str, Judged]:
         for run in _search(is_done):
             key = run.data.tags[CELL_TAG]
             if key in tasks:
-                done[key] = Judged(tasks[key].cell, run.data.metrics, run.data.params)
+                curve = _read_curve(run.info.run_id) if tasks[key].rules.curves else ()
+                done[key] = Judged(tasks[key].cell, run.data.metrics, run.data.params, curve)
     return done
+
+
+def _read_curve(run_id: str) -> tuple[float, ...]:
+    """Read the test MAE after each round."""
+    with limit_waiting():
+        history = retry(lambda: mlflow.MlflowClient().get_metric_history(run_id, CURVE))
+    return tuple(each.value for each in sorted(history, key=lambda each: each.step))
 
 
 def _search(condition: str) -> list[Run]:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from asrl_mlflow.figures.style import CONTEXT_GREY, colour_of, open_figure, style_axes
+from asrl_mlflow.figures.style import (
+    CONTEXT_GREY,
+    colour_of,
+    label_plain_numbers,
+    open_figure,
+    style_axes,
+)
+from asrl_mlflow.grids.convergence import Convergence
+from asrl_mlflow.grids.levels import Levels
 from asrl_mlflow.grids.ranking import ALPHA, Ranking
-from asrl_mlflow.grids.results import Results
+from asrl_mlflow.grids.results import Results, Setting
 from asrl_mlflow.losses import auto
 from asrl_mlflow.losses.regression.scale import AUTO
 
@@ -111,6 +120,105 @@ def draw_ranks(ranking: Ranking, context: str) -> Figure:
             label_fmt_right="({rank:.2f}) {label}",
             color_palette={str(name): _colour(str(name)) for name in ranking.ranks.index},
         )
+    return figure
+
+
+def draw_levels(results: Results, levels: Mapping[str, Levels], context: str) -> Figure:
+    """Draw the map of continuous ASRL's levels: a column of panels a setting, a row a tail.
+
+    Parameters
+    ----------
+    results : Results
+        Of at least one setting.
+    levels : mapping of method to Levels
+        The points of the map.
+    context : str
+        Which tables and seeds it is about.
+    """
+    settings, tails = list(results.errors), sorted({each.tail for each in levels.values()})
+    lows, highs = (sorted({each[place] for each in levels.values()}) for place in (0, 1))
+    figure, body = open_figure(
+        (1.5 + 2.6 * len(settings), 1.3 + 2.0 * len(tails)),
+        "Levels and tail of asrl_c: test MAE over that of the best rival (blue is better)",
+        context,
+    )
+    panels = body.subplots(len(tails), len(settings), sharex=True, sharey=True, squeeze=False)
+    table = results.table()
+    for column, setting in enumerate(settings):
+        ratios = table[results.label(setting)]
+        for row, tail in enumerate(tails):
+            axes = panels[row, column]
+            shown = np.full((len(highs), len(lows)), np.nan)
+            for name, point in levels.items():
+                if point.tail == tail:
+                    shown[highs.index(point.q_high), lows.index(point.q_low)] = ratios[name]
+            # Half and twice the rival's error are the ends, the same in every panel.
+            axes.imshow(
+                np.log2(shown), cmap="RdBu_r", vmin=-1, vmax=1, origin="lower", aspect="auto"
+            )
+            for high, low in zip(*np.nonzero(np.isfinite(shown)), strict=True):
+                axes.text(
+                    low, high, f"{shown[high, low]:.2f}", ha="center", va="center", fontsize=8
+                )
+            axes.set_xticks(range(len(lows)), [f"{each:g}" for each in lows], fontsize=8)
+            axes.set_yticks(range(len(highs)), [f"{each:g}" for each in highs], fontsize=8)
+            if row == 0:
+                axes.set_title(results.label(setting), fontsize="small")
+            if column == 0:
+                axes.set_ylabel(f"tail {tail:g}\nq_high", fontsize=8)
+            if row == len(tails) - 1:
+                axes.set_xlabel("q_low", fontsize=8)
+    return figure
+
+
+def draw_convergence(convergence: Convergence) -> dict[str, Figure]:
+    """Draw the test MAE against rounds and against seconds, a column of panels a learning rate.
+
+    Parameters
+    ----------
+    convergence : Convergence
+        Of at least one setting.
+
+    Returns
+    -------
+    dict of str to Figure
+        By table, contamination and rows, as a file may be called.
+    """
+    groups: dict[str, list[Setting]] = {}
+    for setting in convergence.curves:
+        contamination = setting.contamination
+        name = f"{setting.table}_{contamination.kind}_{contamination.share:g}"
+        name += "" if setting.shift == "none" else "_shifted"
+        groups.setdefault(f"{name}_{setting.rows or 'all'}", []).append(setting)
+    return {name: _draw_curves(convergence, settings) for name, settings in groups.items()}
+
+
+def _draw_curves(convergence: Convergence, settings: Sequence[Setting]) -> Figure:
+    contamination = settings[0].contamination.describe()
+    figure, body = open_figure(
+        (1.5 + 2.8 * len(settings), 6),
+        "Test MAE by boosting round and by seconds; a dot: within 2% of the method's smallest",
+        f"{settings[0].table}{contamination}; mean over the seeds; nothing is chosen by these rows",
+    )
+    panels = body.subplots(2, len(settings), sharey=True, squeeze=False)
+    for column, setting in enumerate(settings):
+        for method, curve in convergence.curves[setting].items():
+            rounds = np.arange(1, len(curve.errors) + 1)
+            near, colour = curve.near, _colour(method)
+            for axes, unit in zip(panels[:, column], (1.0, curve.round_seconds), strict=True):
+                axes.plot(rounds * unit, curve.errors, color=colour, linewidth=1.6, label=method)
+                axes.plot(near * unit, curve.errors[near - 1], "o", color=colour, ms=5)
+        panels[0, column].set(
+            title=f"learning rate {setting.learning_rate:g}", xlabel="boosting rounds"
+        )
+        panels[1, column].set(xlabel="seconds")
+        for axes in panels[:, column]:
+            style_axes(axes)
+            axes.set_yscale("log")
+            label_plain_numbers(axes)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("test MAE (target units)")
+    panels[0, -1].legend(fontsize=8, frameon=False)
     return figure
 
 

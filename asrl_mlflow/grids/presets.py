@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from asrl_mlflow.datasets import Contamination
+from asrl_mlflow.grids.levels import level_name
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,12 @@ class Preset:
         Seeds.
     trials : int
         Points of its search space that each method is tried at.
+    rounds : int
+        Boosting rounds, at most.
+    curves : bool
+        Whether the test MAE is measured after each round.
+    shifts : tuple of str
+        Where test rows lie, as in `Cell`.
     """
 
     losses: tuple[str, ...]
@@ -33,28 +40,70 @@ class Preset:
     learning_rates: tuple[float, ...]
     repeats: int
     trials: int
+    rounds: int = 100
+    curves: bool = False
+    shifts: tuple[str, ...] = ("none",)
 
+
+# The levels and tails of the map.
+_LOW, _HIGH, _TAILS = (0.2, 0.4, 0.6, 0.8), (0.3, 0.5, 0.7, 0.9, 0.97), (0.2, 1.0, 5.0)
+_MAP = tuple(
+    level_name(low, high, tail) for tail in _TAILS for low in _LOW for high in _HIGH if low < high
+)
+_VARIANTS = (
+    *("asrl_c/hessian=second", "asrl_c/hessian=one"),
+    *("asrl_c/refresh=5", "asrl_c/refresh=25", "asrl_c/refresh=0"),
+    *("asrl", "asrl/regions=off", "asrl/hessian=one"),
+)
+
+_CONTAMINATION = Preset(
+    losses=("asrl_c", "auto", "asrl"),
+    rivals=(
+        "xgboost_squared",
+        "xgboost_absolute",
+        "xgboost_pseudo_huber",
+        "xgboost_quantile",
+        "adaptive_huber",
+    ),
+    contaminations=(
+        Contamination(),
+        Contamination("sym", 0.1),
+        Contamination("asym", 0.2),
+        Contamination("cauchy"),
+    ),
+    learning_rates=(0.1,),
+    repeats=5,
+    trials=20,
+)
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "contamination": Preset(
-            losses=("asrl_c", "auto", "asrl"),
-            rivals=(
-                "xgboost_squared",
-                "xgboost_absolute",
-                "xgboost_pseudo_huber",
-                "xgboost_quantile",
-                "adaptive_huber",
-            ),
-            contaminations=(
-                Contamination(),
-                Contamination("sym", 0.1),
-                Contamination("asym", 0.2),
-                Contamination("cauchy"),
-            ),
+        "contamination": _CONTAMINATION,
+        # What each choice of the design is worth, beside the loss as it is.
+        "ablation": Preset(
+            losses=(*_VARIANTS, *_MAP),
+            rivals=("asrl_c",),
+            contaminations=(Contamination(), Contamination("sym", 0.1), Contamination("asym", 0.2)),
             learning_rates=(0.1,),
             repeats=5,
-            trials=20,
+            trials=1,
+        ),
+        # Test rows from where nothing was learned, beside those from where it was.
+        "shift": replace(
+            _CONTAMINATION,
+            contaminations=(Contamination(), Contamination("asym", 0.2)),
+            shifts=("none", "features"),
+        ),
+        # How fast methods learn.
+        "convergence": Preset(
+            losses=("asrl_c", "auto"),
+            rivals=("xgboost_squared", "xgboost_absolute"),
+            contaminations=(Contamination(), Contamination("asym", 0.2)),
+            learning_rates=(0.03, 0.1, 0.3, 0.5),
+            repeats=5,
+            trials=1,
+            rounds=300,
+            curves=True,
         ),
     }
 )

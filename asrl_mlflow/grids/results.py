@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from asrl_mlflow.datasets import Contamination
-from asrl_mlflow.grids.cells import Judged
+from asrl_mlflow.grids.cells import Cell, Judged
 from asrl_mlflow.grids.grid import Grid
 from asrl_mlflow.residuals import FloatArray
 
@@ -34,12 +34,20 @@ class Setting(NamedTuple):
         Shrinkage of each tree.
     rows : int, optional
         Rows of the table that are used, at most.
+    shift : str
+        Where test rows lie, as in `Cell`.
     """
 
     table: str
     contamination: Contamination
     learning_rate: float
     rows: int | None
+    shift: str = "none"
+
+    @classmethod
+    def of(cls, cell: Cell) -> Setting:
+        """The setting of a cell."""
+        return cls(cell.table, cell.contamination, cell.learning_rate, cell.rows, cell.shift)
 
 
 class Ratio(NamedTuple):
@@ -104,8 +112,7 @@ class Results:
         seconds: dict[str, list[float]] = {}
         for each in judged:
             cell = each.cell
-            setting = Setting(cell.table, cell.contamination, cell.learning_rate, cell.rows)
-            by_seed = found.setdefault(setting, {}).setdefault(cell.seed, {})
+            by_seed = found.setdefault(Setting.of(cell), {}).setdefault(cell.seed, {})
             by_seed[cell.method] = each.metrics["test.mae"]
             seconds.setdefault(cell.method, []).append(each.metrics["fit_seconds"])
         methods = list(grid.methods)
@@ -137,24 +144,42 @@ class Results:
         """The errors of all settings and seeds, a column a method."""
         return pd.concat(self.errors.values(), ignore_index=True)
 
+    def without(self, methods: Iterable[str]) -> Results:
+        """Leave losses out."""
+        left = set(methods)
+        losses = [name for name in self.losses if name not in left]
+        kept = list(dict.fromkeys((*losses, *self.rivals)))
+        errors = {setting: frame[kept] for setting, frame in self.errors.items()}
+        return replace(self, losses=losses, errors=errors)
+
     def label(self, setting: Setting) -> str:
-        """Name a setting by what tells it from the others, and by its table and contamination."""
+        """Name a setting by its table, its contamination, and what else tells it from the others."""
         contamination = setting.contamination
         share = f" {contamination.share:.0%}" if contamination.share else ""
-        parts = [setting.table, f"{contamination.kind}{share}"]
+        spoiled = f"{contamination.kind}{share}"
+        return ", ".join([setting.table, spoiled, *self._differences(setting)])
+
+    def place(self, setting: Setting) -> str:
+        """Name a setting as `label` does, but for its contamination."""
+        return ", ".join([setting.table, *self._differences(setting)])
+
+    def _differences(self, setting: Setting) -> Iterator[str]:
         if len({each.learning_rate for each in self.errors}) > 1:
-            parts.append(f"learning rate {setting.learning_rate:g}")
+            yield f"learning rate {setting.learning_rate:g}"
         if len({each.rows for each in self.errors}) > 1:
-            parts.append("all rows" if setting.rows is None else f"{setting.rows} rows")
-        return ", ".join(parts)
+            yield "all rows" if setting.rows is None else f"{setting.rows} rows"
+        if setting.shift != "none":
+            yield "shifted"
 
     def best_rival(self, setting: Setting) -> str:
         """The rival with the smallest geometric mean of its errors, chosen with hindsight."""
         logs = self.errors[setting][list(self.rivals)].transform(np.log)
         return str(logs.mean().idxmin())
 
-    def ratio(self, setting: Setting, method: str, comparisons: int) -> Ratio:
-        """Compare a method with the best rival of a setting.
+    def ratio(
+        self, setting: Setting, method: str, comparisons: int, rival: str | None = None
+    ) -> Ratio:
+        """Compare a method with another one.
 
         Parameters
         ----------
@@ -165,8 +190,10 @@ class Results:
         comparisons : int, >= 1
             How many such ratios are looked at: all their intervals together hold the truth with 95%, as
             each is made so much wider (Bonferroni).
+        rival : str, optional
+            The other method; the best rival by default.
         """
-        rival = self.best_rival(setting)
+        rival = rival or self.best_rival(setting)
         frame = self.errors[setting]
         logs = np.log((frame[method] / frame[rival]).to_numpy())
         low, high = _interval(logs, 1 - (1 - LEVEL) / comparisons)

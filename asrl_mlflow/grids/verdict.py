@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from asrl_mlflow.datasets.contamination import WITH_SHARE, ContaminationKind
 from asrl_mlflow.grids.methods import PLAIN
 from asrl_mlflow.grids.results import FEWEST_SEEDS, Ratio, Results, Setting
 
-# What is lost to the best method where squared error would do.
+# Squared error would do where it does not clearly lose more than this to the best method.
 _SMALL_LOSS = 1.02
 
 
@@ -60,14 +62,8 @@ def _where_squared_error_does(results: Results) -> list[str]:
     if plain is None:
         return []
     lines = []
-    for table, rate, rows in dict.fromkeys(
-        (each.table, each.learning_rate, each.rows) for each in results.errors
-    ):
-        here = [
-            each
-            for each in results.errors
-            if (each.table, each.learning_rate, each.rows) == (table, rate, rows)
-        ]
+    for place in dict.fromkeys(map(results.place, results.errors)):
+        here = [each for each in results.errors if results.place(each) == place]
         clean = [each for each in here if each.contamination.kind == "none"]
         for kind in WITH_SHARE:
             spoiled = [each for each in here if each.contamination.kind == kind]
@@ -79,15 +75,17 @@ def _where_squared_error_does(results: Results) -> list[str]:
 def _up_to(results: Results, plain: str, settings: list[Setting], kind: ContaminationKind) -> str:
     """Say where squared error does, over the shares of one kind."""
     does: float | None = None
-    where = results.label(settings[0]).split(",")[0]
+    where = results.place(settings[0])
     for setting in sorted(settings, key=lambda each: each.contamination.share):
-        means = results.errors[setting].mean()
-        lost, share = float(means[plain] / means.min()), setting.contamination.share
-        if lost > _SMALL_LOSS:
+        logs = results.errors[setting].transform(np.log)
+        best, share = str(logs.mean().idxmin()), setting.contamination.share
+        lost = results.ratio(setting, plain, 1, best)
+        # With too few seeds for an interval the value itself has to do.
+        if (lost.value if math.isnan(lost.low) else lost.low) > _SMALL_LOSS:
             until = "would not do" if does is None else f"would do {_with_share(does)}"
             return (
-                f"{where}, {kind}: {plain} {until}; {_with_share(share)} its error is {lost:.2f} times that "
-                f"of {means.idxmin()}."
+                f"{where}, {kind}: {plain} {until}; {_with_share(share)} its error is {lost.value:.2f} times "
+                f"that of {best}."
             )
         does = share
     return f"{where}, {kind}: {plain} would do {_with_share(does or 0.0)}, and more was not tried."

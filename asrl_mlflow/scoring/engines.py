@@ -38,7 +38,7 @@ class Engine(Protocol):
         scheduler : str, optional
             Address of the cluster. Without it one of this host is started, and ended with the last call.
         workers : int, optional
-            Worker processes of that one; as many as there are cores where it is not given.
+            Worker processes of that one; as many as the engine finds good where it is not given.
 
         Raises
         ------
@@ -61,12 +61,12 @@ def run_on_dask(
         import dask  # noqa: PLC0415 - an extra
         from distributed import KilledWorker, as_completed  # noqa: PLC0415 - as above
 
-        from asrl_mlflow.distributed.clusters import connect  # noqa: PLC0415 - needs both
+        from asrl_mlflow.system.clusters import connect  # noqa: PLC0415 - as above
     # The work may hold a model of many megabytes. It is a task's result, so that another worker makes it anew
     # where all that had it are gone.
     with (
         dask.config.set({"distributed.admin.large-graph-warning-threshold": sys.maxsize}),
-        connect(scheduler, workers or joblib.cpu_count()) as client,
+        connect(scheduler, workers) as client,
     ):
         sent = client.submit(_itself, work, pure=False)
         try:

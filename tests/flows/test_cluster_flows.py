@@ -35,7 +35,7 @@ FRAME.loc[::10, "y"] += 50
 def cluster():
     """Two workers, threads of this process, that answer at an address."""
     with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
+        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=":0"
     ) as cluster:
         yield cluster
 
@@ -130,11 +130,7 @@ def test_after_the_death_of_a_worker_the_same_command_ends_with_the_same_model(
     ("given", "code", "rule"),
     [
         (["--engine=dask"], 2, "needs a .parquet file or a folder of them; got 'diabetes'"),
-        (
-            ["--scheduler=tcp://127.0.0.1:1"],
-            2,
-            "--scheduler is about a cluster; got --engine=local",
-        ),
+        (["--scheduler=tcp://127.0.0.1:1"], 2, "--scheduler is about a cluster; got no --engine"),
         (["--engine=dask", "--model-uri=models:/a/1"], 2, "--model-uri is not for --engine=dask"),
         (["--engine=dask", "--loss=log_loss"], 2, "takes losses for regression"),
     ],

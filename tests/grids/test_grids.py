@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 
 import numpy as np
 import pandas as pd
@@ -11,14 +12,18 @@ import pytest
 import scipy.stats
 import xgboost
 
-from asrl_mlflow.datasets import Contamination, load, split
+from asrl_mlflow.datasets import Blocks, Contamination, Rows, load, split
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.grids import Cell, Grid, Judged, Results, Rules, Setting, Task, judge
 from asrl_mlflow.grids.budget import measure_pace, plan
+from asrl_mlflow.grids.convergence import Convergence
+from asrl_mlflow.grids.levels import find_levels, level_name
 from asrl_mlflow.grids.methods import BOOSTER_START, RIVALS, Boosting, find_method
-from asrl_mlflow.grids.pictures import draw_ranks, draw_ratios
+from asrl_mlflow.grids.methods.installed import installed
+from asrl_mlflow.grids.pictures import draw_convergence, draw_levels, draw_ranks, draw_ratios
 from asrl_mlflow.grids.presets import PRESETS
 from asrl_mlflow.grids.ranking import rank
+from asrl_mlflow.grids.shift import split_apart
 from asrl_mlflow.grids.verdict import verdict
 from asrl_mlflow.metrics import mae
 from asrl_mlflow.residuals import distances
@@ -33,6 +38,7 @@ GRID = Grid(
     seeds=(0, 1),
     learning_rates=(0.3,),
     rows=(150,),
+    shifts=("none",),
     rules=Rules(trials=1, rounds=3),
 )
 
@@ -66,8 +72,28 @@ def test_test_targets_are_clean_and_the_same_for_every_method_and_contamination(
         assert moved.mean() == pytest.approx(0.2, abs=0.02)
 
 
+def test_shifted_test_rows_lie_where_nothing_is_learned_and_their_targets_are_clean():
+    shifted = task(shift="features", rows=None).split()
+    features = [part.features.to_numpy() for part in (shifted.train, shifted.valid, shifted.test)]
+    whole = np.concatenate(features)
+    mean, deviation = whole.mean(axis=0), whole.std(axis=0, ddof=1)
+    order = np.random.default_rng(0).normal(size=whole.shape[1])
+    train, valid, test = ((each - mean) / deviation @ order for each in features)
+    assert max(train.max(), valid.max()) <= test.min() + 1e-9
+    assert set(shifted.test.target) <= set(TABLE.rows.target)
+    assert not set(shifted.train.target) <= set(TABLE.rows.target)
+    blocks = dataclasses.replace(TABLE.rows, blocks=Blocks(np.arange(442), in_time=True))
+    with pytest.raises(InputError, match="got rows with groups or times"):
+        split_apart(blocks, 0)
+    texts = pd.DataFrame({"a": pd.Categorical(["x", "y"] * 10)})
+    with pytest.raises(InputError, match="needs a feature that is a number"):
+        split_apart(Rows(texts, np.arange(20.0)), 0)
+
+
 @pytest.mark.parametrize("name", [*RIVALS, "asrl_c", "auto", "huber"])
 def test_every_method_learns_more_than_the_median_and_stops_where_it_is_best(name):
+    if name.startswith("lightgbm") and sys.platform != "linux":
+        pytest.skip("LightGBM needs more than pip here")
     parts = split(TABLE.rows, 0)
     method = find_method(name)
     start = {**method.starts(distances(parts.train.target))[0], **BOOSTER_START}
@@ -81,6 +107,29 @@ def test_every_method_learns_more_than_the_median_and_stops_where_it_is_best(nam
     assert (whole.rounds, len(whole.curve)) == (7, 0)
 
 
+@pytest.mark.parametrize("name", ["xgboost_absolute", "lightgbm_l1", "catboost_mae", "asrl_c"])
+def test_every_library_takes_categories_gaps_weights_and_any_column_name(name):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            'a "b": {1}, 2': rng.normal(size=90),
+            "kind": pd.Categorical(rng.choice(["x", "y", None], 90)),
+            "yes": rng.uniform(size=90) > 0.5,
+        }
+    )
+    frame.iloc[::7, 0] = np.nan
+    rows = Rows(frame, 50 + rng.normal(size=90), rng.uniform(1, 2, 90), weight_rule="mean 1")
+    fitted = find_method(name).fit(BOOSTER_START, rows, rows, Boosting(3, 0.3, 2, 0))
+    assert fitted.predict(rows) == pytest.approx(50, abs=4)
+
+
+def test_a_rival_whose_library_is_missing_is_refused_and_not_left_out():
+    with pytest.raises(
+        InputError, match=r"got none installed; run pip install 'asrl-mlflow\[rivals\]'"
+    ):
+        installed("Nothing", "no-such-package")
+
+
 def test_xgboost_s_squared_error_and_ours_are_the_same_trees():
     parts = split(TABLE.rows, 0)
     boosting = Boosting(5, 0.2, None, 0)
@@ -89,6 +138,65 @@ def test_xgboost_s_squared_error_and_ours_are_the_same_trees():
         for name in ("squared_error", "xgboost_squared")
     )
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_a_variant_with_every_choice_as_it_is_is_the_loss_itself():
+    parts = split(TABLE.rows, 0)
+    boosting = Boosting(8, 0.3, None, 0)
+
+    def predict(name):
+        fitted = find_method(name).fit(BOOSTER_START, parts.train, None, boosting)
+        return fitted.predict(parts.test)
+
+    for loss in ("asrl", "asrl_c:q_low=0.3:q_high=0.6"):
+        same = predict(f"{loss}/refresh=1")
+        np.testing.assert_allclose(
+            same, predict(f"{loss}:eps=1e-6" if loss == "asrl" else loss), rtol=1e-4
+        )
+        for choice in ("hessian=second", "hessian=one", "refresh=0", "refresh=5"):
+            assert np.abs(predict(f"{loss}/{choice}") - same).max() > 1
+    assert np.abs(predict("asrl/regions=off") - predict("asrl/refresh=1")).max() > 1
+    np.testing.assert_array_equal(predict("asrl_c/refresh=0"), predict("asrl_c/refresh=8"))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("asrl_c/hessian=two", "hessian=weight|second|one"),
+        ("asrl_c/refresh=-1", "refresh=<rounds>"),
+        ("asrl_c/speed=2", "takes hessian, regions, refresh"),
+        ("asrl_c/regions=off", "Only asrl has weights"),
+        ("auto/refresh=2", "variants of asrl and asrl_c; got asrl_c auto"),
+        ("huber/refresh=2", "variants of asrl and asrl_c; got huber"),
+        ("asrl_c:q_low", "takes parameters as asrl_c:q_low=0.5"),
+        ("asrl_c:q_low=2", "0 < q_low < 1"),
+    ],
+)
+def test_a_variant_that_there_is_not_is_refused(name, said):
+    with pytest.raises(InputError) as refused:
+        find_method(name)
+    assert said in str(refused.value)
+
+
+def test_a_loss_with_parameters_keeps_them_whatever_the_trials():
+    judged = judge(task(method="asrl_c:q_low=0.3:q_high=0.6", trials=3))
+    assert (judged.params["loss.q_low"], judged.params["loss.q_high"]) == (0.3, 0.6)
+
+
+def test_the_map_has_a_cell_a_point_and_is_left_out_of_the_ranks():
+    names = [
+        level_name(low, high, tail) for low in (0.2, 0.4) for high in (0.5, 0.9) for tail in (1, 5)
+    ]
+    rng = np.random.default_rng(0)
+    found = results(
+        SPOILED, **{name: list(rng.uniform(1, 2, (3, 6))) for name in [*names, "asrl_c"]}
+    )
+    found = dataclasses.replace(found, losses=names, rivals=["asrl_c"])
+    levels = find_levels(found.methods)
+    assert set(levels) == set(names)
+    panels = draw_levels(found, levels, "title").axes
+    assert (len(panels), {len(axes.texts) for axes in panels}) == (6, {4})
+    assert found.without(levels).methods == ["asrl_c"]
 
 
 def test_every_method_searches_the_booster_too_and_more_trials_choose_no_worse():
@@ -100,6 +208,40 @@ def test_every_method_searches_the_booster_too_and_more_trials_choose_no_worse()
     assert again.metrics["test.mae"] == four.metrics["test.mae"]
     parameter = judge(task(method="xgboost_pseudo_huber"))
     assert parameter.params["method.huber_slope"] > 0
+
+
+@pytest.mark.parametrize("name", ["asrl_c", "xgboost_squared", "catboost_mae", "asrl_c/refresh=5"])
+def test_a_curve_is_the_test_mae_of_every_round_and_chooses_nothing(name):
+    with_curve = judge(
+        Task(dataclasses.replace(CELL, method=name), TABLE, Rules(1, 9, curves=True))
+    )
+    without = judge(task(method=name, rounds=9))
+    assert (len(with_curve.curve), len(without.curve)) == (9, 0)
+    assert with_curve.metrics["test.mae"] == without.metrics["test.mae"]
+    kept = int(without.metrics["best.rounds"])
+    assert with_curve.curve[kept - 1] == pytest.approx(without.metrics["test.mae"], rel=1e-4)
+
+
+def test_convergence_is_of_the_seeds_that_every_method_has():
+    grid = dataclasses.replace(GRID, rules=Rules(1, 4, curves=True))
+    errors = [4.0, 2.0, 1.01, 1.0]
+    judged = [
+        Judged(
+            each.cell,
+            {"test.mae": 2.0, "fit_seconds": 1.0, "round_seconds": 0.5},
+            {},
+            [(1 + each.cell.seed) * error for error in errors],
+        )
+        for each in grid.tasks({"diabetes": TABLE})
+    ]
+    found = Results.of(grid, judged[:-1])
+    convergence = Convergence.of(found, judged[:-1])
+    curves = [methods["asrl_c"] for methods in convergence.curves.values()]
+    np.testing.assert_allclose([curve.errors[0] for curve in curves], [6.0, 4.0])
+    assert {(curve.best, curve.near) for curve in curves} == {(4, 3)}
+    assert set(convergence.table(found)["and seconds"]) == {1.5}
+    figures = draw_convergence(convergence)
+    assert set(figures) == {"diabetes_none_0_150", "diabetes_asym_0.2_150"}
 
 
 def test_nothing_is_begun_after_the_time():

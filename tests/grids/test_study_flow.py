@@ -73,11 +73,18 @@ def test_a_grid_goes_on_after_a_kill_with_the_plan_that_it_was_begun_with(flow, 
     assert len(done) == len(set(done)) == 20
 
 
-def test_a_grid_that_runs_out_of_time_says_what_is_left(flow, store):
-    code, out, err = flow("study", *QUICK, "--repeats=1", "--budget=0.02", "--trials=9")
-    assert code == 0
-    assert "planned: 1 of 1 seeds, " in out
-    assert "cells are left: the same command goes on with them" in err or "Ranks over" in out
+def test_curves_are_kept_and_read_again(flow, store):
+    options = (*QUICK[:-2], "--contaminate=none", "--preset=convergence", "--learning-rates=0.3")
+    _, out, err = flow("study", *options, "--repeats=1")
+    assert err.count("Traceback") == 0
+    table = out[out.index("smallest test MAE") : out.index("See every run")]
+    (parent,), children = runs(store)
+    assert "figures/convergence_diabetes_none_0_100.png" in artifacts(store, parent.info.run_id)
+    for run in children:
+        history = store.get_metric_history(run.info.run_id, "curve.mae")
+        assert [each.step for each in history] == [0, 1, 2]
+    _, again, _ = flow("study", *options, "--repeats=1")
+    assert table in again
 
 
 @pytest.mark.parametrize(

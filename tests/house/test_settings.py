@@ -13,7 +13,7 @@ from asrl_mlflow.command_line.catalogue import COMMANDS, keys_of, load
 from asrl_mlflow.command_line.defaults import TABLE, find_defaults, variables
 from tests.processes import ROOT
 
-PAGE = (ROOT / "docs/how-to/settings.md").read_text()
+PAGE = (ROOT / "docs/how-to/track/settings.md").read_text()
 OTHERS = PAGE.partition("## Other variables")[2].partition("## Completion")[0]
 
 

@@ -196,7 +196,7 @@ def test_every_dependency_and_every_exception_has_its_reason():
     bounded = [*PYPROJECT["project"]["dependencies"], *PYPROJECT["build-system"]["requires"]]
     for group in ("test", "lint", "docs", "browser"):
         bounded += PYPROJECT["dependency-groups"][group]
-    for extra in ("dask", "postgres", "signing", "spark"):
+    for extra in ("dask", "postgres", "rivals", "signing", "spark"):
         bounded += PYPROJECT["project"]["optional-dependencies"][extra]
     assert len(bounds) == len(bounded) + 1, "every bound and requires-python, a line each"
     ignored = re.findall(r'^    "[A-Z]+\d*",.*$', text, flags=re.MULTILINE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import pickle
 import shutil
@@ -207,10 +206,14 @@ def test_folders_that_cannot_be_are_refused(model, data, data_at, out, told):
 # A cluster's processes import all that is asked of them: one process for all tests.
 @pytest.fixture(scope="module")
 def cluster():
-    distributed = pytest.importorskip("distributed", reason="dask is not installed (extra dask)")
-    options = {"threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": logging.CRITICAL}
-    with distributed.LocalCluster(n_workers=1, **options) as started:
-        yield started
+    pytest.importorskip("distributed", reason="dask is not installed (extra dask)")
+    from asrl_mlflow.system.clusters import connect  # noqa: PLC0415 - needs the extra
+
+    before = dict(os.environ)
+    with connect(None, 1) as client:
+        # What Dask sets for its workers would change how all that follows is trained.
+        assert dict(os.environ) == before
+        yield client.cluster
 
 
 def test_the_command_predicts_on_a_dask_cluster(cluster, data, model, flow):
@@ -239,9 +242,11 @@ def test_work_that_takes_every_worker_along_ends_in_one_line(cluster, tmp_path, 
 
 def test_a_cluster_that_does_not_answer_is_one_line(monkeypatch):
     pytest.importorskip("distributed", reason="dask is not installed (extra dask)")
-    monkeypatch.setattr("asrl_mlflow.distributed.clusters._PATIENCE", 1)
+    from asrl_mlflow.system import clusters  # noqa: PLC0415 - needs the extra
+
+    monkeypatch.setattr(clusters, "_SECONDS_TO_CONNECT", 1)
     with pytest.raises(
-        ClusterError, match=r"a Dask scheduler with workers; got tcp://127\.0\.0\.1:9"
+        ClusterError, match=r"needs the address of a Dask scheduler .*; got tcp://127\.0\.0\.1:9"
     ):
         list(engines.run_on_dask(str, [1], scheduler="tcp://127.0.0.1:9", workers=None))
 
@@ -257,7 +262,7 @@ def test_an_engine_that_is_not_installed_names_its_extra(engine, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--workers=2"], "--workers is about a cluster; got --engine=local"),
+        (["--workers=2"], "--workers is about a cluster; got no --engine"),
         (["--engine=dask", "--workers=2", "--scheduler=tcp://a:1"], "leave one out"),
     ],
 )

@@ -1,0 +1,93 @@
+"""CatBoost's robust objectives, as rivals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from asrl_mlflow.datasets import Rows
+from asrl_mlflow.grids.methods.installed import installed
+from asrl_mlflow.grids.methods.method import DEPTH, LAMBDA, Boosting, Fitted, Method
+from asrl_mlflow.grids.methods.scaled import space_in_scales, start_in_scales
+from asrl_mlflow.losses import Statistics
+from asrl_mlflow.losses.search_space import Point, SearchSpace
+
+
+@dataclass(frozen=True)
+class CatBoostObjective(Method):
+    """An objective of CatBoost's, of the target's distances from its median.
+
+    Parameters
+    ----------
+    objective : str
+        CatBoost's name.
+    parameter : str, optional
+        The objective's parameter in target units, which is searched.
+    """
+
+    objective: str
+    parameter: str | None = None
+
+    @property
+    def library(self) -> str:  # noqa: D102 - Method says it
+        return installed("CatBoost", "catboost")
+
+    def space(self, target: Statistics) -> SearchSpace:  # noqa: D102 - Method says it
+        return space_in_scales(self.parameter, target)
+
+    def starts(self, target: Statistics) -> Sequence[Point]:  # noqa: D102 - Method says it
+        return (start_in_scales(self.parameter, target),)
+
+    def fit(  # noqa: D102 - Method says it
+        self, point: Point, learned: Rows, judged: Rows | None, boosting: Boosting
+    ) -> Fitted:
+        import catboost  # noqa: PLC0415 - installed on request only
+
+        center = float(np.median(learned.target))
+        own = f":{self.parameter}={point[self.parameter]}" if self.parameter else ""
+        stops = judged is not None and boosting.early_stopping_rounds is not None
+        model = catboost.CatBoostRegressor(
+            loss_function=f"{self.objective}{own}",
+            eval_metric="MAE",
+            iterations=boosting.rounds,
+            depth=int(point[DEPTH]),
+            l2_leaf_reg=point[LAMBDA],
+            learning_rate=boosting.learning_rate,
+            random_seed=boosting.seed,
+            early_stopping_rounds=boosting.early_stopping_rounds if stops else None,
+            use_best_model=stops,
+            thread_count=1,
+            verbose=False,
+            allow_writing_files=False,
+        )
+        model.fit(
+            _pool(catboost, learned, center),
+            eval_set=None if judged is None else _pool(catboost, judged, center),
+        )
+        curve = () if judged is None else model.evals_result_["validation"]["MAE"]
+        return Fitted(
+            lambda part: center + model.predict(_plain(part.features)), model.tree_count_, curve
+        )
+
+
+def _pool(catboost: Any, rows: Rows, center: float) -> Any:  # noqa: ANN401 - no types
+    return catboost.Pool(
+        _plain(rows.features),
+        rows.target - center,
+        weight=rows.weight,
+        cat_features=_categories(rows.features),
+    )
+
+
+def _categories(features: pd.DataFrame) -> list[str]:
+    return [str(name) for name, kind in features.dtypes.items() if kind == "category"]
+
+
+def _plain(features: pd.DataFrame) -> pd.DataFrame:
+    """Features with categories as text, missing ones too, as CatBoost takes them."""
+    texts = {name: features[name].astype(object).map(str) for name in _categories(features)}
+    return features.assign(**texts)
