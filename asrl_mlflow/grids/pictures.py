@@ -24,6 +24,8 @@ from asrl_mlflow.losses.regression.scale import AUTO
 
 # Ratios beyond are drawn at the edge, with an arrow: they would press the others together.
 _MOST = 1.75
+# From so many doublings of the error on the map is too dark for black letters.
+_DARK = 0.6
 
 
 def draw_ratios(results: Results, context: str) -> Figure:
@@ -157,8 +159,10 @@ def draw_levels(results: Results, levels: Mapping[str, Levels], context: str) ->
                 np.log2(shown), cmap="RdBu_r", vmin=-1, vmax=1, origin="lower", aspect="auto"
             )
             for high, low in zip(*np.nonzero(np.isfinite(shown)), strict=True):
+                value = shown[high, low]
+                ink = "white" if abs(np.log2(value)) > _DARK else "black"
                 axes.text(
-                    low, high, f"{shown[high, low]:.2f}", ha="center", va="center", fontsize=8
+                    low, high, f"{value:.2f}", ha="center", va="center", fontsize=8, color=ink
                 )
             axes.set_xticks(range(len(lows)), [f"{each:g}" for each in lows], fontsize=8)
             axes.set_yticks(range(len(highs)), [f"{each:g}" for each in highs], fontsize=8)

@@ -107,7 +107,26 @@ def test_every_method_learns_more_than_the_median_and_stops_where_it_is_best(nam
     assert (whole.rounds, len(whole.curve)) == (7, 0)
 
 
-@pytest.mark.parametrize("name", ["xgboost_absolute", "lightgbm_l1", "catboost_mae", "asrl_c"])
+@pytest.mark.parametrize("name", ["rrboost", "filter_refit"])
+def test_a_robust_rival_learns_what_is_right_beside_labels_that_are_far_off(name):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(600, 3))
+    right = 40 + 6 * x[:, 0] + 4 * np.sin(2 * x[:, 1])
+    wrong = right + rng.normal(size=600)
+    wrong[::10] += 1000
+    parts = [Rows(pd.DataFrame(x[half]), wrong[half]) for half in (slice(400), slice(400, 600))]
+    errors = {}
+    for each in (name, "xgboost_squared"):
+        method = find_method(each)
+        point = {**method.starts(distances(wrong))[0], **BOOSTER_START, "left_out": 0.3}
+        fitted = method.fit(point, *parts, Boosting(60, 0.2, None, 0))
+        errors[each] = mae(right[400:], fitted.predict(parts[1]))
+    assert errors[name] < 0.1 * errors["xgboost_squared"]
+
+
+@pytest.mark.parametrize(
+    "name", ["xgboost_absolute", "rrboost", "filter_refit", "lightgbm_l1", "catboost_mae", "asrl_c"]
+)
 def test_every_library_takes_categories_gaps_weights_and_any_column_name(name):
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(
@@ -119,7 +138,9 @@ def test_every_library_takes_categories_gaps_weights_and_any_column_name(name):
     )
     frame.iloc[::7, 0] = np.nan
     rows = Rows(frame, 50 + rng.normal(size=90), rng.uniform(1, 2, 90), weight_rule="mean 1")
-    fitted = find_method(name).fit(BOOSTER_START, rows, rows, Boosting(3, 0.3, 2, 0))
+    method = find_method(name)
+    start = {**BOOSTER_START, **method.starts(distances(rows.target))[0]}
+    fitted = method.fit(start, rows, rows, Boosting(3, 0.3, 2, 0))
     assert fitted.predict(rows) == pytest.approx(50, abs=4)
 
 

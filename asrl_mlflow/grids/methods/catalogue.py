@@ -7,9 +7,11 @@ from types import MappingProxyType
 
 from asrl_mlflow.errors import InputError, did_you_mean
 from asrl_mlflow.grids.methods.catboost_objectives import CatBoostObjective
+from asrl_mlflow.grids.methods.filtering import FilterAndRefit
 from asrl_mlflow.grids.methods.lightgbm_objectives import LightGBMObjective
 from asrl_mlflow.grids.methods.method import Method
 from asrl_mlflow.grids.methods.package_losses import PackageLoss
+from asrl_mlflow.grids.methods.two_stage import RRBoost
 from asrl_mlflow.grids.methods.variants import Variant
 from asrl_mlflow.grids.methods.xgboost_objectives import XGBoostObjective
 from asrl_mlflow.losses import LOSSES, BaseLoss, from_config, from_name
@@ -23,6 +25,8 @@ RIVALS: Mapping[str, Method] = MappingProxyType(
         "xgboost_absolute": XGBoostObjective("reg:absoluteerror"),
         "xgboost_pseudo_huber": XGBoostObjective("reg:pseudohubererror", "huber_slope"),
         "xgboost_quantile": XGBoostObjective("reg:quantileerror", fixed={"quantile_alpha": 0.5}),
+        "rrboost": RRBoost(),
+        "filter_refit": FilterAndRefit(),
         "lightgbm_l1": LightGBMObjective("regression_l1"),
         "lightgbm_huber": LightGBMObjective("huber", "alpha"),
         "lightgbm_fair": LightGBMObjective("fair", "fair_c"),
