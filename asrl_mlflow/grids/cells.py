@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -252,7 +253,10 @@ def _tune(task: Task, method: Method, parts: Split) -> Found:
         errors = [
             mae(judged.target, each.predict(judged), judged.weight) for each, judged in fitted
         ]
-        return mean(errors), round(mean(each.rounds for each, _ in fitted))
+        error = mean(errors)
+        # What diverges is the worst there is, and no reason to end the search.
+        value = error if math.isfinite(error) else math.inf
+        return value, round(mean(each.rounds for each, _ in fitted))
 
     return search(
         value,

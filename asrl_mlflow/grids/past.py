@@ -7,11 +7,13 @@ from collections.abc import Mapping
 import mlflow
 from mlflow.entities import Run
 
-from asrl_mlflow.errors import InputError
+from asrl_mlflow.errors import InputError, StoreError
 from asrl_mlflow.grids.cells import Judged, Task
 from asrl_mlflow.system.processes import Owner
 from asrl_mlflow.tracking.keys import CELL_TAG, GRID_TAG, read_owner
 from asrl_mlflow.tracking.retries import limit_waiting, retry
+from asrl_mlflow.tracking.spool import one_line
+from asrl_mlflow.tracking.store import store_address
 
 # The metric that has the test MAE after each round of a cell.
 CURVE = "curve.mae"
@@ -29,6 +31,8 @@ def find_parent(digest: str) -> Run | None:
     ------
     InputError
         Another process of this host works on the grid.
+    StoreError
+        The store does not answer.
     """
     found = _search(f"tags.`{GRID_TAG}` = '{digest}'")
     if not found:
@@ -56,6 +60,11 @@ def find_done(tasks: Mapping[str, Task]) -> dict[str, Judged]:
     -------
     dict of str to Judged
         By the key of the cell.
+
+    Raises
+    ------
+    StoreError
+        The store does not answer.
     """
     done = {}
     for digest in {task.table.digest for task in tasks.values()}:
@@ -93,5 +102,12 @@ def _search(condition: str) -> list[Run]:
             if not token:
                 return runs
 
-    with limit_waiting():
-        return retry(search)
+    try:
+        with limit_waiting():
+            return retry(search)
+    except Exception as error:
+        msg = (
+            f"The tracking store must say which cells are done; got {one_line(error)} from {store_address()}; "
+            "start it, and give the same command again."
+        )
+        raise StoreError(msg) from error

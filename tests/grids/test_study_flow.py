@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from asrl_mlflow.tracking.keys import CELL_TAG
+from asrl_mlflow.system import processes
+from asrl_mlflow.system.processes import Owner
+from asrl_mlflow.tracking.keys import CELL_TAG, OWNER_TAG
 from tests.processes import spawn
 from tests.stores import artifacts, runs
 
@@ -71,6 +73,18 @@ def test_a_grid_goes_on_after_a_kill_with_the_plan_that_it_was_begun_with(flow, 
     assert (same.info.run_id, same.info.status) == (parent.info.run_id, "FINISHED")
     done = [run.data.tags[CELL_TAG] for run in children if run.info.status == "FINISHED"]
     assert len(done) == len(set(done)) == 20
+
+
+def test_a_grid_that_another_process_works_on_is_refused(flow, store):
+    options = (*QUICK, "--repeats=1", "--figures=false")
+    flow("study", *options)
+    (parent,), _ = runs(store)
+    other = Owner(Owner.here().host, os.getppid(), processes._started(os.getppid()))
+    store.update_run(parent.info.run_id, status="RUNNING")
+    store.set_tag(parent.info.run_id, OWNER_TAG, json.dumps(vars(other)))
+    code, _, err = flow("study", *options)
+    assert code == 2
+    assert f"which process {other.pid} works on; wait for it" in err
 
 
 def test_curves_are_kept_and_read_again(flow, store):
