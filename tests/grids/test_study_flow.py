@@ -59,7 +59,7 @@ def test_the_flow_has_a_run_a_cell_and_says_what_comes_out_and_does_no_cell_twic
 def test_a_grid_goes_on_after_a_kill_with_the_plan_that_it_was_begun_with(flow, store):
     options = (*QUICK, "--repeats=5", "--rounds=60", "--rivals=xgboost_squared", "--budget=9")
     process = spawn("flows.study", *options, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 240
     while len(runs(store)[1]) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
     os.kill(process.pid, signal.SIGKILL)
