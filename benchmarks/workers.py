@@ -10,6 +10,7 @@ bytes a node, and half of the nodes of each level. Not called distributed.py, wh
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
+from pathlib import Path
 from statistics import median
 from typing import Any
 from unittest.mock import patch
@@ -31,6 +33,7 @@ from xgboost.tracker import RabitTracker
 from asrl_mlflow import train
 from asrl_mlflow.boosting.regression import rows as seam
 from asrl_mlflow.boosting.regression.collective import Collective
+from asrl_mlflow.figures.style import colour_of, open_figure, png, style_axes
 from asrl_mlflow.losses import ASRL, AdaptiveHuber, ContinuousASRL, Loss, auto
 from asrl_mlflow.residuals.shared.workers import Numbers
 
@@ -244,14 +247,46 @@ def show_equality(workers: list[int]) -> None:
             )
 
 
+def draw(points: list[dict[str, Any]], path: Path) -> None:
+    """Draw the time of a round over the rows of a worker, on to a thousand million rows on 32 workers."""
+    figure, inside = open_figure(
+        (8, 4.6),
+        "A round takes time in proportion to the rows of a worker",
+        "8 features, depth 6, workers of one thread; dotted: on to 1e9 rows on 32 workers",
+    )
+    axes = inside.subplots()
+    style_axes(axes)
+    for workers, style in ((1, "o-"), (2, "s--")):
+        some = [each for each in points if each["workers"] == workers]
+        x = np.array([each["rows"] / workers for each in some])
+        for name, colour in (("squared_error", "native"), ("asrl_c", "ratio")):
+            y = np.array(
+                [each["native"] * (1 if colour == "native" else each["ratio"]) for each in some]
+            )
+            label = f"{name}, {workers} worker{'s' * (workers > 1)}"
+            axes.plot(x, y, style, color=colour_of(name), label=label)
+            if workers == 1:
+                far = 1e9 / 32
+                axes.plot([x[-1], far], [y[-1], y[-1] * far / x[-1]], ":", color=colour_of(name))
+                axes.plot(far, y[-1] * far / x[-1], "*", ms=9, color=colour_of(name))
+    axes.set(xscale="log", yscale="log", xlabel="rows of a worker", ylabel="ms a round")
+    axes.legend(frameon=False)
+    path.write_bytes(png(figure))
+
+
 @click.command()
 @click.option("--rows", default="100000,1000000,3000000", help="Between commas.")
 @click.option("--workers", default="1,2", help="Between commas.")
 @click.option("--features", default=8)
 @click.option("--pairs", default=5)
+@click.option("--figure", is_flag=True, help="Draw docs/images/workers.json, no more.")
 @click.option("--equal", default="2,4", help="Workers to compare answers of; empty for none.")
-def main(rows: str, workers: str, features: int, pairs: int, equal: str) -> None:
+def main(rows: str, workers: str, features: int, pairs: int, equal: str, *, figure: bool) -> None:
     """Print the tables."""
+    if figure:
+        kept = Path("docs/images/workers.json")
+        draw(json.loads(kept.read_text()), kept.with_suffix(".png"))
+        return
     if rows:
         show_cost(
             [int(float(each)) for each in rows.split(",")],
