@@ -10,11 +10,15 @@ bytes a node, and half of the nodes of each level. Not called distributed.py, wh
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
+from pathlib import Path
 from statistics import median
 from typing import Any
 from unittest.mock import patch
@@ -29,6 +33,7 @@ from xgboost.tracker import RabitTracker
 from asrl_mlflow import train
 from asrl_mlflow.boosting.regression import rows as seam
 from asrl_mlflow.boosting.regression.collective import Collective
+from asrl_mlflow.figures.style import colour_of, open_figure, png, style_axes
 from asrl_mlflow.losses import ASRL, AdaptiveHuber, ContinuousASRL, Loss, auto
 from asrl_mlflow.residuals.shared.workers import Numbers
 
@@ -54,6 +59,20 @@ class Counted(Collective):
         self.seconds.append(time.perf_counter() - started)
         self.bytes.append(values.nbytes)
         return found
+
+
+def on_threads(workers: int, work: Callable[[int], Array]) -> Array:
+    """Call `work(rank)` on so many threads, where no time is measured; give what the first returns."""
+    tracker = RabitTracker(n_workers=workers, host_ip="127.0.0.1", sortby="task")
+    tracker.start()
+
+    def run(rank: int) -> Array:
+        arguments = tracker.worker_args()
+        with collective.CommunicatorContext(**arguments, dmlc_task_id=f"{rank:03}"):
+            return work(rank)
+
+    with ThreadPoolExecutor(workers) as pool:
+        return next(iter(list(pool.map(run, range(workers)))))
 
 
 def rows_of(rows: int, features: int, *, few_values: bool) -> tuple[Array, Array]:
@@ -212,14 +231,14 @@ def show_equality(workers: list[int]) -> None:
     print("|---|---|---|---|---|---|")
     for few_values, weights in product((True, False), ("none", "counts", "fractions")):
         alone = {
-            native: on_workers(1, equality, Spread(1, weights, few_values, native=native))
+            native: equality(0, Spread(1, weights, few_values, native=native))
             for native in (True, False)
         }
         for count, uneven in product(workers, (False, True)):
             cells = []
             for native in (False, True):
                 spread = Spread(count, weights, few_values, uneven, native)
-                off = np.abs(on_workers(count, equality, spread) - alone[native])
+                off = np.abs(on_threads(count, partial(equality, how=spread)) - alone[native])
                 cells.append(f"{off.max():.3g} (mean {off.mean():.2g})")
             print(
                 f"| {'few values' if few_values else 'continuous'} | {weights} | {count} | "
@@ -228,14 +247,48 @@ def show_equality(workers: list[int]) -> None:
             )
 
 
+def draw(points: list[dict[str, Any]], path: Path) -> None:
+    """Draw the time of a round over the rows of a worker, on to a thousand million rows on 32 workers."""
+    figure, inside = open_figure(
+        (8, 4.6),
+        "What a round takes, measured and on to 1e9 rows",
+        "8 features, depth 6, workers of one thread, two shared cores; dotted: on to 32 workers",
+    )
+    axes = inside.subplots()
+    style_axes(axes)
+    for workers, style in ((1, "o-"), (2, "s--")):
+        some = [each for each in points if each["workers"] == workers]
+        x = np.array([each["rows"] / workers for each in some])
+        for name, colour in (("squared_error", "native"), ("asrl_c", "ratio")):
+            y = np.array(
+                [each["native"] * (1 if colour == "native" else each["ratio"]) for each in some]
+            )
+            label = f"{name}, {workers} worker{'s' * (workers > 1)}"
+            axes.plot(x, y, style, color=colour_of(name), label=label)
+            if workers == 1:
+                far = 1e9 / 32
+                axes.plot([x[-1], far], [y[-1], y[-1] * far / x[-1]], ":", color=colour_of(name))
+                axes.plot(far, y[-1] * far / x[-1], "*", ms=9, color=colour_of(name))
+    axes.set(xscale="log", yscale="log", xlabel="rows of a worker", ylabel="ms a round")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:,.0f}")
+    axes.legend(frameon=False)
+    path.write_bytes(png(figure))
+
+
 @click.command()
 @click.option("--rows", default="100000,1000000,3000000", help="Between commas.")
 @click.option("--workers", default="1,2", help="Between commas.")
 @click.option("--features", default=8)
 @click.option("--pairs", default=5)
+@click.option("--figure", is_flag=True, help="Draw docs/images/workers.json, no more.")
 @click.option("--equal", default="2,4", help="Workers to compare answers of; empty for none.")
-def main(rows: str, workers: str, features: int, pairs: int, equal: str) -> None:
+def main(rows: str, workers: str, features: int, pairs: int, equal: str, *, figure: bool) -> None:
     """Print the tables."""
+    if figure:
+        kept = Path("docs/images/workers.json")
+        draw(json.loads(kept.read_text()), kept.with_suffix(".png"))
+        return
     if rows:
         show_cost(
             [int(float(each)) for each in rows.split(",")],

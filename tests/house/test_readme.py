@@ -57,6 +57,8 @@ def run_python(page):
     ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_the_python_of_a_page_runs_from_top_to_bottom(page, store, capsys, monkeypatch):
+    if page.name == "dask.md" and not NEWEST:
+        pytest.skip("workers need XGBoost 3.4")
     monkeypatch.setattr(catalogue, "_registered", {})  # a page may register a loss of its own
     try:
         run_python(page)
