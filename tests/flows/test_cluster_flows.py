@@ -17,10 +17,11 @@ from packaging.version import Version
 if Version(xgboost.__version__) < Version("3.4"):
     pytest.skip("workers need XGBoost 3.4", allow_module_level=True)
 
-from distributed import Client, LocalCluster
+from distributed import LocalCluster
 
 from asrl_mlflow import registry
 from asrl_mlflow.experiments.cluster import FOLDER
+from asrl_mlflow.system.clusters import connect
 
 ROWS = 1200
 RNG = np.random.default_rng(5)
@@ -91,15 +92,17 @@ def start_worker(cluster):
 def test_after_the_death_of_a_worker_the_same_command_ends_with_the_same_model(
     flow, store, parquet, cluster
 ):
-    given = options(parquet, cluster, "--rounds=120", "--checkpoint-every=10")
-    worker = start_worker(cluster)
+    rounds = ("--rounds=120", "--checkpoint-every=10")
 
     def kill():
         while not list(Path(FOLDER).glob("*.ubj")):
             time.sleep(0.005)
         worker.kill()
 
-    with Client(cluster) as client:
+    # In processes of their own: what is left may wait for the dead one as long as XGBoost allows, 300 s.
+    with connect(None, 2) as client:
+        given = options(parquet, client.cluster, *rounds)
+        worker = start_worker(client.cluster)
         client.wait_for_workers(3)
         killer = threading.Thread(target=kill)
         killer.start()
@@ -111,7 +114,7 @@ def test_after_the_death_of_a_worker_the_same_command_ends_with_the_same_model(
         assert "from the last checkpoint" in err
         killer.join()
         worker.wait()
-    code, _, _ = flow("train", *given)
+    code, _, _ = flow("train", *options(parquet, cluster, *rounds))
     assert code == 0
     assert not Path(FOLDER).exists()
     code, _, _ = flow("train", *options(parquet, cluster, "--rounds=120"))
