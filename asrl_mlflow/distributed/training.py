@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import time
 import uuid
@@ -23,10 +24,12 @@ from asrl_mlflow.losses import BaseLoss, Loss, to_config
 from asrl_mlflow.residuals.sample_weights import WeightRule
 from asrl_mlflow.rounds import Round
 
+_logger = logging.getLogger(__name__)
+
 # How long whoever waits sleeps between two looks, and how often the workers are counted.
 _LOOK, _COUNT = 0.05, 1.0
 # How long the other workers may take to notice that one has ended.
-_PATIENCE = 15.0
+_PATIENCE = 10.0
 # Workers tell Dask every few seconds, also while they train, that they are there.
 _SILENCE = 40.0
 
@@ -308,7 +311,20 @@ class _Watch:
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline and not all(f.done() for f in futures.values()):
             time.sleep(_LOOK)
+        stuck = [each for each in here if not futures[each].done()]
         self._client.cancel(list(futures.values()), force=True)
+        if stuck:
+            self._restart(stuck)
+
+    def _restart(self, stuck: Sequence[str]) -> None:
+        """Restart workers that wait for a dead one: XGBoost 3.4.1 does not always wake them."""
+        try:
+            self._client.restart_workers(list(stuck), timeout=_PATIENCE, raise_for_error=False)
+        except (ValueError, TimeoutError):  # they have no nanny
+            _logger.warning(
+                "Workers %s still wait for one that has died, and take no other work: restart them.",
+                ", ".join(stuck),
+            )
 
 
 def _secondary(error: BaseException) -> int:
