@@ -313,7 +313,8 @@ class _Watch:
             time.sleep(_LOOK)
         stuck = [each for each in here if not futures[each].done()]
         self._client.cancel(list(futures.values()), force=True)
-        if stuck:
+        # Where none has died they are only slow, and end after their round.
+        if stuck and len(here) < len(futures):
             self._restart(stuck)
 
     def _restart(self, stuck: Sequence[str]) -> None:
