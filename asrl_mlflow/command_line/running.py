@@ -57,7 +57,7 @@ def run(command: Command, words: Sequence[str] | None = None, *, program: str = 
     """Run a command and exit as the contract says: one line for what a user can mend.
 
     0 done, 1 a bug, 2 bad input or configuration, 3 no tracking store, 4 trained but not all of it
-    logged, 5 storage or disk, 7 a cluster has lost a worker, 128 + n ended by signal n.
+    logged, 5 storage or disk, 7 no cluster, or it has lost a worker or its scheduler, 128 + n ended by signal n.
 
     Parameters
     ----------

@@ -78,7 +78,7 @@ def train(
     callbacks : sequence of xgboost.callback.TrainingCallback, optional
         Copies are called on every worker.
     checkpoint_every : int, optional
-        Send the booster here after every so many rounds of this training.
+        Send the booster here after every so many rounds of this training, to `on_checkpoint`.
     on_checkpoint : callable, optional
         Called here with each such booster, which `xgb_model` can go on from.
     early_stopping_rounds, metric, evals_result, xgb_model, verbose_eval, change_loss, weight_rule
@@ -88,7 +88,7 @@ def train(
     -------
     xgboost.Booster
         The kind that `asrl_mlflow.train` returns, with the same attributes. On tables whose features have
-        few values its predictions are the same; otherwise XGBoost cuts features a little otherwise on several
+        few values its predictions are the same (with `ASRL`, up to rounding); otherwise XGBoost cuts features a little otherwise on several
         workers, for every loss.
 
     Raises
@@ -96,7 +96,7 @@ def train(
     InputError
         As `asrl_mlflow.train` does; a loss that is not global; an XGBoost before 3.4.
     ClusterError
-        A worker died, or failed in another way.
+        A worker or the scheduler died, or a worker failed in another way.
 
     Examples
     --------
@@ -113,7 +113,7 @@ def train(
     ...     train(client, {}, dtrain, 3, loss=losses.ContinuousASRL()).num_boosted_rounds()
     3
     """
-    _check(loss, dtrain, evals or (), checkpoint_every)
+    _check(loss, dtrain, evals or (), checkpoint_every, on_checkpoint)
     evals = list(evals or ())
     matrices = [dtrain, *(matrix for matrix, _ in evals)]
     addresses = _addresses(matrices)
@@ -161,6 +161,7 @@ def _check(
     dtrain: DaskQuantileDMatrix,
     evals: Sequence[tuple[DaskQuantileDMatrix, str]],
     checkpoint_every: int | None,
+    on_checkpoint: Callable[[xgboost.Booster], None] | None,
 ) -> None:
     check_version()
     if not isinstance(loss, Loss):
@@ -181,6 +182,9 @@ def _check(
             raise InputError(msg)
     if checkpoint_every is not None and checkpoint_every < 1:
         msg = f"A checkpoint is made every 1 or more rounds; got {checkpoint_every}; leave it out."
+        raise InputError(msg)
+    if (checkpoint_every is None) != (on_checkpoint is None):
+        msg = "Checkpoints need checkpoint_every and on_checkpoint; got one of them; pass both, or none."
         raise InputError(msg)
 
 
@@ -205,6 +209,12 @@ def _find_lost(client: distributed.Client, addresses: Sequence[str]) -> list[str
 
 
 def _check_alive(client: distributed.Client, addresses: Sequence[str]) -> None:
+    if client.status != "running":
+        msg = (
+            "A training needs the scheduler of its workers; got no answer of it; start it again, from the last "
+            "checkpoint where there is one."
+        )
+        raise ClusterError(msg)
     lost = _find_lost(client, addresses)
     if lost:
         raise ClusterError(tell_lost(lost))
@@ -292,25 +302,35 @@ class _Watch:
 
     def _raise_first(self, futures: Mapping[str, distributed.Future[Any]]) -> None:
         """Raise what ended the training: the others only say that they have lost each other."""
-        if not any(future.status == "error" for future in futures.values()):
+        if all(future.status == "finished" for future in futures.values()):
             return
-        distributed.wait(list(futures.values()), timeout=_PATIENCE)
+        self._wait_a_little(futures)
         errors = [future.exception() for future in futures.values() if future.status == "error"]
         _check_alive(self._client, list(futures))
+        if not errors:
+            msg = "A training needs all of its tasks; got some that were cancelled; start it again."
+            raise ClusterError(msg)
         first = min(errors, key=_secondary)
         if isinstance(first, InputError | ClusterError):
             raise first
-        msg = f"A worker failed: {type(first).__name__}: {str(first).splitlines()[0]}; see its log."
+        said = str(first).partition("\n")[0] or "nothing more"
+        msg = f"A worker failed: {type(first).__name__}: {said}; see its log."
         raise ClusterError(msg) from first
 
-    def _end(self, futures: Mapping[str, distributed.Future[Any]]) -> None:
-        """Let all workers end, and wait until they have."""
-        lost = _find_lost(self._client, list(futures))
-        here = [address for address in futures if address not in lost]
-        self._client.run(stop, self._job.name, workers=here, on_error="ignore")
+    def _wait_a_little(self, futures: Mapping[str, distributed.Future[Any]]) -> None:
+        """Wait until all are done, but not for ever."""
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline and not all(f.done() for f in futures.values()):
             time.sleep(_LOOK)
+
+    def _end(self, futures: Mapping[str, distributed.Future[Any]]) -> None:
+        """Let all workers end, and wait until they have; without a scheduler nobody can be told."""
+        if self._client.status != "running":
+            return
+        lost = _find_lost(self._client, list(futures))
+        here = [address for address in futures if address not in lost]
+        self._client.run(stop, self._job.name, workers=here, on_error="ignore")
+        self._wait_a_little(futures)
         stuck = [each for each in here if not futures[each].done()]
         self._client.cancel(list(futures.values()), force=True)
         # Where none has died they are only slow, and end after their round.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib.metadata
 import json
 import math
 import time
@@ -87,7 +88,7 @@ class Cell:
     @property
     def name(self) -> str:
         """What its run is called."""
-        spoiled = self.kind if not self.share else f"{self.kind} {self.share:.0%}"
+        spoiled = self.kind if not self.share else f"{self.kind} {100 * self.share:g}%"
         shifted = "" if self.shift == "none" else ", shifted"
         return f"{self.method} on {self.table}, {spoiled}{shifted}, seed {self.seed}"
 
@@ -104,6 +105,7 @@ class Cell:
             "digest": table.digest,
             "roles": dataclasses.asdict(table.roles),
             "library": find_method(self.method).library,
+            "package": importlib.metadata.version("asrl-mlflow"),
             "version": _VERSION,
         }
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:32]

@@ -155,7 +155,7 @@ class Results:
     def label(self, setting: Setting) -> str:
         """Name a setting by its table, its contamination, and what else tells it from the others."""
         contamination = setting.contamination
-        share = f" {contamination.share:.0%}" if contamination.share else ""
+        share = f" {100 * contamination.share:g}%" if contamination.share else ""
         spoiled = f"{contamination.kind}{share}"
         return ", ".join([setting.table, spoiled, *self._differences(setting)])
 

@@ -92,4 +92,4 @@ def _up_to(results: Results, plain: str, settings: list[Setting], kind: Contamin
 
 
 def _with_share(share: float) -> str:
-    return f"with {share:.0%} of bad labels" if share else "on clean targets"
+    return f"with {100 * share:g}% of bad labels" if share else "on clean targets"

@@ -59,7 +59,7 @@ def run_on_dask(
     """Run on a Dask cluster; see `Engine`."""
     with _needing("dask"):
         import dask  # noqa: PLC0415 - an extra
-        from distributed import KilledWorker, as_completed  # noqa: PLC0415 - as above
+        from distributed import CancelledError, KilledWorker, as_completed  # noqa: PLC0415 - as above
 
         from asrl_mlflow.system.clusters import connect  # noqa: PLC0415 - as above
     # The work may hold a model of many megabytes. It is a task's result, so that another worker makes it anew
@@ -72,8 +72,8 @@ def run_on_dask(
         try:
             for future in as_completed(client.map(_call, values, work=sent, pure=False)):
                 yield future.result()
-        except (KilledWorker, ImportError, RuntimeError) as error:
-            needed = "workers that live and have this package"
+        except (CancelledError, KilledWorker, ImportError, OSError, RuntimeError) as error:
+            needed = "a scheduler and workers that live and have this package"
             raise ClusterError(_no_cluster("dask", scheduler, needed, error)) from error
 
 

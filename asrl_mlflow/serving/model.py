@@ -45,11 +45,7 @@ class ServedModel(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         """Load the booster, its columns and its calibration residuals; none of the files is code or a pickle."""
         files = {name: Path(path) for name, path in context.artifacts.items()}
-        self._booster = self._alone = xgboost.Booster(model_file=files["booster"])
-        # If this variable is set, the user has chosen the number of threads.
-        if "OMP_NUM_THREADS" not in os.environ:
-            self._alone = self._booster.copy()
-            self._alone.set_param({"nthread": 1})
+        self._booster, self._alone = _with_threads(xgboost.Booster(model_file=files["booster"]))
         columns = json.loads(files["features"].read_text())
         self._features = columns["features"]
         # Of a booster that learned from an array, which has no names.
@@ -60,7 +56,8 @@ class ServedModel(PythonModel):
             # Of classes, and of few rows, no spread was learned.
             if "spread" in errors:
                 found[True] = errors["relative"]
-                self._spread = xgboost.Booster(model_file=bytearray(errors["spread"].tobytes()))
+                spread = bytearray(errors["spread"].tobytes())
+                self._spread, self._spread_alone = _with_threads(xgboost.Booster(model_file=spread))
             is_right = ~errors["is_outlier"]
         # By whether they are adaptive, and clean.
         self._errors = {(key, False): np.sort(each) for key, each in found.items()}
@@ -235,7 +232,9 @@ class ServedModel(PythonModel):
         half = self._half_width(level, "interval", errors)
         if not is_adaptive:
             return half
-        spread = self._spread.inplace_predict(matrix, validate_features=False)
+        visits = len(matrix) * self._spread.num_boosted_rounds()
+        booster = self._spread if visits >= _VISITS_FOR_THREADS else self._spread_alone
+        spread = booster.inplace_predict(matrix, validate_features=False)
         return half * np.exp(spread.astype(np.float64))
 
     def _half_width(self, level: float, what: str, errors: npt.NDArray[np.float64]) -> float:
@@ -324,6 +323,15 @@ def _first(name: str, params: dict[str, Any], u: Any, p: Any, q: Any) -> Any:  #
     if name in ("l_loss", "full_l"):
         return q * p**-0.5 * (1 + q) ** -1.5
     return np.ones_like(p)  # log loss, whose margins need no correction
+
+
+def _with_threads(booster: xgboost.Booster) -> tuple[xgboost.Booster, xgboost.Booster]:
+    """Give a booster that uses several threads, and one that uses one, the same one if the user has said how many."""
+    if "OMP_NUM_THREADS" in os.environ:
+        return booster, booster
+    alone = booster.copy()
+    alone.set_param({"nthread": 1})
+    return booster, alone
 
 
 def _list_names(names: list[str]) -> str:

@@ -39,10 +39,12 @@ def connect(scheduler: str | None, workers: int | None) -> Iterator[Client]:
             client.wait_for_workers(1, timeout=_SECONDS_TO_CONNECT)
         except (OSError, ValueError) as error:
             got = " ".join(str(error).split()) or type(error).__name__
-            msg = (
-                f"--scheduler needs the address of a Dask scheduler with workers; got {scheduler}, {got}; start them, "
-                "or leave it out for workers on this host."
-            )
+            msg = f"Workers of Dask must start on this host; got: {got}; pass fewer as --workers."
+            if scheduler:
+                msg = (
+                    f"--scheduler needs the address of a Dask scheduler with workers; got {scheduler}, {got}; start "
+                    "them, or leave it out for workers on this host."
+                )
             raise ClusterError(msg) from error
         yield client
 

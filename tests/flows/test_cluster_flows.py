@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -127,6 +129,32 @@ def test_after_the_death_of_a_worker_the_same_command_ends_with_the_same_model(
         for run in (whole, again)
     ]
     assert boosters[0].get_dump() == boosters[1].get_dump()
+
+
+def test_the_death_of_the_scheduler_is_one_line(flow, store, parquet, tmp_path):
+    file = tmp_path / "scheduler.json"
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", f"--scheduler-file={file}"]
+    ports = ["--port=0", "--dashboard-address=:0", "--no-dashboard"]
+    scheduler = subprocess.Popen([*command, *ports], stderr=subprocess.DEVNULL)
+    while not file.exists():
+        time.sleep(0.05)
+    where = SimpleNamespace(scheduler_address=json.loads(file.read_text())["address"])
+    worker = start_worker(where)
+
+    def kill():
+        while not list(Path(FOLDER).glob("*.ubj")):
+            time.sleep(0.005)
+        scheduler.kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    given = options(parquet, where, "--rounds=3000", "--checkpoint-every=10")
+    code, _, err = flow("train", *given)
+    killer.join()
+    worker.kill()
+    worker.wait()
+    scheduler.wait()
+    assert (code, "needs the scheduler of its workers" in err) == (7, True), err
 
 
 @pytest.mark.parametrize(
