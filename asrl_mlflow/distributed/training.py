@@ -6,7 +6,8 @@ import logging
 import pickle
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -121,7 +122,7 @@ def train(
     name = f"asrl-{uuid.uuid4().hex}"
     if xgb_model is not None and not isinstance(xgb_model, xgboost.Booster):
         xgb_model = xgboost.Booster(model_file=xgb_model)
-    with distributed.MultiLock(addresses, client=client):
+    with _needing_scheduler(client), distributed.MultiLock(addresses, client=client):
         job = Job(
             name=name,
             collective=client.run_on_scheduler(
@@ -208,13 +209,25 @@ def _find_lost(client: distributed.Client, addresses: Sequence[str]) -> list[str
     return [each for each in addresses if each not in seen or newest - seen[each] > _SILENCE]
 
 
-def _check_alive(client: distributed.Client, addresses: Sequence[str]) -> None:
-    if client.status != "running":
+@contextmanager
+def _needing_scheduler(client: distributed.Client) -> Iterator[None]:
+    """Say so where the scheduler is gone, of which Dask tells in many ways."""
+    try:
+        yield
+    except Exception as error:
+        if client.status == "running":
+            raise
         msg = (
             "A training needs the scheduler of its workers; got no answer of it; start it again, from the last "
             "checkpoint where there is one."
         )
-        raise ClusterError(msg)
+        raise ClusterError(msg) from error
+
+
+def _check_alive(client: distributed.Client, addresses: Sequence[str]) -> None:
+    if client.status != "running":
+        msg = "no scheduler"  # its own words are added above
+        raise ConnectionError(msg)
     lost = _find_lost(client, addresses)
     if lost:
         raise ClusterError(tell_lost(lost))
@@ -265,7 +278,8 @@ class _Watch:
             self._end(futures)
             raise
         finally:
-            client.unsubscribe_topic(job.name)
+            if client.status == "running":
+                client.unsubscribe_topic(job.name)
         return outcome
 
     def _wait(self, futures: Mapping[str, distributed.Future[Any]]) -> None:

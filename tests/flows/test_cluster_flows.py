@@ -23,6 +23,7 @@ from distributed import LocalCluster
 
 from asrl_mlflow import registry
 from asrl_mlflow.experiments.cluster import FOLDER
+from asrl_mlflow.system import clusters
 from asrl_mlflow.system.clusters import connect
 
 ROWS = 1200
@@ -131,7 +132,8 @@ def test_after_the_death_of_a_worker_the_same_command_ends_with_the_same_model(
     assert boosters[0].get_dump() == boosters[1].get_dump()
 
 
-def test_the_death_of_the_scheduler_is_one_line(flow, store, parquet, tmp_path):
+def test_the_death_of_the_scheduler_is_one_line(flow, store, parquet, tmp_path, monkeypatch):
+    monkeypatch.setattr(clusters, "_SECONDS_TO_CONNECT", 5)
     file = tmp_path / "scheduler.json"
     command = [sys.executable, "-m", "distributed.cli.dask_scheduler", f"--scheduler-file={file}"]
     ports = ["--port=0", "--dashboard-address=:0", "--no-dashboard"]
