@@ -336,6 +336,19 @@ def test_adaptive_intervals_hold_as_many_noisy_rows_as_quiet_ones(tmp_path):
     assert all(0.86 < share < 0.96 for share in shares[True]), shares
 
 
+def test_adaptive_intervals_know_categories_by_their_names():
+    rng = np.random.default_rng(0)
+    kind = rng.choice(["a", "b", "c"], 600)
+    frame = pd.DataFrame({"x": rng.uniform(size=600), "kind": pd.Categorical(kind)})
+    y = 5 * frame["x"] + rng.normal(size=600) * np.where(kind == "c", 10, 1)
+    model = RobustXGBRegressor(**FEW, enable_categorical=True, interval_folds=2).fit(frame, y)
+    found = model.predict(frame, interval=0.9, adaptive=True)
+    width = found["upper"] - found["lower"]
+    assert width[kind == "c"].median() > 4 * width[kind == "a"].median()
+    other = frame.assign(kind=pd.Categorical(kind, categories=["c", "b", "a"]))
+    pd.testing.assert_frame_equal(model.predict(other, interval=0.9, adaptive=True), found)
+
+
 def test_a_spread_is_learned_from_weighted_rows_with_margins_and_refused_of_few_rows(table):
     x, y = table
     weight = np.arange(y.size) % 3
