@@ -197,29 +197,31 @@ def _naming_paths(function: Function) -> Function:
         try:
             return function(**values)
         except OSError as error:
-            name = _given_as(error, values) if error.errno in _BAD_PATH else None
-            if name is None:
+            given = _given_as(error, values) if error.errno in _BAD_PATH else None
+            if given is None:
                 raise
+            name, text = given
             msg = (
-                f"--{name} needs a path that can be used; got {values[name][:_MOST_TOLD]!r}, "
-                f"{error.strerror}; name another, or make it."
+                f"--{name} needs a path that can be used; got {text[:_MOST_TOLD]!r}, {error.strerror}; name "
+                "another, or make it."
             )
             raise InputError(msg) from error
 
     return cast("Function", named)
 
 
-def _given_as(error: OSError, values: Mapping[str, Any]) -> str | None:
-    """The option whose path, or a file or folder that follows from it, an error is about."""
+def _given_as(error: OSError, values: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The option, and its path, which an error is about, or a file or folder that follows from it."""
     about = [Path(os.fsdecode(name)).absolute() for name in _files(error)]
     for name, value in values.items():
-        if not isinstance(value, str):
-            continue
-        path = Path(value.removeprefix(JOURNAL).removeprefix(SQLITE)).absolute()
-        for file in about:
-            beside = file.parent == path.parent and file.name.startswith(path.name)
-            if path == file or beside or path in file.parents or file in path.parents:
-                return name
+        for text in value if isinstance(value, tuple) else (value,):
+            if not isinstance(text, str):
+                continue
+            path = Path(text.removeprefix(JOURNAL).removeprefix(SQLITE)).absolute()
+            for file in about:
+                beside = file.parent == path.parent and file.name.startswith(path.name)
+                if path == file or beside or path in file.parents or file in path.parents:
+                    return name, text
     return None
 
 

@@ -80,7 +80,10 @@ MODEL_URI = (
     SIGNATURE,
 )
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
-    """Predict every row of a table, in its order; with an engine a folder, file by file."""
+    """Predict every row of a table, in its order.
+
+    With an engine a folder of .parquet files, file by file.
+    """
     check_engine(values)
     tracking.connect(to_log=False)
     trusted = values["require_signature"]
