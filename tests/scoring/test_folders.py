@@ -236,7 +236,9 @@ def test_work_that_takes_every_worker_along_ends_in_one_line(cluster, tmp_path, 
     monkeypatch.setattr(cluster.scheduler, "allowed_failures", 0)
     work = partial(die_once, tmp_path / "died")
     address = cluster.scheduler_address
-    with pytest.raises(ClusterError, match="needs a scheduler and workers that live and have this package at tcp"):
+    with pytest.raises(
+        ClusterError, match="needs a scheduler and workers that live and have this package at tcp"
+    ):
         list(engines.run_on_dask(work, [1], scheduler=address, workers=None))
 
 
