@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,36 +10,18 @@ import pandas as pd
 
 from asrl_mlflow.datasets import Rows
 from asrl_mlflow.grids.methods.installed import installed
-from asrl_mlflow.grids.methods.method import DEPTH, LAMBDA, Boosting, Fitted, Method
-from asrl_mlflow.grids.methods.scaled import space_in_scales, start_in_scales
-from asrl_mlflow.losses import Statistics
-from asrl_mlflow.losses.search_space import Point, SearchSpace
+from asrl_mlflow.grids.methods.library_objective import LibraryObjective
+from asrl_mlflow.grids.methods.method import DEPTH, LAMBDA, Boosting, Fitted
+from asrl_mlflow.losses.search_space import Point
 
 
 @dataclass(frozen=True)
-class CatBoostObjective(Method):
-    """An objective of CatBoost's, of the target's distances from its median.
-
-    Parameters
-    ----------
-    objective : str
-        CatBoost's name.
-    parameter : str, optional
-        The objective's parameter in target units, which is searched.
-    """
-
-    objective: str
-    parameter: str | None = None
+class CatBoostObjective(LibraryObjective):
+    """An objective of CatBoost's, of the target's distances from its median."""
 
     @property
     def library(self) -> str:  # noqa: D102 - Method says it
         return installed("CatBoost", "catboost")
-
-    def space(self, target: Statistics) -> SearchSpace:  # noqa: D102 - Method says it
-        return space_in_scales(self.parameter, target)
-
-    def starts(self, target: Statistics) -> Sequence[Point]:  # noqa: D102 - Method says it
-        return (start_in_scales(self.parameter, target),)
 
     def fit(  # noqa: D102 - Method says it
         self, point: Point, learned: Rows, judged: Rows | None, boosting: Boosting
@@ -48,7 +29,7 @@ class CatBoostObjective(Method):
         import catboost  # noqa: PLC0415 - installed on request only
 
         center = float(np.median(learned.target))
-        own = f":{self.parameter}={point[self.parameter]}" if self.parameter else ""
+        own = "".join(f":{name}={value}" for name, value in self.own(point).items())
         stops = judged is not None and boosting.early_stopping_rounds is not None
         model = catboost.CatBoostRegressor(
             loss_function=f"{self.objective}{own}",

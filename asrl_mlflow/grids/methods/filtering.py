@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import xgboost
 
 from asrl_mlflow.datasets import Rows, folds
-from asrl_mlflow.grids.methods.method import Boosting, Fitted, Method
+from asrl_mlflow.grids.methods.boosters import XGBoostMethod
+from asrl_mlflow.grids.methods.method import Boosting, Fitted
 from asrl_mlflow.grids.methods.xgboost_objectives import XGBoostObjective
 from asrl_mlflow.losses import Statistics
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace
@@ -21,7 +21,7 @@ _FOLDS = 5
 
 
 @dataclass(frozen=True)
-class FilterAndRefit(Method):
+class FilterAndRefit(XGBoostMethod):
     """Squared error on the rows whose out-of-fold residuals are smallest, as cleanlab does for numbers.
 
     Which share is left out is searched. (cleanlab divides residuals by an estimate of their spread first, and
@@ -32,10 +32,6 @@ class FilterAndRefit(Method):
     H. Zhou, J. Mueller, M. Kumar, J.-L. Wang, J. Lei, Detecting Errors in a Numerical Response via any
     Regression Model, arXiv 2305.16583.
     """
-
-    @property
-    def library(self) -> str:  # noqa: D102 - Method says it
-        return f"XGBoost {xgboost.__version__}"
 
     def space(self, target: Statistics) -> SearchSpace:  # noqa: ARG002, D102 - Method says it
         return {_SHARE: Interval(0.005, 0.4, log=True)}

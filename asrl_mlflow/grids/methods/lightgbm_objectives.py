@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,22 +10,14 @@ import pandas as pd
 
 from asrl_mlflow.datasets import Rows
 from asrl_mlflow.grids.methods.installed import installed
-from asrl_mlflow.grids.methods.method import DEPTH, LAMBDA, Boosting, Fitted, Method
-from asrl_mlflow.grids.methods.scaled import space_in_scales, start_in_scales
-from asrl_mlflow.losses import Statistics
-from asrl_mlflow.losses.search_space import Point, SearchSpace
+from asrl_mlflow.grids.methods.library_objective import LibraryObjective
+from asrl_mlflow.grids.methods.method import DEPTH, LAMBDA, Boosting, Fitted
+from asrl_mlflow.losses.search_space import Point
 
 
 @dataclass(frozen=True)
-class LightGBMObjective(Method):
+class LightGBMObjective(LibraryObjective):
     """An objective of LightGBM's, of the target's distances from its median.
-
-    Parameters
-    ----------
-    objective : str
-        LightGBM's name.
-    parameter : str, optional
-        The objective's parameter in target units, which is searched.
 
     Notes
     -----
@@ -34,18 +25,9 @@ class LightGBMObjective(Method):
     Trees have as many leaves as their depth allows, as XGBoost's have.
     """
 
-    objective: str
-    parameter: str | None = None
-
     @property
     def library(self) -> str:  # noqa: D102 - Method says it
         return installed("LightGBM", "lightgbm")
-
-    def space(self, target: Statistics) -> SearchSpace:  # noqa: D102 - Method says it
-        return space_in_scales(self.parameter, target)
-
-    def starts(self, target: Statistics) -> Sequence[Point]:  # noqa: D102 - Method says it
-        return (start_in_scales(self.parameter, target),)
 
     def fit(  # noqa: D102 - Method says it
         self, point: Point, learned: Rows, judged: Rows | None, boosting: Boosting
@@ -53,7 +35,6 @@ class LightGBMObjective(Method):
         import lightgbm  # noqa: PLC0415 - installed on request only
 
         center = float(np.median(learned.target))
-        own = {self.parameter: point[self.parameter]} if self.parameter else {}
         measured: dict[str, dict[str, list[float]]] = {}
         callbacks = [lightgbm.record_evaluation(measured)] if judged is not None else []
         if judged is not None and boosting.early_stopping_rounds is not None:
@@ -70,7 +51,7 @@ class LightGBMObjective(Method):
                 "seed": boosting.seed,
                 "num_threads": 1,
                 "verbosity": -1,
-                **own,
+                **self.own(point),
             },
             data,
             boosting.rounds,

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import xgboost
-
 from asrl_mlflow.boosting.training import train
 from asrl_mlflow.datasets import Rows
-from asrl_mlflow.datasets.matrices import make_matrix
-from asrl_mlflow.grids.methods.method import BOOSTER_SPACE, Boosting, Fitted, Method, Prediction
+from asrl_mlflow.grids.methods.boosters import (
+    XGBoostMethod,
+    fitted_booster,
+    make_matrices,
+    xgboost_params,
+)
+from asrl_mlflow.grids.methods.method import BOOSTER_SPACE, Boosting, Fitted
 from asrl_mlflow.losses import BaseLoss, Statistics
 from asrl_mlflow.losses.search_space import Point, SearchSpace
 from asrl_mlflow.tracking import loss_params
 
 
 @dataclass(frozen=True)
-class PackageLoss(Method):
+class PackageLoss(XGBoostMethod):
     """A loss of this package, in XGBoost.
 
     Parameters
@@ -38,10 +41,6 @@ class PackageLoss(Method):
     loss: BaseLoss
     is_searched: bool = True
 
-    @property
-    def library(self) -> str:  # noqa: D102 - Method says it
-        return f"XGBoost {xgboost.__version__}"
-
     def space(self, target: Statistics) -> SearchSpace:  # noqa: D102 - Method says it
         return type(self.loss).search_space(target) if self.is_searched else {}
 
@@ -59,13 +58,13 @@ class PackageLoss(Method):
         self, point: Point, learned: Rows, judged: Rows | None, boosting: Boosting
     ) -> Fitted:
         measured: dict[str, dict[str, list[float]]] = {}
-        dtrain = make_matrix(learned)
+        dtrain, evals = make_matrices(learned, judged)
         booster = train(
             xgboost_params(point, boosting),
             dtrain,
             boosting.rounds,
             loss=self._at(point),
-            evals=[] if judged is None else [(make_matrix(judged, ref=dtrain), "valid")],
+            evals=evals,
             early_stopping_rounds=None if judged is None else boosting.early_stopping_rounds,
             evals_result=measured,
             weight_rule=learned.weight_rule,
@@ -73,23 +72,3 @@ class PackageLoss(Method):
         return fitted_booster(
             booster, booster.num_boosted_rounds(), measured["valid"]["mae"] if measured else ()
         )
-
-
-def xgboost_params(point: Point, boosting: Boosting) -> dict[str, float]:
-    """XGBoost's parameters, but for those of its objective."""
-    return {
-        **{name: point[name] for name in BOOSTER_SPACE},
-        "learning_rate": boosting.learning_rate,
-        "seed": boosting.seed,
-        "nthread": 1,
-    }
-
-
-def fitted_booster(booster: xgboost.Booster, rounds: int, curve: Sequence[float]) -> Fitted:
-    """A booster of which so many rounds count."""
-
-    def predict(part: Rows) -> Prediction:
-        predicted: Prediction = booster.inplace_predict(part.features, iteration_range=(0, rounds))
-        return predicted
-
-    return Fitted(predict, rounds, curve)

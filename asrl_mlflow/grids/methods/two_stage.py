@@ -11,9 +11,13 @@ import numpy.typing as npt
 import xgboost
 
 from asrl_mlflow.datasets import Rows
-from asrl_mlflow.datasets.matrices import make_matrix
-from asrl_mlflow.grids.methods.method import Boosting, Fitted, Method
-from asrl_mlflow.grids.methods.package_losses import fitted_booster, xgboost_params
+from asrl_mlflow.grids.methods.boosters import (
+    XGBoostMethod,
+    fit_booster,
+    fitted_booster,
+    xgboost_params,
+)
+from asrl_mlflow.grids.methods.method import Boosting, Fitted
 from asrl_mlflow.losses import Bisquare, Statistics
 from asrl_mlflow.losses.regression.weighing import weigh
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace
@@ -31,7 +35,7 @@ _FAR = 3.0
 
 
 @dataclass(frozen=True)
-class RRBoost(Method):
+class RRBoost(XGBoostMethod):
     """Robust boosting in two stages, in XGBoost.
 
     It begins with one small tree, of targets that are cut at three robust deviations from their median (in the
@@ -46,10 +50,6 @@ class RRBoost(Method):
     least squares, as for every loss of this package.
     """
 
-    @property
-    def library(self) -> str:  # noqa: D102 - Method says it
-        return f"XGBoost {xgboost.__version__}"
-
     def space(self, target: Statistics) -> SearchSpace:  # noqa: ARG002, D102 - Method says it
         return {_FIRST: Interval(5, 60, whole=True, log=True)}
 
@@ -59,42 +59,22 @@ class RRBoost(Method):
     def fit(  # noqa: D102 - Method says it
         self, point: Point, learned: Rows, judged: Rows | None, boosting: Boosting
     ) -> Fitted:
-        params = {**xgboost_params(point, boosting), "eval_metric": "mae"}
-        first: dict[str, dict[str, list[float]]] = {}
-        dtrain, evals = _matrices(replace(learned, target=_cut(learned.target)), judged)
-        start = xgboost.train(
+        params = xgboost_params(point, boosting)
+        start, _, first = fit_booster(
             {**params, **_FIRST_TREE, "base_score": float(np.median(learned.target))},
-            dtrain,
-            1,
-            evals=evals,
-            evals_result=first,
-            verbose_eval=False,
+            replace(learned, target=_cut(learned.target)),
+            judged,
+            replace(boosting, rounds=1, early_stopping_rounds=None),
         )
-        measured: dict[str, dict[str, list[float]]] = {}
-        dtrain, evals = _matrices(learned, judged)
-        booster = xgboost.train(
+        booster, rounds, rest = fit_booster(
             params,
-            dtrain,
-            max(boosting.rounds - 1, 0),
+            learned,
+            judged,
+            replace(boosting, rounds=max(boosting.rounds - 1, 0)),
             obj=_Stages(int(point[_FIRST])).gradients,
-            evals=evals,
-            early_stopping_rounds=None if judged is None else boosting.early_stopping_rounds,
-            evals_result=measured,
-            verbose_eval=False,
             xgb_model=start,
         )
-        curve = [*first["valid"]["mae"], *measured["valid"]["mae"]] if measured else ()
-        stopped = judged is not None and boosting.early_stopping_rounds is not None and measured
-        rounds = booster.best_iteration + 1 if stopped else booster.num_boosted_rounds()
-        return fitted_booster(booster, rounds, curve)
-
-
-def _matrices(
-    learned: Rows, judged: Rows | None
-) -> tuple[xgboost.DMatrix, list[tuple[xgboost.DMatrix, str]]]:
-    """Matrices to learn from and to judge by."""
-    dtrain = make_matrix(learned)
-    return dtrain, [] if judged is None else [(make_matrix(judged, ref=dtrain), "valid")]
+        return fitted_booster(booster, rounds, [*first, *rest] if rest else ())
 
 
 def _cut(target: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

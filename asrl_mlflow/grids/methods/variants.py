@@ -15,10 +15,14 @@ import numpy.typing as npt
 import xgboost
 
 from asrl_mlflow.datasets import Rows
-from asrl_mlflow.datasets.matrices import make_matrix
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.grids.methods.method import Boosting, Fitted, Method
-from asrl_mlflow.grids.methods.package_losses import fitted_booster, xgboost_params
+from asrl_mlflow.grids.methods.boosters import (
+    XGBoostMethod,
+    fit_booster,
+    fitted_booster,
+    xgboost_params,
+)
+from asrl_mlflow.grids.methods.method import Boosting, Fitted
 from asrl_mlflow.losses import ASRL, BaseLoss, ContinuousASRL, PointwiseLoss
 from asrl_mlflow.losses.regression.segmented.asrl import PointwiseASRL
 from asrl_mlflow.losses.search_space import Point
@@ -34,7 +38,7 @@ _STEP = 1e-4
 
 
 @dataclass(frozen=True)
-class Variant(Method):
+class Variant(XGBoostMethod):
     """A loss with its parameters as they are, and choices of its design.
 
     Parameters
@@ -105,10 +109,6 @@ class Variant(Method):
         refresh = int(rounds) if rounds.isdecimal() else -1
         return cls(loss, **{**pairs, "refresh": refresh})  # type: ignore[arg-type]  # checked by itself
 
-    @property
-    def library(self) -> str:  # noqa: D102 - Method says it
-        return f"XGBoost {xgboost.__version__}"
-
     def params(self, point: Point) -> Mapping[str, object]:  # noqa: ARG002, D102 - Method says it
         chosen = {field.name: getattr(self, field.name) for field in fields(self)[1:]}
         return {
@@ -119,25 +119,12 @@ class Variant(Method):
     def fit(  # noqa: D102 - Method says it
         self, point: Point, learned: Rows, judged: Rows | None, boosting: Boosting
     ) -> Fitted:
-        dtrain = make_matrix(learned)
-        measured: dict[str, dict[str, list[float]]] = {}
-        booster = xgboost.train(
-            {
-                **xgboost_params(point, boosting),
-                "base_score": self.loss.base_score(learned.target, learned.weight),
-                "eval_metric": "mae",
-            },
-            dtrain,
-            boosting.rounds,
-            obj=_Objective(self).gradients,
-            evals=[] if judged is None else [(make_matrix(judged, ref=dtrain), "valid")],
-            early_stopping_rounds=None if judged is None else boosting.early_stopping_rounds,
-            evals_result=measured,
-            verbose_eval=False,
-        )
-        stopped = judged is not None and boosting.early_stopping_rounds is not None
-        rounds = booster.best_iteration + 1 if stopped else booster.num_boosted_rounds()
-        return fitted_booster(booster, rounds, measured["valid"]["mae"] if measured else ())
+        params = {
+            **xgboost_params(point, boosting),
+            "base_score": self.loss.base_score(learned.target, learned.weight),
+        }
+        gradients = _Objective(self).gradients
+        return fitted_booster(*fit_booster(params, learned, judged, boosting, obj=gradients))
 
     def adapt(
         self, r: npt.NDArray[Any], y: npt.NDArray[Any], weight: npt.NDArray[Any]
