@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -350,7 +350,7 @@ def _log_grid(
     parent.flush()
 
 
-def _clock(started: float, minutes: float | None) -> Any:  # noqa: ANN401 - a callable without arguments
+def _clock(started: float, minutes: float | None) -> Callable[[], bool]:
     """Whether there is time to begin another cell."""
     return lambda: minutes is None or time.monotonic() - started < minutes * _MINUTE
 
@@ -359,7 +359,7 @@ def _work(
     grid: Grid,
     tables: Mapping[str, Dataset],
     jobs: int,
-    goes_on: Any,  # noqa: ANN401 - as above
+    goes_on: Callable[[], bool],
 ) -> tuple[list[Judged], int]:
     """Judge the cells that are not done yet; give all that are, and how many cells there are."""
     tasks = {task.cell.key(task.table, task.rules): task for task in grid.tasks(tables)}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace
 from asrl_mlflow.metrics import TASKS
 from asrl_mlflow.residuals.statistics import distances
 from asrl_mlflow.studies.in_memory import Found, search
+from asrl_mlflow.system.pool import work_on_all
 from asrl_mlflow.trials import Contest, Judge
 
 # What is searched of the booster, for every loss. Trees of one split too: with wrong labels little is best.
@@ -178,6 +180,23 @@ def judge(comparison: Comparison, cell: Cell) -> Judged:
         parts.describe(),
         seconds,
     )
+
+
+def judge_all(
+    comparison: Comparison, cells: Sequence[Cell], jobs: int | None = None
+) -> Iterator[Judged]:
+    """Judge cells; yield each result as soon as it is there, in whatever order.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What they have in common.
+    cells : sequence of Cell
+        What to judge.
+    jobs : int, >= 1, optional
+        As for `work_on_all`.
+    """
+    return work_on_all(partial(judge, comparison), cells, jobs)
 
 
 def _tune(

@@ -7,9 +7,9 @@ Also the catalogue of losses: their names, their configs, and losses that users 
 from __future__ import annotations
 
 from asrl_mlflow.losses import catalogue
-from asrl_mlflow.losses.base import BaseLoss, Formulas
 from asrl_mlflow.losses.catalogue import *  # noqa: F403 - a new loss is named in the catalogue only
 from asrl_mlflow.losses.classification.loss import ClassificationLoss
+from asrl_mlflow.losses.loss import BaseLoss, Formulas
 from asrl_mlflow.losses.regression.loss import Loss
 from asrl_mlflow.losses.regression.pointwise import PointwiseLoss
 from asrl_mlflow.losses.statistics import Statistics

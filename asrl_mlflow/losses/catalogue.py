@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 import numpy as np
 
 from asrl_mlflow.errors import InputError, did_you_mean
-from asrl_mlflow.losses.base import BaseLoss, Formulas
 from asrl_mlflow.losses.classification.focal import Focal
 from asrl_mlflow.losses.classification.generalized_cross_entropy import GeneralizedCrossEntropy
 from asrl_mlflow.losses.classification.hinge import SmoothHinge, SquaredHinge
@@ -27,6 +26,7 @@ from asrl_mlflow.losses.classification.l_loss import FullL, LLoss
 from asrl_mlflow.losses.classification.log_loss import LogLoss, SoftmaxCrossEntropy
 from asrl_mlflow.losses.classification.m_loss import FullM, MLoss
 from asrl_mlflow.losses.classification.poly1 import Poly1
+from asrl_mlflow.losses.loss import BaseLoss, Formulas
 from asrl_mlflow.losses.regression.asymmetric.expectile import Expectile
 from asrl_mlflow.losses.regression.asymmetric.quantile import Quantile
 from asrl_mlflow.losses.regression.redescending.adaptive_barron import AdaptiveBarron

@@ -7,7 +7,7 @@ from typing import TypeGuard
 import numpy as np
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses.base import BaseLoss
+from asrl_mlflow.losses.loss import BaseLoss
 
 
 def check_level(loss: BaseLoss, name: str, remedy: str) -> None:

@@ -8,10 +8,10 @@ from typing import ClassVar
 import numpy as np
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses.base import Formulas
 from asrl_mlflow.losses.checks import check_between
 from asrl_mlflow.losses.classification.loss import Array
 from asrl_mlflow.losses.classification.probability_loss import Phi, ProbabilityLoss
+from asrl_mlflow.losses.loss import Formulas
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace
 from asrl_mlflow.losses.statistics import Statistics
 

@@ -8,11 +8,11 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from asrl_mlflow.losses.base import Formulas
 from asrl_mlflow.losses.checks import check_between
 from asrl_mlflow.losses.classification.log_loss import LogLoss
 from asrl_mlflow.losses.classification.loss import Array
 from asrl_mlflow.losses.classification.probability_loss import Phi, ProbabilityLoss
+from asrl_mlflow.losses.loss import Formulas
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace
 from asrl_mlflow.losses.statistics import Statistics
 

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses.base import Formulas
 from asrl_mlflow.losses.checks import check_between
 from asrl_mlflow.losses.classification.loss import Array, ClassificationLoss, Terms
+from asrl_mlflow.losses.loss import Formulas
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace
 from asrl_mlflow.losses.statistics import Statistics
 

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from asrl_mlflow.losses.base import Formulas
 from asrl_mlflow.losses.classification.full_loss import FullLoss
 from asrl_mlflow.losses.classification.loss import Array
 from asrl_mlflow.losses.classification.probability_loss import Phi, ProbabilityLoss
 from asrl_mlflow.losses.classification.softmax_only import SoftmaxOnly
+from asrl_mlflow.losses.loss import Formulas
 
 
 def _phi(u: Array, p: Array, q: Array) -> Phi:

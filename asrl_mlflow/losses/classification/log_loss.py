@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from asrl_mlflow.losses.base import Formulas
 from asrl_mlflow.losses.classification.loss import Array
 from asrl_mlflow.losses.classification.probability_loss import Phi, ProbabilityLoss
+from asrl_mlflow.losses.loss import Formulas
 
 
 @dataclass(frozen=True)

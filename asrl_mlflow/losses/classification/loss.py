@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses.base import BaseLoss, Task
+from asrl_mlflow.losses.loss import BaseLoss, Task
 from asrl_mlflow.residuals.conformal import Calibration
 from asrl_mlflow.residuals.sample_weights import row_counts
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from asrl_mlflow.losses.base import Formulas
 from asrl_mlflow.losses.classification.full_loss import FullLoss
 from asrl_mlflow.losses.classification.loss import Array
 from asrl_mlflow.losses.classification.probability_loss import Phi, ProbabilityLoss
 from asrl_mlflow.losses.classification.softmax_only import SoftmaxOnly
+from asrl_mlflow.losses.loss import Formulas
 
 
 def _phi(p: Array, q: Array) -> Phi:

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses.base import BaseLoss, Task
+from asrl_mlflow.losses.loss import BaseLoss, Task
 from asrl_mlflow.losses.regression.pointwise import Array, PointwiseLoss
 from asrl_mlflow.losses.regression.torch_form import value_of
 from asrl_mlflow.losses.regression.weighing import weigh

@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from asrl_mlflow.losses.base import Formulas
+from asrl_mlflow.losses.loss import Formulas
 from asrl_mlflow.losses.regression.loss import Loss
 from asrl_mlflow.losses.regression.pointwise import SHAPE, Array
 from asrl_mlflow.losses.regression.redescending.barron import PointwiseBarron, barron_value

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses.base import Formulas
 from asrl_mlflow.losses.checks import is_real, shorten
+from asrl_mlflow.losses.loss import Formulas
 from asrl_mlflow.losses.regression.pointwise import THRESHOLD, Array, PointwiseLoss
 from asrl_mlflow.losses.regression.scale import Automatic, ScaledLoss
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace

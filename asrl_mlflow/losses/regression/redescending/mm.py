@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from asrl_mlflow.losses.base import Formulas
 from asrl_mlflow.losses.checks import check_positive, check_share
+from asrl_mlflow.losses.loss import Formulas
 from asrl_mlflow.losses.regression.loss import Loss
 from asrl_mlflow.losses.regression.pointwise import PointwiseLoss
 from asrl_mlflow.losses.regression.redescending.bisquare import EFFICIENT, PointwiseBisquare

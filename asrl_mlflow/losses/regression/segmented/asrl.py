@@ -10,8 +10,8 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from asrl_mlflow.losses.base import Formulas
 from asrl_mlflow.losses.checks import check_levels, check_positive
+from asrl_mlflow.losses.loss import Formulas
 from asrl_mlflow.losses.regression.loss import NEGLIGIBLE, Loss
 from asrl_mlflow.losses.regression.pointwise import THRESHOLD, WEIGHT, Array, PointwiseLoss
 from asrl_mlflow.losses.regression.segments import Segments

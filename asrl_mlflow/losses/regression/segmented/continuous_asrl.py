@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.losses.base import Formulas
 from asrl_mlflow.losses.checks import check_levels, check_positive, check_share, shorten
+from asrl_mlflow.losses.loss import Formulas
 from asrl_mlflow.losses.regression.loss import NEGLIGIBLE, Loss, widened
 from asrl_mlflow.losses.regression.pointwise import THRESHOLD, Array, PointwiseLoss
 from asrl_mlflow.losses.regression.scale import AUTO, Automatic, robust_scale

@@ -10,8 +10,8 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from asrl_mlflow.losses.base import Formulas
 from asrl_mlflow.losses.checks import check_level
+from asrl_mlflow.losses.loss import Formulas
 from asrl_mlflow.losses.regression.loss import Loss, widened
 from asrl_mlflow.losses.regression.pointwise import THRESHOLD, Array, PointwiseLoss
 from asrl_mlflow.losses.regression.scale import AUTO, Automatic, ScaledLoss, robust_scale

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from asrl_mlflow.losses.base import Formulas
+from asrl_mlflow.losses.loss import Formulas
 from asrl_mlflow.losses.regression.loss import Loss
 from asrl_mlflow.losses.regression.pointwise import Array, PointwiseLoss
 from asrl_mlflow.losses.regression.segments import Segments
