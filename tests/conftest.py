@@ -23,7 +23,14 @@ FLOWS = {
     for path in (ROOT / "flows").glob("[!_]*.py")
 }
 # What takes longest begins first, so that no process is left alone with it at the end.
-LONG = ("test_outages.py", "test_tune.py", "test_flows.py", "test_scoring.py", "test_registry.py")
+LONG = (
+    "test_outages.py",
+    "test_tune.py",
+    "test_flows.py",
+    "test_scoring.py",
+    "test_registry.py",
+    "test_paper.py",
+)
 # One thread: the suite shares two cores with whatever else runs, and trees do not depend on it.
 PARAMS = {"max_depth": 4, "learning_rate": 0.3, "nthread": 1}
 

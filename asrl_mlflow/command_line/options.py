@@ -102,8 +102,11 @@ DATA = (
         help="Of split, contamination and trees.",
     ),
 )
-BOOSTING = (
+ROUNDS = (
     option("--rounds", type=click.IntRange(1), default=Settings.rounds, help="Boosting rounds."),
+)
+BOOSTING = (
+    *ROUNDS,
     option(
         "--learning-rate",
         type=Share(0, 1, min_open=True),

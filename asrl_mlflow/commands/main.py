@@ -17,7 +17,7 @@ from tqdm import tqdm
 from asrl_mlflow import reports, tracking
 from asrl_mlflow.command_line.command import Command
 from asrl_mlflow.command_line.given import command_line, option
-from asrl_mlflow.command_line.options import DATA, FIGURES, dataset, options, tell
+from asrl_mlflow.command_line.options import DATA, FIGURES, ROUNDS, dataset, options, tell
 from asrl_mlflow.command_line.running import end
 from asrl_mlflow.commands.register import REGISTERED_MODEL, registered, tell_promotion
 from asrl_mlflow.commands.tune import STORAGE, tell_choice, tuned
@@ -116,6 +116,7 @@ class Scene:
 @click.command("main", cls=Command)
 @options(
     DATA,
+    ROUNDS,
     (
         option(
             "--trials",
@@ -211,7 +212,11 @@ def _plan(
         table=table,
         metric=TASKS[loss.task].default,
         seed=values["seed"],
-        settings=Settings(early_stopping_rounds=EARLY_STOPPING_ROUNDS, figures=values["figures"]),
+        settings=Settings(
+            rounds=values["rounds"],
+            early_stopping_rounds=EARLY_STOPPING_ROUNDS,
+            figures=values["figures"],
+        ),
         contamination=contamination,
         tune_booster=False,
     )

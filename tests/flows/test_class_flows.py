@@ -14,7 +14,7 @@ QUICK = ("--rounds=8", "--figures=false")
 
 
 def test_main_on_classes_compares_tunes_and_registers(flow, store):
-    code, out, err = flow("main", "--data=breast_cancer", "--trials=1", "--figures=false")
+    code, out, err = flow("main", "--data=breast_cancer", "--trials=1", *QUICK)
     assert (code, err.count("Traceback")) == (0, 0)
     for name in (*losses.BASIC_CLASSIFICATION, "focal tuned", "generalized_cross_entropy tuned"):
         assert re.search(rf"^{name}  +\S+  +\S+  +\S+  +\S+$", out, flags=re.MULTILINE), name
@@ -28,18 +28,13 @@ def test_main_on_classes_compares_tunes_and_registers(flow, store):
 
 
 def test_compare_on_classes_ranks_by_log_loss_and_leaves_out_what_has_no_form(flow, store):
-    code, out, _ = flow(
-        "compare", "--data=wine", "--losses=all", "--contaminate-share=0.1", "--rounds=6"
-    )
+    code, out, _ = flow("compare", "--data=wine", "--losses=all", "--contaminate-share=0.1", *QUICK)
     assert code == 0
     assert "left out, as they are for two classes: squared_hinge, smooth_hinge" in out
     assert "10% of the training labels flipped" in out
     _, children = runs(store)
     assert len(children) == len(losses.CLASSIFICATION_LOSSES) - 2
     for run in children:
-        found = artifacts(store, run.info.run_id)
-        for figure in ("reliability", "confusion", "loss_shape", "set_calibration"):
-            assert f"figures/{figure}.png" in found
         for name in ("test.logloss", "test.auc", "test.brier", "test.calibration_error"):
             assert name in run.data.metrics
         assert {"valid.logloss", "train.error", "weight.mean"} <= set(run.data.metrics)
@@ -53,11 +48,14 @@ def test_compare_on_classes_ranks_by_log_loss_and_leaves_out_what_has_no_form(fl
     assert values == sorted(values)
 
 
-def test_train_takes_log_loss_for_classes_where_none_is_named(flow, store):
+def test_train_takes_log_loss_for_classes_where_none_is_named_and_draws_them(flow, store):
     frame = datasets.load("wine").rows.features.assign(kind=["a", "b"] * 89)
     frame.to_csv("text.csv", index=False)
-    code, out, _ = flow("train", "--data=text.csv", *QUICK)
+    code, out, _ = flow("train", "--data=text.csv", "--rounds=6")
     assert code == 0
+    (run,), _ = runs(store)
+    drawn = {"reliability", "confusion", "loss_shape", "set_calibration"}
+    assert {f"figures/{name}.png" for name in drawn} <= set(artifacts(store, run.info.run_id))
     assert "LogLoss(), seed 0" in out
     assert "text: 178 rows, 13 features, target 'kind', 2 classes" in out
 

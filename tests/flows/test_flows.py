@@ -39,7 +39,7 @@ def download(run_id, path, folder):
 
 
 def test_main_shows_every_loss_on_clean_and_on_spoiled_labels_and_registers_one(flow, store):
-    code, out, err = flow("main", "--trials=1")
+    code, out, err = flow("main", "--trials=1", "--rounds=15")
     assert (code, err.count("Traceback")) == (0, 0)
     assert out.splitlines()[0].startswith("diabetes: 442 rows, 10 features, target ")
     assert out.splitlines()[-1].startswith("See every run: ")
@@ -90,7 +90,7 @@ def test_main_shows_every_loss_on_clean_and_on_spoiled_labels_and_registers_one(
         artifacts(store, parent.info.run_id)
     )
     # A second one goes on with the studies of the first.
-    assert flow("main", "--trials=1", "--figures=false")[0] == 0
+    assert flow("main", "--trials=1", "--rounds=15", "--figures=false")[0] == 0
     second, first = runs(store)[0]
     for key in ("asrl.study.huber", "asrl.study.spoiled.asrl_c"):
         assert second.data.tags[key] == first.data.tags[key]
@@ -554,13 +554,16 @@ def training_untuned(store):
 
 
 @pytest.mark.parametrize(
-    ("name", "option", "moment"),
-    [("compare", "--rounds=100000", training), ("main", "--trials=1", training_untuned)],
+    ("name", "options", "moment"),
+    [
+        ("compare", ["--rounds=100000"], training),
+        ("main", ["--trials=1", "--rounds=10"], training_untuned),
+    ],
 )
 def test_what_a_kill_left_running_is_ended_by_the_next_flow(
-    flow, store, caplog, name, option, moment
+    flow, store, caplog, name, options, moment
 ):
-    process = spawn(f"flows.{name}", "--figures=false", option, stderr=subprocess.PIPE)
+    process = spawn(f"flows.{name}", "--figures=false", *options, stderr=subprocess.PIPE)
     wait_for(lambda: moment(store))
     process.kill()
     process.communicate()
@@ -731,8 +734,8 @@ MOMENTS = [
 
 @pytest.mark.parametrize(("name", "number", "moment"), MOMENTS)
 def test_a_signal_leaves_killed_runs_and_128_plus_its_number(store, name, number, moment):
-    long = "--trials=1" if name == "main" else "--rounds=100000"
-    process = spawn(f"flows.{name}", long, stderr=subprocess.PIPE)
+    options = ["--trials=1", "--rounds=10"] if name == "main" else ["--rounds=100000"]
+    process = spawn(f"flows.{name}", *options, stderr=subprocess.PIPE)
     wait_for(lambda: moment(store))
     process.send_signal(number)
     _, err = process.communicate(timeout=30)

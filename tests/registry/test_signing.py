@@ -363,9 +363,9 @@ def test_a_signature_fits_into_a_tag_many_times(train, store, keys):
     assert str(Path.cwd()) not in signature
 
 
-def test_of_a_thousand_mutations_of_files_and_tags_none_is_accepted(store, tmp_path):
-    counts = count_outcomes(versions(tmp_path), tmp_path / "attacked", mutations=1_000, seed=0)
-    assert counts.total() == 1_000
+def test_of_hundreds_of_mutations_of_files_and_tags_none_is_accepted(store, tmp_path):
+    counts = count_outcomes(versions(tmp_path), tmp_path / "attacked", mutations=300, seed=0)
+    assert counts.total() == 300
     assert {what for what, result in counts if result == "FORGED"} == set()
     refused = {what for what, result in counts if result == "refused"}
     assert len(refused) == 5, "every way of changing things"

@@ -221,7 +221,7 @@ def test_a_study_s_page_has_its_trials_from_the_best_on(flow, store):
 
 
 def test_main_s_page_has_both_scenes_and_says_what_main_said(flow, store):
-    code, out, _ = flow("main", "--trials=1", "--jobs=1", "--figures=false")
+    code, out, _ = flow("main", "--trials=1", "--jobs=1", *QUICK)
     assert code == 0
     (parent,), _ = runs(store)
     page = report_of(parent, store)
