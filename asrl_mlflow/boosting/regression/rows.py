@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -22,7 +22,7 @@ from asrl_mlflow.metrics import BY_RESIDUALS
 from asrl_mlflow.residuals.forecast import Forecast
 from asrl_mlflow.residuals.sample_weights import RowCounts, WeightRule, row_counts
 from asrl_mlflow.residuals.shared.statistics import SharedResiduals, Sharing
-from asrl_mlflow.residuals.statistics import Residuals
+from asrl_mlflow.residuals.statistics import Asked, Residuals
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -104,7 +104,7 @@ class MatrixRows:
         r: Float32Array,
         *,
         scratch: Float32Array | None = None,
-        expected: Collection[float] = (),
+        expected: Asked = Asked(),  # noqa: B008 - a tuple, which nobody changes
         **known: Any,  # noqa: ANN401 - passed on
     ) -> Residuals:
         """Statistics of residuals of these rows, together with those that other workers have."""
@@ -154,8 +154,8 @@ class TrainingRows:
         self._stats: Residuals | None = None
         # Computed once, and only for a loss that asks.
         self._start: Callable[[], Residuals] = cache(partial(rows.distances, self.target))
-        # Levels that the loss asked for in the last round.
-        self._expected: Mapping[float, float] = {}
+        # What the loss asked for in the last round.
+        self._expected = Asked()
 
     def look(self, model: xgboost.Booster, *, dropout: bool = False) -> Residuals:
         """The residuals of all trees so far; the same object until `forget`."""
@@ -187,5 +187,5 @@ class TrainingRows:
         """Let later questions to this round's statistics fail, as their arrays are used again."""
         if self._stats is not None:
             self._expected = self._stats.release()
-            self._forecast.learn(self._expected)
+            self._forecast.learn(self._expected.levels)
             self._stats = None
