@@ -56,7 +56,8 @@ class Ascending(Order):
 
     def keys(self, r: Float32Array) -> Keys:  # noqa: D102 - Order says it
         bits = (r + np.float32(0)).view(np.uint32)  # -0.0 becomes 0.0
-        return np.where(bits & _SIGN, ~bits, bits | _SIGN)
+        # All ones where the sign is set: numbers below 0 are in the reverse order of their bits.
+        return bits ^ ((bits.view(np.int32) >> 31).view(np.uint32) | _SIGN)
 
     def number(self, key: int) -> float:  # noqa: D102 - Order says it
         bits = key ^ int(_SIGN) if key & int(_SIGN) else key ^ int(_ALL)
@@ -122,7 +123,7 @@ class ByDistance(Order):
             rows = slice(start, start + _BLOCK)
             y = r[rows] * sign
             is_beyond = y > self._size
-            y[is_beyond] = self._reflected(y[is_beyond])
+            y = np.where(is_beyond, self._reflected(y), y)
             # The farther below the centre, the greater; one that was reflected is no farther than one that
             # lies there.
             keys[rows] = ~Ascending().keys(y)
@@ -144,6 +145,8 @@ class ByDistance(Order):
         total = twice - y64
         back = total - twice
         left = (twice - (total - back)) + (-y64 - back)
-        nearest = total.astype(np.float32)
-        is_above = (nearest > total) | ((nearest == total) & (left < 0))
-        return np.where(is_above, np.nextafter(nearest, np.float32(-np.inf)), nearest)
+        # Infinity is above all, and no row beyond the centre is reflected beyond float32.
+        with np.errstate(over="ignore"):
+            nearest = total.astype(np.float32)
+            is_above = (nearest > total) | ((nearest == total) & (left < 0))
+            return np.where(is_above, np.nextafter(nearest, np.float32(-np.inf)), nearest)
