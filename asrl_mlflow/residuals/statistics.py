@@ -384,10 +384,14 @@ class Residuals:
     def _mean(self, function: Callable[[npt.NDArray[np.float64]], FloatArray]) -> float:
         """The mean over the rows of a function of their residuals."""
         total = 0.0
-        for rows in blocks(self._values.size):
+        for rows in self._parts():
             terms = function(self._values[rows].astype(np.float64, copy=False))
             total += float(np.sum(terms if self._counts is None else terms * self._counts[rows]))
         return self._everywhere(total)[0] / self._total
+
+    def _parts(self) -> Iterator[slice]:
+        """The rows in parts that are summed one after another."""
+        return blocks(self._values.size)
 
     def _everywhere(self, *sums: float) -> Sequence[float]:
         """Sums over these rows as sums over all rows, which these are."""

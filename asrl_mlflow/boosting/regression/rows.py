@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from asrl_mlflow.boosting.regression.margins import residuals
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import PointwiseLoss
 from asrl_mlflow.metrics import BY_RESIDUALS
+from asrl_mlflow.residuals.device import DeviceResiduals
 from asrl_mlflow.residuals.forecast import Forecast
 from asrl_mlflow.residuals.sample_weights import RowCounts, WeightRule, row_counts
 from asrl_mlflow.residuals.shared.statistics import SharedResiduals, Sharing
@@ -68,15 +70,24 @@ class MatrixRows:
         Its sample weights as numbers of rows.
     sharing : Sharing
         How many more rows other workers have.
+    xp : module, optional
+        Of arrays on a GPU, where statistics are computed there.
     """
 
     matrix: xgboost.DMatrix
     target: Float32Array
     counts: RowCounts
     sharing: Sharing
+    xp: ModuleType | None = None
 
     @classmethod
-    def of(cls, matrix: xgboost.DMatrix, name: str, rule: WeightRule | None = None) -> MatrixRows:
+    def of(
+        cls,
+        matrix: xgboost.DMatrix,
+        name: str,
+        rule: WeightRule | None = None,
+        xp: ModuleType | None = None,
+    ) -> MatrixRows:
         """The rows of a matrix; `name` is what an error calls it.
 
         Raises
@@ -97,7 +108,12 @@ class MatrixRows:
             )
             raise InputError(msg)
         counts = row_counts(user_info(matrix, "weight"), target.size, rule, others)
-        return cls(matrix, target, counts, Sharing.of(counts, target.size, others))
+        return cls(matrix, target, counts, Sharing.of(counts, target.size, others), xp)
+
+    @cached_property
+    def _device_counts(self) -> Any:  # noqa: ANN401 - of a module that is optional
+        """The counts in the GPU's memory."""
+        return None if self.counts.values is None else self.xp.asarray(self.counts.values)  # type: ignore[union-attr]  # asked where there is one
 
     def statistics(
         self,
@@ -110,6 +126,10 @@ class MatrixRows:
         """Statistics of residuals of these rows, together with those that other workers have."""
         if self.sharing.workers.count > 1:
             return SharedResiduals(r, self.counts, self.sharing, expected=expected, **known)
+        if self.xp is not None:
+            known.pop("subtracted", None)
+            rule = self.counts.rule
+            return DeviceResiduals(self.xp.asarray(r), self._device_counts, rule, self.xp, **known)
         return Residuals(r, self.counts, scratch=scratch, **known)
 
     def distances(self, target: Float32Array) -> Residuals:
@@ -150,7 +170,8 @@ class TrainingRows:
         self.target = (rows.target - np.float64(centre)).astype(np.float32, copy=False)
         self.r = np.empty_like(rows.target)
         self.scratch = np.empty_like(rows.target)
-        self._forecast = Forecast(rows.target.size if rows.counts.values is None else 0)
+        foresees = rows.counts.values is None and rows.xp is None
+        self._forecast = Forecast(rows.target.size if foresees else 0)
         self._stats: Residuals | None = None
         # Computed once, and only for a loss that asks.
         self._start: Callable[[], Residuals] = cache(partial(rows.distances, self.target))
