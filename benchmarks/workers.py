@@ -252,7 +252,7 @@ def show_cost(
             )
             if name == ContinuousASRL().name:
                 point = {"rows": count, "workers": each, "native": base, "ratio": ratio}
-                points.append(point)
+                points.append(point | {"xgboost": xgboost.__version__})
     return points
 
 
@@ -305,7 +305,8 @@ def draw(points: list[dict[str, Any]], path: Path) -> None:
     figure, inside = open_figure(
         (8, 4.6),
         "What a round takes, measured and on to 1e9 rows",
-        "8 features, depth 6, workers of one thread, two shared cores; dotted: on to 32 workers",
+        f"XGBoost {', '.join(sorted({each['xgboost'] for each in points}))}, 8 features, depth 6, workers of one "
+        "thread, two shared cores; dotted: on to 32 workers",
     )
     axes = inside.subplots()
     style_axes(axes)
