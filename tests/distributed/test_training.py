@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -148,6 +149,7 @@ class Dying(xgboost.callback.TrainingCallback):
 def test_a_worker_that_waits_for_a_dead_one_is_restarted_by_its_nanny(monkeypatch):
     monkeypatch.setattr(training, "_PATIENCE", 0.5)
     with (
+        patch.dict(os.environ),  # where nannies leave numbers of threads
         LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
         ) as cluster,
