@@ -1,6 +1,7 @@
 """What a robust loss costs on several workers, what it sends, and how equal its answers are.
 
-    OMP_WAIT_POLICY=PASSIVE python benchmarks/workers.py [--rows=100000,1000000] [--workers=1,2]
+    OMP_WAIT_POLICY=PASSIVE python benchmarks/workers.py [--rows=100000,1000000] [--workers=1,2] [--keep]
+    python benchmarks/workers.py --rows= --messages [--equal=2,4,8]
 
 Workers are processes of one thread each, in a collective of XGBoost's as Dask's are. Each ratio is the median
 over interleaved pairs (squared error of `xgboost.train`, the loss) on the same matrices. Messages and bytes
@@ -155,25 +156,52 @@ def cost(rank: int, rows: int, features: int, workers: int, rounds: int, pairs: 
             middle = time.perf_counter()
             robust(loss)
             times.append((middle - started, time.perf_counter() - middle))
-        few, counted = Counted(), Counted()
-        if workers > 1:
-            # The last rounds alone, in which the levels are known beforehand.
-            for counter, some in ((few, rounds // 2), (counted, rounds)):
-                with patch.object(seam, "workers", lambda counter=counter: counter):
-                    train(PARAMS, matrix, some, loss=loss)
-        later = rounds - rounds // 2
-        messages = (len(counted.bytes) - len(few.bytes)) / later
         found.append(
             (
-                "auto" if loss == auto() else loss.name,
+                _name(loss),
                 median(first for first, _ in times) / rounds * 1e3,
                 median(second / first for first, second in times),
-                messages,
-                (sum(counted.bytes) - sum(few.bytes)) / later,
-                messages * median(counted.seconds or [0.0]) * 1e3,
+                *(sent_by(loss, matrix, rounds) if workers > 1 else (0, 0, 0)),
             )
         )
     return found
+
+
+def sent_by(loss: Loss, matrix: xgboost.DMatrix, rounds: int) -> tuple[float, float, float]:
+    """Messages, bytes and milliseconds in them, a round: of the last half, which knows what is asked."""
+    few, counted = Counted(), Counted()
+    for counter, some in ((few, rounds // 2), (counted, rounds)):
+        with patch.object(seam, "workers", lambda counter=counter: counter):
+            train(PARAMS, matrix, some, loss=loss)
+    later = rounds - rounds // 2
+    messages = (len(counted.bytes) - len(few.bytes)) / later
+    sent = (sum(counted.bytes) - sum(few.bytes)) / later
+    return messages, sent, messages * median(counted.seconds) * 1e3
+
+
+def _name(loss: Loss) -> str:
+    return "auto" if loss == auto() else loss.name
+
+
+@dataclass(frozen=True)
+class Sending:
+    """What is trained on, where messages are counted."""
+
+    rows: int = 100_000
+    features: int = 8
+    workers: int = 2
+    weights: str = "none"
+
+
+def messages(rank: int, what: Sending) -> list[tuple[str, float, float]]:
+    """Count what each loss sends."""
+    x, y = rows_of(what.rows, what.features, few_values=False)
+    weight = weights_of(len(y), what.weights)
+    own = owners(what.rows, what.workers, uneven=False)[rank]
+    matrix = xgboost.QuantileDMatrix(
+        x[own], label=y[own], weight=None if weight is None else weight[own], nthread=1
+    )
+    return [(_name(loss), *sent_by(loss, matrix, 12)[:2]) for loss in LOSSES]
 
 
 @dataclass(frozen=True)
@@ -184,7 +212,7 @@ class Spread:
     weights: str
     few_values: bool
     uneven: bool = False
-    native: bool = False
+    loss: Loss | None = None
 
 
 def equality(rank: int, how: Spread) -> Array:
@@ -195,50 +223,75 @@ def equality(rank: int, how: Spread) -> Array:
     matrix = xgboost.QuantileDMatrix(
         x[own], label=y[own], weight=None if weight is None else weight[own]
     )
-    if how.native:
+    if how.loss is None:
         params = PARAMS | {"objective": "reg:squarederror"}
         booster = xgboost.train(params, matrix, 30)
     else:
-        booster = train(PARAMS, matrix, 30, loss=ContinuousASRL())
+        booster = train(PARAMS, matrix, 30, loss=how.loss)
     predicted: Array = booster.inplace_predict(x)
     return predicted
 
 
-def show_cost(rows: list[int], features: int, workers: list[int], pairs: int) -> None:
-    """Print the table of times and messages."""
+def show_cost(
+    rows: list[int], features: int, workers: list[int], pairs: int
+) -> list[dict[str, Any]]:
+    """Print the table of times and messages; give the points of the figure."""
     print(f"\nXGBoost {xgboost.__version__}, {features} features, depth {PARAMS['max_depth']}")
-    print(
-        "| rows | workers | loss | native, ms a round | ratio | messages | bytes | ms in them | XGBoost's bytes |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|")
-    histograms = features * 256 * 16 * 2 ** (int(PARAMS["max_depth"]) - 1)
-    for count in rows:
-        for each in workers:
-            rounds = max(6, min(40, BUILT // count))
-            for name, base, ratio, messages, sent, ms in on_workers(
-                each, cost, count, features, each, rounds, pairs
-            ):
-                print(
-                    f"| {count:.0e} | {each} | `{name}` | {base:.1f} | {ratio:.2f} | {messages:.0f} | "
-                    f"{sent:,.0f} | {ms:.2f} | {histograms if each > 1 else 0:,} |",
-                    flush=True,
-                )
+    print("| rows | workers | loss | native, ms a round | ratio | messages | bytes | ms in them |")
+    print("|---|---|---|---|---|---|---|---|")
+    points = []
+    for count, each in product(rows, workers):
+        rounds = max(6, min(40, BUILT // count))
+        for name, base, ratio, number, sent, ms in on_workers(
+            each, cost, count, features, each, rounds, pairs
+        ):
+            print(
+                f"| {count:.0e} | {each} | `{name}` | {base:.1f} | {ratio:.2f} | {number:.0f} | "
+                f"{sent:,.0f} | {ms:.2f} |",
+                flush=True,
+            )
+            if name == ContinuousASRL().name:
+                point = {"rows": count, "workers": each, "native": base, "ratio": ratio}
+                points.append(point | {"xgboost": xgboost.__version__})
+    return points
+
+
+def show_messages() -> None:
+    """Print what is sent, as rows, features, workers and weights change."""
+    print("\n| rows | features | workers | weights | loss | messages | bytes | XGBoost's bytes |")
+    print("|---|---|---|---|---|---|---|---|")
+    for what in (
+        Sending(),
+        Sending(weights="counts"),
+        Sending(weights="fractions"),
+        Sending(rows=10_000),
+        Sending(rows=1_000_000),
+        Sending(features=32),
+        Sending(workers=4),
+        Sending(workers=8),
+    ):
+        histograms = what.features * 256 * 16 * 2 ** (int(PARAMS["max_depth"]) - 1)
+        for name, number, sent in on_workers(what.workers, messages, what):
+            print(
+                f"| {what.rows:.0e} | {what.features} | {what.workers} | {what.weights} | `{name}` | "
+                f"{number:.1f} | {sent:,.0f} | {histograms:,} |",
+                flush=True,
+            )
 
 
 def show_equality(workers: list[int]) -> None:
     """Print the table of differences to the predictions of one worker."""
-    print("\n| table | weights | workers | partitions | difference | of native squared error |")
-    print("|---|---|---|---|---|---|")
+    judged = [*LOSSES, None]
+    names = [*map(_name, LOSSES), "native squared error"]
+    print(f"\n| table | weights | workers | partitions | {' | '.join(names)} |")
+    print("|---" * (4 + len(names)) + "|")
     for few_values, weights in product((True, False), ("none", "counts", "fractions")):
-        alone = {
-            native: equality(0, Spread(1, weights, few_values, native=native))
-            for native in (True, False)
-        }
+        alone = [equality(0, Spread(1, weights, few_values, loss=loss)) for loss in judged]
         for count, uneven in product(workers, (False, True)):
             cells = []
-            for native in (False, True):
-                spread = Spread(count, weights, few_values, uneven, native)
-                off = np.abs(on_threads(count, partial(equality, how=spread)) - alone[native])
+            for loss, expected in zip(judged, alone, strict=True):
+                spread = Spread(count, weights, few_values, uneven, loss)
+                off = np.abs(on_threads(count, partial(equality, how=spread)) - expected)
                 cells.append(f"{off.max():.3g} (mean {off.mean():.2g})")
             print(
                 f"| {'few values' if few_values else 'continuous'} | {weights} | {count} | "
@@ -252,17 +305,17 @@ def draw(points: list[dict[str, Any]], path: Path) -> None:
     figure, inside = open_figure(
         (8, 4.6),
         "What a round takes, measured and on to 1e9 rows",
-        "8 features, depth 6, workers of one thread, two shared cores; dotted: on to 32 workers",
+        f"XGBoost {', '.join(sorted({each['xgboost'] for each in points}))}, 8 features, depth 6, workers of one "
+        "thread, two shared cores; dotted: on to 32 workers",
     )
     axes = inside.subplots()
     style_axes(axes)
     for workers, style in ((1, "o-"), (2, "s--")):
         some = [each for each in points if each["workers"] == workers]
         x = np.array([each["rows"] / workers for each in some])
-        for name, colour in (("squared_error", "native"), ("asrl_c", "ratio")):
-            y = np.array(
-                [each["native"] * (1 if colour == "native" else each["ratio"]) for each in some]
-            )
+        for name in ("squared_error", "asrl_c"):
+            is_native = name == "squared_error"
+            y = np.array([each["native"] * (1 if is_native else each["ratio"]) for each in some])
             label = f"{name}, {workers} worker{'s' * (workers > 1)}"
             axes.plot(x, y, style, color=colour_of(name), label=label)
             if workers == 1:
@@ -281,21 +334,26 @@ def draw(points: list[dict[str, Any]], path: Path) -> None:
 @click.option("--workers", default="1,2", help="Between commas.")
 @click.option("--features", default=8)
 @click.option("--pairs", default=5)
-@click.option("--figure", is_flag=True, help="Draw docs/images/workers.json, no more.")
+@click.option("--keep", is_flag=True, help="Keep the points of the figure, and draw it.")
+@click.option("--messages", "sends", is_flag=True, help="Count what is sent.")
 @click.option("--equal", default="2,4", help="Workers to compare answers of; empty for none.")
-def main(rows: str, workers: str, features: int, pairs: int, equal: str, *, figure: bool) -> None:
+def main(
+    rows: str, workers: str, features: int, pairs: int, equal: str, *, keep: bool, sends: bool
+) -> None:
     """Print the tables."""
-    if figure:
-        kept = Path("docs/images/workers.json")
-        draw(json.loads(kept.read_text()), kept.with_suffix(".png"))
-        return
+    points = []
     if rows:
-        show_cost(
-            [int(float(each)) for each in rows.split(",")],
-            features,
-            [int(each) for each in workers.split(",")],
-            pairs,
-        )
+        counts, ranks = ([int(float(each)) for each in some.split(",")] for some in (rows, workers))
+        points = show_cost(counts, features, ranks, pairs)
+    if keep:
+        file = Path("docs/images/workers.json")
+        new = {(each["rows"], each["workers"]): each for each in points}
+        old = {(each["rows"], each["workers"]): each for each in json.loads(file.read_text())}
+        kept = [each for _, each in sorted((old | new).items())]
+        file.write_text(json.dumps(kept, indent=1) + "\n")
+        draw(kept, file.with_suffix(".png"))
+    if sends:
+        show_messages()
     if equal:
         show_equality([int(each) for each in equal.split(",")])
 

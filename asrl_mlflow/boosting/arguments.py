@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -101,6 +104,7 @@ class Arguments:
             check_one_process("custom_metric", "leave it out, and name one of ours as metric")
         settings = {name: value for name, value in dict(params or {}).items() if value is not None}
         _check(settings, dtrain, num_boost_round, evals, callbacks, loss)
+        _check_device(settings)
         task = TASKS[loss.task]
         named = _names(settings.pop("eval_metric", None))
         ours = task.reported if isinstance(loss, Loss) else task.selecting
@@ -122,9 +126,40 @@ class Arguments:
         return asked
 
 
+def builds_on_gpu(params: Mapping[str, Any]) -> bool:
+    """Whether XGBoost is asked to build trees on a GPU.
+
+    Examples
+    --------
+    >>> builds_on_gpu({"device": "cuda:0"}), builds_on_gpu({"device": "cpu"}), builds_on_gpu({})
+    (True, False, False)
+    """
+    return str(params.get("device")).startswith(("cuda", "gpu"))
+
+
+@cache
+def _device_of(device: str) -> str:
+    """What XGBoost takes for a device: the processor, with a warning, where there is none."""
+    matrix = xgboost.DMatrix(np.zeros((1, 1), np.float32), label=np.zeros(1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        config = json.loads(xgboost.Booster({"device": device}, [matrix]).save_config())
+    return str(config["learner"]["generic_param"]["device"])
+
+
 def is_quantised(matrix: xgboost.DMatrix) -> bool:
     """Whether a matrix holds the bins that its features fall into."""
     return isinstance(matrix, xgboost.QuantileDMatrix | xgboost.ExtMemQuantileDMatrix)
+
+
+def _check_device(params: Mapping[str, Any]) -> None:
+    """Refuse a GPU that is not there."""
+    if builds_on_gpu(params) and _device_of(str(params["device"])) == "cpu":
+        msg = (
+            f"device={params['device']!r} needs a GPU that XGBoost can use; got none here, where XGBoost would "
+            "go on with the processor; leave device out, or look at the driver and xgboost.build_info()."
+        )
+        raise InputError(msg)
 
 
 def _names(eval_metric: str | Sequence[str] | None) -> list[str]:

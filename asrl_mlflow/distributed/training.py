@@ -7,10 +7,11 @@ import pickle
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import PathLike
 from queue import Empty, SimpleQueue
-from typing import Any
+from threading import Thread
+from typing import Any, TypeVar
 
 import distributed
 import xgboost
@@ -33,6 +34,14 @@ _LOOK, _COUNT = 0.05, 1.0
 _PATIENCE = 10.0
 # Workers tell Dask every few seconds, also while they train, that they are there.
 _SILENCE = 40.0
+# How long workers may be taken by a training of which nothing runs.
+_UNUSED = 60.0
+
+_Answer = TypeVar("_Answer")
+
+
+class _SilenceError(TimeoutError):
+    """The cluster does not answer."""
 
 
 def train(
@@ -122,10 +131,11 @@ def train(
     name = f"asrl-{uuid.uuid4().hex}"
     if xgb_model is not None and not isinstance(xgb_model, xgboost.Booster):
         xgb_model = xgboost.Booster(model_file=xgb_model)
-    with _needing_scheduler(client), distributed.MultiLock(addresses, client=client):
+    with _needing_scheduler(client), _taking(client, addresses):
         job = Job(
             name=name,
-            collective=client.run_on_scheduler(
+            collective=_ask(
+                client.run_on_scheduler,
                 start_tracker,
                 len(addresses),
                 get_address_host(client.scheduler_info(n_workers=0)["address"]),
@@ -202,11 +212,67 @@ def _find_lost(client: distributed.Client, addresses: Sequence[str]) -> list[str
     """Find the workers that are gone, or have been silent for long while others were heard."""
     seen = {
         address: worker["last_seen"]
-        for address, worker in client.scheduler_info(n_workers=-1)["workers"].items()
+        for address, worker in _ask(client.scheduler_info, n_workers=-1)["workers"].items()
     }
     # Beside the newest sign of life, as clocks of machines differ.
     newest = max(seen.values(), default=0.0)
     return [each for each in addresses if each not in seen or newest - seen[each] > _SILENCE]
+
+
+def _ask(call: Callable[..., _Answer], *arguments: Any, **known: Any) -> _Answer:  # noqa: ANN401 - of any call
+    """Ask the cluster, but not for ever: Dask waits for a frozen process as long as that lasts.
+
+    Raises
+    ------
+    _SilenceError
+        There was no answer.
+    """
+    answers: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            answers.put((True, call(*arguments, **known)))
+        except BaseException as error:  # noqa: BLE001 - raised below
+            answers.put((False, error))
+
+    Thread(target=run, daemon=True).start()
+    try:
+        is_sound, answer = answers.get(timeout=_SILENCE)
+    except Empty:
+        msg = f"no answer within {_SILENCE:.0f} s"  # its own words are added elsewhere
+        raise _SilenceError(msg) from None
+    if not is_sound:
+        raise answer
+    found: _Answer = answer
+    return found
+
+
+@contextmanager
+def _taking(client: distributed.Client, addresses: Sequence[str]) -> Iterator[None]:
+    """Take all workers for this training; wait while another one, or one of XGBoost's, has some of them.
+
+    Raises
+    ------
+    ClusterError
+        They are taken, but nothing runs on them: Dask does not release what a client held that was killed.
+    """
+    lock = distributed.MultiLock(list(addresses), client=client)
+    used = time.monotonic()
+    while not lock.acquire(timeout=_COUNT):
+        _check_alive(client, addresses)
+        if any(_ask(client.processing, list(addresses)).values()):
+            used = time.monotonic()
+        elif time.monotonic() - used > _UNUSED:
+            msg = (
+                "A training needs workers that no other one has taken; got some on which nothing has run for "
+                f"{_UNUSED:.0f} s, as after a training that was killed; restart the scheduler."
+            )
+            raise ClusterError(msg)
+    try:
+        yield
+    finally:
+        if client.status == "running":
+            lock.release()
 
 
 @contextmanager
@@ -215,7 +281,7 @@ def _needing_scheduler(client: distributed.Client) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if client.status == "running":
+        if client.status == "running" and not isinstance(error, _SilenceError):
             raise
         msg = (
             "A training needs the scheduler of its workers; got no answer of it; start it again, from the last "
@@ -270,7 +336,7 @@ class _Watch:
         }
         try:
             self._wait(futures)
-            found = client.gather(list(futures.values()))
+            found = _ask(client.gather, list(futures.values()))
             outcome: Outcome = next(each for each in found if each is not None)
             for round_ in outcome.rounds[self._heard :]:
                 self._hear(round_)
@@ -306,7 +372,7 @@ class _Watch:
         if kind == "round":
             self._hear(pickle.loads(content))  # noqa: S301 - of our own workers
         elif self._on_checkpoint is not None:
-            booster = distributed.Queue(self._job.name, client=self._client).get(timeout=60)
+            booster = _ask(distributed.Queue(self._job.name, client=self._client).get)
             self._on_checkpoint(xgboost.Booster(model_file=bytearray(booster)))
 
     def _hear(self, round_: Round) -> None:
@@ -343,7 +409,8 @@ class _Watch:
             return
         lost = _find_lost(self._client, list(futures))
         here = [address for address in futures if address not in lost]
-        self._client.run(stop, self._job.name, workers=here, on_error="ignore")
+        with suppress(_SilenceError):  # of one that is frozen
+            _ask(self._client.run, stop, self._job.name, workers=here, on_error="ignore")
         self._wait_a_little(futures)
         stuck = [each for each in here if not futures[each].done()]
         self._client.cancel(list(futures.values()), force=True)

@@ -22,6 +22,9 @@ from asrl_mlflow.distributed.job import Job, Outcome, Part
 from asrl_mlflow.errors import ClusterError, InputError
 from asrl_mlflow.rounds import Round
 
+# How long a scheduler may take for a booster.
+_SECONDS_TO_SEND = 60
+
 # Trainings of this process that shall end.
 _stopped: set[str] = set()
 
@@ -150,7 +153,9 @@ class _Checkpoints(xgboost.callback.TrainingCallback):
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ANN401, ARG002 - XGBoost's signature
         if self._send is not None and (epoch + 1) % self._every == 0:
             # Not with the event: the scheduler keeps events.
-            distributed.Queue(self._name).put(bytes(model.save_raw("ubj")))
+            distributed.Queue(self._name).put(
+                bytes(model.save_raw("ubj")), timeout=_SECONDS_TO_SEND
+            )
             self._send(self._name, ("checkpoint", epoch))
         return False
 

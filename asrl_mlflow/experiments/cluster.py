@@ -174,11 +174,17 @@ class Checkpoint:
         return cls(Path(FOLDER) / f"{table.name}-{loss.name}-{digest}.ubj", settings.rounds)
 
     def load(self) -> xgboost.Booster | None:
-        """Load the booster to go on from; None where there is none with a round left to train."""
+        """Load the booster to go on from; None where there is none.
+
+        Of one that has all rounds the last is left out: it is trained again, as a run's record needs what
+        it was.
+        """
         if not self.path.is_file():
             return None
         booster = xgboost.Booster(model_file=self.path)
-        return booster if booster.num_boosted_rounds() < self._rounds else None
+        done = min(booster.num_boosted_rounds(), self._rounds - 1)
+        # [:0] would be all of them.
+        return booster[:done] if done else None
 
     def save(self, booster: xgboost.Booster) -> None:
         """Keep a booster instead of the one before."""

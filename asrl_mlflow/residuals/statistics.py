@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, overload
 
@@ -52,6 +52,21 @@ def blocks(rows: int) -> Iterator[slice]:
     [slice(0, 16384, None), slice(16384, 20000, None)]
     """
     return (slice(start, min(start + _BLOCK, rows)) for start in range(0, rows, _BLOCK))
+
+
+class Asked(NamedTuple):
+    """What a round's residuals were asked, which is probably what the next ones will be.
+
+    Parameters
+    ----------
+    levels : mapping of level to value
+        The quantiles of |r|.
+    others : collection of str
+        Of "median", "mad" and "variance", where it pays to know.
+    """
+
+    levels: Mapping[float, float] = {}
+    others: Collection[str] = ()
 
 
 class Subtracted(NamedTuple):
@@ -147,8 +162,8 @@ class Residuals:
     Notes
     -----
     The level q lies at position q (count - 1) of the sorted rows and is interpolated linearly
-    between its two neighbours: Algorithm 1 of arXiv 2504.06935, and numpy's default. With whole
-    weights every statistic equals that of the rows written out.
+    between its two neighbours: Algorithm 1 of arXiv 2504.06935, and numpy's default; the level 1 is the
+    last row. With whole weights every statistic equals that of the rows written out.
 
     Examples
     --------
@@ -197,6 +212,7 @@ class Residuals:
         self._brackets = subtracted.brackets if counts is None else ()
         self._largest = subtracted.largest
         self._asked: dict[float, float] = {}
+        self._others: set[str] = set()
         self._start = start
         self._progress = progress or Progress()
         self._read_total(values.size if counts is None else np.round(counts.sum()))
@@ -215,15 +231,9 @@ class Residuals:
             self._progress = self._progress()
         return self._progress
 
-    def release(self) -> Mapping[float, float]:
-        """Release the array; later questions raise an error.
-
-        Returns
-        -------
-        mapping of level to value
-            The quantiles of |r| that were asked for.
-        """
-        asked = self._asked
+    def release(self) -> Asked:
+        """Release the array; later questions raise an error."""
+        asked = Asked(self._asked, self._others)
         vars(self).clear()
         return asked
 
@@ -321,6 +331,8 @@ class Residuals:
 
     def _neighbours(self, q: float) -> tuple[float, float, float]:
         """The weights at which the two rows beside a quantile are found, and how far on it lies."""
+        if q == 1:
+            return self._total, self._total, 0.0  # the last row, whatever it weighs
         position = q * (self._total - 1)
         below = math.floor(position)
         share = position - below
@@ -372,10 +384,14 @@ class Residuals:
     def _mean(self, function: Callable[[npt.NDArray[np.float64]], FloatArray]) -> float:
         """The mean over the rows of a function of their residuals."""
         total = 0.0
-        for rows in blocks(self._values.size):
+        for rows in self._parts():
             terms = function(self._values[rows].astype(np.float64, copy=False))
             total += float(np.sum(terms if self._counts is None else terms * self._counts[rows]))
         return self._everywhere(total)[0] / self._total
+
+    def _parts(self) -> Iterator[slice]:
+        """The rows in parts that are summed one after another."""
+        return blocks(self._values.size)
 
     def _everywhere(self, *sums: float) -> Sequence[float]:
         """Sums over these rows as sums over all rows, which these are."""
@@ -441,6 +457,7 @@ class Residuals:
 
     def variance(self) -> float:
         """Population variance of r (divided by count), in target units squared."""
+        self._others.add("variance")
         return self._variance
 
     def share_within(self, size: float) -> float:
@@ -455,6 +472,7 @@ class Residuals:
 
     def median(self) -> float:
         """Median of r: the mean of the two middle rows where there are two."""
+        self._others.add("median")
         return self._median
 
     def _middle_distance(self, centre: float) -> float:
@@ -467,6 +485,7 @@ class Residuals:
 
     def mad(self) -> float:
         """Median of |r - median|, not scaled by 1.4826, in target units."""
+        self._others.add("mad")
         return self._middle_distance(self._median)
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+from unittest.mock import patch
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,10 +22,12 @@ if Version(xgboost.__version__) < Version("3.4"):
 
 import dask.array as da
 import dask.dataframe as dd
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, MultiLock
 from xgboost.dask import DaskDMatrix, DaskQuantileDMatrix
 
 from asrl_mlflow import distributed
+from asrl_mlflow.distributed import training
+from asrl_mlflow.experiments.cluster import Checkpoint
 
 ROUNDS = 12
 LOSS = losses.ContinuousASRL()
@@ -111,6 +118,68 @@ def test_a_checkpoint_goes_on_to_the_model_that_was_not_interrupted(client):
         left = ROUNDS - checkpoint.num_boosted_rounds()
         again = distributed.train(client, PARAMS, dtrain, left, loss=loss, xgb_model=checkpoint)
         assert again.get_dump() == whole.get_dump()
+
+
+def test_a_checkpoint_with_all_rounds_is_gone_on_from_its_last_one(client, tmp_path):
+    kept, dtrain = Checkpoint(tmp_path / "kept.ubj", 4), matrix(client)
+    whole = distributed.train(
+        client, PARAMS, dtrain, 4, loss=LOSS, checkpoint_every=2, on_checkpoint=kept.save
+    )
+    found, heard = kept.load(), []
+    assert found.num_boosted_rounds() == 3
+    again = distributed.train(
+        client, PARAMS, dtrain, 1, loss=LOSS, xgb_model=found, on_round=heard.append
+    )
+    assert again.get_dump() == whole.get_dump()
+    assert [round_.number for round_ in heard] == [3]
+    assert Checkpoint(kept.path, 1).load() is None
+
+
+class Dying(xgboost.callback.TrainingCallback):
+    """Kills one worker, and lets another one wait for ever."""
+
+    def after_iteration(self, model, epoch, evals_log):
+        if epoch == 2:
+            if xgboost.collective.get_rank() == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(1000)
+        return False
+
+
+def test_a_worker_that_waits_for_a_dead_one_is_restarted_by_its_nanny(monkeypatch):
+    monkeypatch.setattr(training, "_PATIENCE", 0.5)
+    with (
+        patch.dict(os.environ),  # where nannies leave numbers of threads
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        dtrain = matrix(client)
+        stuck, dead = training._addresses([dtrain])
+        with pytest.raises(ClusterError, match=f"got no answer of {dead}"):
+            distributed.train(client, PARAMS, dtrain, 50, loss=LOSS, callbacks=[Dying()])
+        deadline = time.monotonic() + 30
+        while stuck in (known := client.scheduler_info()["workers"]) or len(known) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert client.submit(sum, (1, 2)).result(timeout=30) == 3
+
+
+def test_workers_that_a_dead_training_had_taken_are_not_waited_for_for_ever(client, monkeypatch):
+    dtrain = matrix(client)
+    with MultiLock([training._addresses([dtrain])[0]], client=client):
+        monkeypatch.setattr(training, "_UNUSED", 0.1)
+        with pytest.raises(ClusterError, match="on which nothing has run"):
+            distributed.train(client, PARAMS, dtrain, 1, loss=LOSS)
+
+
+def test_a_cluster_that_does_not_answer_is_not_waited_for_for_ever(client, monkeypatch):
+    dtrain = matrix(client)
+    monkeypatch.setattr(training, "_SILENCE", 0.2)
+    monkeypatch.setattr(training, "start_tracker", lambda *_: time.sleep(1))
+    with pytest.raises(ClusterError, match="needs the scheduler of its workers; got no answer"):
+        distributed.train(client, PARAMS, dtrain, 1, loss=LOSS)
 
 
 def test_a_listener_that_raises_ends_the_training_on_all_workers(client):

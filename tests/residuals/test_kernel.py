@@ -201,7 +201,7 @@ def test_quantiles_that_were_foreseen_are_those_of_all_rows(data):
         stats = Residuals(out, scratch=scratch, subtracted=seen)
         expected = np.quantile(np.abs(target - margin).astype(np.float64), levels)
         np.testing.assert_array_equal(stats.quantile_abs(levels), expected)
-        forecast.learn(stats.release())
+        forecast.learn(stats.release().levels)
 
 
 def test_a_segment_ends_where_the_next_begins():

@@ -149,6 +149,10 @@ def test_large_whole_weights_still_count_rows():
     assert Residuals([1.0, 2.0], [1e11, 1e11]).median() == 1.5
 
 
+def test_the_level_1_is_the_largest_whatever_it_weighs():
+    assert Residuals([1.0, -3.0, 2.0, 9.0], [1.5, 0.2, 1.5, 0.0]).quantile_abs(1.0) == 3
+
+
 def test_tiny_fractional_weights_are_rescaled_to_mean_1():
     counts, rule = row_counts([0.5e-305, 1.5e-305, 0.0], 3)
     assert rule == "mean 1"

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import xgboost
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from packaging.version import Version
 
+from asrl_mlflow import losses
 from asrl_mlflow.boosting.regression.collective import workers
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.residuals import Residuals, row_counts
+from asrl_mlflow.residuals.shared.keys import ByDistance
 from asrl_mlflow.residuals.shared.statistics import SharedResiduals, Sharing
 from asrl_mlflow.residuals.shared.sums import sum_in_any_order
 from asrl_mlflow.residuals.shared.workers import ALONE
+from asrl_mlflow.residuals.statistics import Asked
 from tests.ranks import run_ranks
 
 pytestmark = pytest.mark.skipif(
@@ -86,28 +94,70 @@ def test_statistics_of_any_number_of_workers_are_those_of_one_machine_to_the_bit
     assert len(variances) == 1, "exact sums do not depend on how rows are spread"
 
 
-def test_all_levels_of_a_round_take_three_messages_of_together_less_than_64_kilobytes():
-    sent = []
+class Counted:
+    """Two workers of which one has no rows; keeps how many bytes are sent."""
 
-    class Counted:
-        count = 2
+    count, rank = 2, 1
 
-        def sum(self, values):
-            sent.append(values.nbytes)
-            return values
+    def __init__(self):
+        self.sent = []
 
-        def largest(self, value):
-            return value
+    def sum(self, values):
+        self.sent.append(values.nbytes)
+        return values
 
-    r = np.random.default_rng(0).standard_t(2, 200_000).astype(np.float32)
-    counts = row_counts(None, r.size)
-    sharing = Sharing.of(counts, r.size, Counted())
-    for levels in ([0.5, 0.9], [0.25, 0.5, 0.75, 0.9]):
-        sent.clear()
-        stats = SharedResiduals(r, counts, sharing, expected=levels)
-        stats.quantile_abs(levels[0]), stats.quantile_abs(levels[1:]), stats.quantile_abs(1.0)
-        assert len(sent) == 3
-        assert sum(sent) < 2**16
+    def largest(self, value):
+        return value
+
+
+def sent_in_a_later_round(loss, kind):
+    """The bytes of each message where a round is asked what the one before was."""
+    rng, counted = np.random.default_rng(0), Counted()
+    r = rng.standard_t(2, 200_000).astype(np.float32)
+    weight = {"none": None, "counts": rng.integers(0, 4, r.size), "fractions": rng.random(r.size)}
+    counts = row_counts(weight[kind], r.size)
+    sharing, asked = Sharing.of(counts, r.size, counted), Asked()
+    for _ in range(2):
+        counted.sent.clear()
+        stats = SharedResiduals(r, counts, sharing, expected=asked)
+        found = dataclasses.asdict(loss.adapt(stats))
+        assert found == pytest.approx(dataclasses.asdict(loss.adapt(Residuals(r, counts))))
+        asked = stats.release()
+    return counted.sent
+
+
+@pytest.mark.parametrize("kind", WEIGHTS)
+def test_all_levels_of_a_round_take_three_messages_of_together_less_than_64_kilobytes(kind):
+    sent = sent_in_a_later_round(losses.ContinuousASRL(), kind)
+    assert len(sent) == 3
+    assert sum(sent) < 2**16
+
+
+def test_levels_and_median_share_three_messages_and_so_do_its_deviation_and_the_variance():
+    sent = sent_in_a_later_round(losses.ASRL(), "none")
+    assert len(sent) == 6
+    assert sum(sent[3:]) < 2**15
+
+
+FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+@given(hnp.arrays(np.float32, st.integers(1, 40), elements=FLOATS), st.data())
+def test_33_bits_are_in_the_order_of_distances_and_hold_them_to_the_last_bit(r, data):
+    near = st.tuples(st.sampled_from(r.tolist()), st.sampled_from(r.tolist()))
+    centre = data.draw(near.map(lambda pair: (pair[0] + pair[1]) / 2) | st.floats(-1e39, 1e39))
+    # Rows, their mirror images, and the neighbours of these.
+    with np.errstate(over="ignore"):
+        r = np.concatenate([r, images := (2 * np.float64(centre) - r).astype(np.float32)])
+        r = np.concatenate(
+            [r, np.nextafter(images, np.float32(-np.inf)), np.nextafter(images, r[0])]
+        )
+    r = r[np.isfinite(r)]
+    order, off = ByDistance(centre), np.abs(r.astype(np.float64) - centre)
+    keys = order.keys(r)
+    assert keys.max() < 2**order.bits
+    assert [order.number(int(key)) for key in keys] == off.tolist()
+    assert (np.diff(off[np.argsort(keys)]) >= 0).all()
 
 
 def test_a_residual_that_is_not_finite_is_refused_on_all_workers():

@@ -22,6 +22,11 @@ class Collective:
         """How many there are."""
         return int(collective.get_world_size())
 
+    @property
+    def rank(self) -> int:
+        """Which of them this is, in [0, count)."""
+        return int(collective.get_rank())
+
     def sum(self, values: Numbers) -> Numbers:
         """Sum arrays of one shape and type over the workers."""
         return collective.allreduce(values, collective.Op.SUM)

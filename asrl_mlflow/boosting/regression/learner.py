@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,7 +15,7 @@ import numpy.typing as npt
 import xgboost
 from packaging.version import Version
 
-from asrl_mlflow.boosting.arguments import Arguments, is_quantised
+from asrl_mlflow.boosting.arguments import Arguments, builds_on_gpu, is_quantised
 from asrl_mlflow.boosting.lending import INFO, lend, user_info
 from asrl_mlflow.boosting.loop import name_round
 from asrl_mlflow.boosting.pace import Pace
@@ -27,6 +30,8 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.losses.regression.weighing import STEEPEST, weigh
 from asrl_mlflow.residuals.sample_weights import WeightRule
+
+_logger = logging.getLogger(__name__)
 
 # Objectives whose gains do not depend on the target's unit: before XGBoost 3.4, absolute and quantile
 # error had gradients of size 1 and refitted leaves to quantiles; since, its gains are those of squared error.
@@ -75,9 +80,10 @@ class RegressionLearner:
         continues: bool,
     ) -> None:
         self._loss, self._asked = loss, asked
-        self.rows = MatrixRows.of(dtrain, "dtrain", weight_rule)
+        xp = array_module() if builds_on_gpu(asked.settings) else None
+        self.rows = MatrixRows.of(dtrain, "dtrain", weight_rule, xp)
         self.judged = [
-            (name, self.rows if matrix is dtrain else MatrixRows.of(matrix, name, weight_rule))
+            (name, self.rows if matrix is dtrain else MatrixRows.of(matrix, name, weight_rule, xp))
             for matrix, name in evals
         ]
         self.weight_rule = self.rows.counts.rule
@@ -124,6 +130,18 @@ class RegressionLearner:
         reads = INFO if measures_itself or not is_quantised(matrix) else frozenset({"base_margin"})
         stack.enter_context(lend(matrix, relied_on=reads, changed=changed))
         return rows, GradientBuilder(loss, rows, factor, dropout=self._asked.drops_trees)
+
+
+def array_module() -> ModuleType | None:
+    """CuPy, where it is installed and sees a GPU."""
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError:
+        _logger.info(
+            "Statistics of residuals are computed by the processor: CuPy is not installed."
+        )
+        return None
+    return cupy if cupy.cuda.is_available() else None
 
 
 def within_float32(factor: float, loss: Loss, rows: MatrixRows) -> float:

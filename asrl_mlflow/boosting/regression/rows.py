@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,11 @@ from asrl_mlflow.boosting.regression.margins import residuals
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import PointwiseLoss
 from asrl_mlflow.metrics import BY_RESIDUALS
+from asrl_mlflow.residuals.device import DeviceResiduals
 from asrl_mlflow.residuals.forecast import Forecast
 from asrl_mlflow.residuals.sample_weights import RowCounts, WeightRule, row_counts
 from asrl_mlflow.residuals.shared.statistics import SharedResiduals, Sharing
-from asrl_mlflow.residuals.statistics import Residuals
+from asrl_mlflow.residuals.statistics import Asked, Residuals
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -68,15 +70,24 @@ class MatrixRows:
         Its sample weights as numbers of rows.
     sharing : Sharing
         How many more rows other workers have.
+    xp : module, optional
+        Of arrays on a GPU, where statistics are computed there.
     """
 
     matrix: xgboost.DMatrix
     target: Float32Array
     counts: RowCounts
     sharing: Sharing
+    xp: ModuleType | None = None
 
     @classmethod
-    def of(cls, matrix: xgboost.DMatrix, name: str, rule: WeightRule | None = None) -> MatrixRows:
+    def of(
+        cls,
+        matrix: xgboost.DMatrix,
+        name: str,
+        rule: WeightRule | None = None,
+        xp: ModuleType | None = None,
+    ) -> MatrixRows:
         """The rows of a matrix; `name` is what an error calls it.
 
         Raises
@@ -97,19 +108,28 @@ class MatrixRows:
             )
             raise InputError(msg)
         counts = row_counts(user_info(matrix, "weight"), target.size, rule, others)
-        return cls(matrix, target, counts, Sharing.of(counts, target.size, others))
+        return cls(matrix, target, counts, Sharing.of(counts, target.size, others), xp)
+
+    @cached_property
+    def _device_counts(self) -> Any:  # noqa: ANN401 - of a module that is optional
+        """The counts in the GPU's memory."""
+        return None if self.counts.values is None else self.xp.asarray(self.counts.values)  # type: ignore[union-attr]  # asked where there is one
 
     def statistics(
         self,
         r: Float32Array,
         *,
         scratch: Float32Array | None = None,
-        expected: Collection[float] = (),
+        expected: Asked = Asked(),  # noqa: B008 - a tuple, which nobody changes
         **known: Any,  # noqa: ANN401 - passed on
     ) -> Residuals:
         """Statistics of residuals of these rows, together with those that other workers have."""
         if self.sharing.workers.count > 1:
             return SharedResiduals(r, self.counts, self.sharing, expected=expected, **known)
+        if self.xp is not None:
+            known.pop("subtracted", None)
+            rule = self.counts.rule
+            return DeviceResiduals(self.xp.asarray(r), self._device_counts, rule, self.xp, **known)
         return Residuals(r, self.counts, scratch=scratch, **known)
 
     def distances(self, target: Float32Array) -> Residuals:
@@ -150,12 +170,13 @@ class TrainingRows:
         self.target = (rows.target - np.float64(centre)).astype(np.float32, copy=False)
         self.r = np.empty_like(rows.target)
         self.scratch = np.empty_like(rows.target)
-        self._forecast = Forecast(rows.target.size if rows.counts.values is None else 0)
+        foresees = rows.counts.values is None and rows.xp is None
+        self._forecast = Forecast(rows.target.size if foresees else 0)
         self._stats: Residuals | None = None
         # Computed once, and only for a loss that asks.
         self._start: Callable[[], Residuals] = cache(partial(rows.distances, self.target))
-        # Levels that the loss asked for in the last round.
-        self._expected: Mapping[float, float] = {}
+        # What the loss asked for in the last round.
+        self._expected = Asked()
 
     def look(self, model: xgboost.Booster, *, dropout: bool = False) -> Residuals:
         """The residuals of all trees so far; the same object until `forget`."""
@@ -187,5 +208,5 @@ class TrainingRows:
         """Let later questions to this round's statistics fail, as their arrays are used again."""
         if self._stats is not None:
             self._expected = self._stats.release()
-            self._forecast.learn(self._expected)
+            self._forecast.learn(self._expected.levels)
             self._stats = None

@@ -208,7 +208,7 @@ class TrainingTargets:
         """Let later questions to this round's statistics fail, as their arrays are used again."""
         if self._stats is not None:
             for forecast, stats in zip(self._forecasts, self._stats, strict=True):
-                forecast.learn(stats.release())
+                forecast.learn(stats.release().levels)
             self._stats = None
 
 

@@ -20,6 +20,10 @@ class Workers(Protocol):
     def count(self) -> int:
         """How many there are."""
 
+    @property
+    def rank(self) -> int:
+        """Which of them this is, in [0, count)."""
+
     def sum(self, values: Numbers) -> Numbers:
         """Sum arrays of one shape and type over the workers."""
 
@@ -36,7 +40,7 @@ class Alone:
     (array([1, 2]), 3.0)
     """
 
-    count = 1
+    count, rank = 1, 0
 
     def sum(self, values: Numbers) -> Numbers:
         """Return the values themselves."""
