@@ -20,7 +20,7 @@ TABLE = "which_labels.csv"
 FIGURE = "figures/which_labels.png"
 MOST_ROWS = 100_000
 # Halves, shuffled anew: the mean of a few boosters, each of half of the rows, ranks better than one booster
-# of four fifths of them, in less time (benchmarks/labels.py). Small tables gain most from more of them.
+# of four fifths of them, in less time (benchmarks/quality/labels.py). Small tables gain most from more of them.
 FOLDS = 2
 _FEW_ROWS, _REPEATS_OF_FEW, _REPEATS = 5_000, 5, 2
 

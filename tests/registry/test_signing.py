@@ -23,7 +23,7 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.registry import signing
 from asrl_mlflow.registry.manifest import make_manifest
 from asrl_mlflow.registry.versions import MANIFEST_TAG, RECORD_TAG
-from benchmarks.signing import count_outcomes, versions
+from benchmarks.faults.signing import count_outcomes, versions
 from tests.processes import ROOT
 from tests.stores import newest
 

@@ -1,6 +1,6 @@
 """Measure how long the figures of a run take, drawn and compressed, for every loss.
 
-OMP_WAIT_POLICY=PASSIVE python benchmarks/figures.py --data=california
+OMP_WAIT_POLICY=PASSIVE python benchmarks/speed/figures.py --data=california
 """
 
 from __future__ import annotations

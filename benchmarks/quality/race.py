@@ -1,7 +1,7 @@
 """Which accuracy a second of training buys, on targets of which a fifth is spoiled on one side.
 
     pip install lightgbm catboost
-    OMP_WAIT_POLICY=PASSIVE ASRL_DATA_DIR=... python benchmarks/race.py
+    OMP_WAIT_POLICY=PASSIVE ASRL_DATA_DIR=... python benchmarks/quality/race.py
 
 Every method trains on one thread, depth 6, learning rate 0.1, for 10 to 640 rounds; what is printed is
 the test MAE of the longest training that ends within each time (median of repeated trainings). Nothing

@@ -1,6 +1,6 @@
 """How good the doctor's advice is: its loss beside the best of 21 losses, which only hindsight knows.
 
-    OMP_WAIT_POLICY=PASSIVE ASRL_DATA_DIR=... python benchmarks/doctor.py
+    OMP_WAIT_POLICY=PASSIVE ASRL_DATA_DIR=... python benchmarks/quality/doctor.py
 
 Cells are tables of at most 6,000 rows, clean or spoiled, with two seeds. Each loss learns once from train and valid
 together, and is judged by its mean absolute error on clean test rows; parameters are fixed.

@@ -1,6 +1,6 @@
 """What tracking costs: a run of 100 rounds with and without it, side by side, and how soon it is seen.
 
-    OMP_WAIT_POLICY=PASSIVE python benchmarks/tracking.py
+    OMP_WAIT_POLICY=PASSIVE python benchmarks/speed/tracking.py
 
 Stores: a sqlite file, and an `mlflow server` on this machine that keeps its runs in another. Pairs
 are interleaved (untracked, tracked, untracked, ...); what is printed is the median difference, with

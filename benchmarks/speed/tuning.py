@@ -3,7 +3,7 @@
 The straightforward way is what tutorials show: Optuna in one process, `xgboost.train` with ASRL in
 NumPy as its objective, `mlflow.log_metric` each round.
 
-OMP_WAIT_POLICY=PASSIVE python benchmarks/tuning.py --data=california
+OMP_WAIT_POLICY=PASSIVE python benchmarks/speed/tuning.py --data=california
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ Starts PostgreSQL, `mlflow server` with accounts, and workers, each with a host 
 by the commands of compose.yaml. In the middle PostgreSQL is restarted, then the MLflow server and one worker are
 killed and started again. Then Optuna's record is compared with MLflow's, trial by trial.
 
-    uv run --with 'mlflow[auth]' python benchmarks/many_hosts.py
-    uv run --with 'mlflow[auth]' python benchmarks/many_hosts.py --repeats=3 --data=california --rounds=100 --trials=24
+    uv run --with 'mlflow[auth]' python benchmarks/faults/many_hosts.py
+    uv run --with 'mlflow[auth]' python benchmarks/faults/many_hosts.py --repeats=3 --data=california --rounds=100 --trials=24
 
 The second measures how fast a study is without failures. Needs Linux, PostgreSQL, and the right to make namespaces.
 """
@@ -43,7 +43,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from asrl_mlflow.studies.storages import open_storage
 
-RECIPE = Path(__file__).parents[1] / "docs/how-to/many-hosts"
+RECIPE = Path(__file__).parents[2] / "docs/how-to/many-hosts"
 SERVICES: Mapping[str, Any] = yaml.safe_load((RECIPE / "compose.yaml").read_text())["services"]
 SECRETS = {
     "POSTGRES_PASSWORD": "of the database",

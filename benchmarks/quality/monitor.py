@@ -1,6 +1,6 @@
 """How often the monitor has an alarm: without a change, and from which size of a change on.
 
-    OMP_WAIT_POLICY=PASSIVE ASRL_DATA_DIR=... python benchmarks/monitor.py
+    OMP_WAIT_POLICY=PASSIVE ASRL_DATA_DIR=... python benchmarks/quality/monitor.py
 
 A model learns from 2,000 rows of a table, is measured on others, and meets batches of 200 of the rest: as they
 are, with outcomes moved by a share of the scale of the residuals, or with residuals enlarged. `--figure=` draws

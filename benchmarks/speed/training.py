@@ -1,6 +1,6 @@
 """What a robust loss costs beside XGBoost's own objectives, in time and memory.
 
-    OMP_WAIT_POLICY=PASSIVE ASRL_DATA_DIR=... python benchmarks/training.py
+    OMP_WAIT_POLICY=PASSIVE ASRL_DATA_DIR=... python benchmarks/speed/training.py
 
 Each ratio is the median over pairs (squared error, the other, squared error, ...) on the same
 QuantileDMatrix with the same parameters. "same trees": statistics and weights are computed as ever,

@@ -1,6 +1,6 @@
 """How often prediction intervals hold right targets where some targets were spoiled, and how wide they are.
 
-    OMP_WAIT_POLICY=PASSIVE ASRL_DATA_DIR=... python benchmarks/intervals.py --seeds=5
+    OMP_WAIT_POLICY=PASSIVE ASRL_DATA_DIR=... python benchmarks/quality/intervals.py --seeds=5
 
 The model is refitted as `tune` does it, with `losses.auto()` on train and valid together, whose targets are
 spoiled, and judged on clean test rows. Three kinds of intervals are made from the same out-of-fold predictions:

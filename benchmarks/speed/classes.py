@@ -1,6 +1,6 @@
 """What a loss for classes costs beside XGBoost's own log loss, in time.
 
-    OMP_WAIT_POLICY=PASSIVE python benchmarks/classes.py
+    OMP_WAIT_POLICY=PASSIVE python benchmarks/speed/classes.py
 
 Each ratio is the median over pairs (log loss, the other, log loss, ...) on the same QuantileDMatrix with the
 same parameters. Losses make other trees than log loss, larger or smaller ones, and XGBoost takes its time

@@ -1,7 +1,7 @@
 """What a prediction costs: in this process beside MLflow's own flavor, behind HTTP under load, and under attack.
 
 pip install psutil
-ASRL_DATA_DIR=... python benchmarks/serving.py --seconds=60
+ASRL_DATA_DIR=... python benchmarks/speed/serving.py --seconds=60
 """
 
 from __future__ import annotations
@@ -242,7 +242,7 @@ def _megabytes(pid: int) -> float:
 @click.option("--seconds", default=60.0, show_default=True, help="Of each load.")
 def main(data: str, seconds: float) -> None:
     """Print both tables."""
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     os.environ["PYTHONPATH"] = str(root)
     os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     folder = tempfile.mkdtemp()

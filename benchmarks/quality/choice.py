@@ -4,7 +4,7 @@ r"""Ways to choose one loss of many, each by the test error of what it chooses.
 folds that no trial saw. Beside it: the smallest cross-validated error, and always the same loss. Results
 are kept line by line, so that the command goes on where it was stopped.
 
-ASRL_DATA_DIR=... uv run python benchmarks/choice.py --out=choice.jsonl
+ASRL_DATA_DIR=... uv run python benchmarks/quality/choice.py --out=choice.jsonl
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Training on a table that does not fit in the memory that a process may have.
 
-    OMP_WAIT_POLICY=PASSIVE python benchmarks/external.py
+    OMP_WAIT_POLICY=PASSIVE python benchmarks/speed/external.py
 
 Parquet files are written, larger as float32 than the limit. Then fresh processes train on them: whole,
 and in batches through `ExtMemQuantileDMatrix`, each with and without the limit, which Linux keeps with

@@ -1,8 +1,8 @@
 """How well wrong labels are found, and how fast, beside cleanlab; and which folds find them best.
 
     pip install cleanlab
-    OMP_WAIT_POLICY=PASSIVE ASRL_DATA_DIR=... python benchmarks/labels.py --out=labels.jsonl
-    OMP_WAIT_POLICY=PASSIVE ASRL_DATA_DIR=... python benchmarks/labels.py --compare=folds --out=folds.jsonl
+    OMP_WAIT_POLICY=PASSIVE ASRL_DATA_DIR=... python benchmarks/quality/labels.py --out=labels.jsonl
+    OMP_WAIT_POLICY=PASSIVE ASRL_DATA_DIR=... python benchmarks/quality/labels.py --compare=folds --out=folds.jsonl
 
 Labels of at most 5000 rows a table are made wrong, so that it is known which ones are: "sym" and "asym" as
 `contaminate` does it, "small" by plus or minus uniform(0.5, 2) standard deviations. Printed is the area under
