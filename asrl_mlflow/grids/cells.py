@@ -21,7 +21,7 @@ from asrl_mlflow.grids.methods import BOOSTER_SPACE, BOOSTER_START, Boosting, Me
 from asrl_mlflow.grids.shift import split_apart
 from asrl_mlflow.losses.search_space import Point
 from asrl_mlflow.metrics import TASKS, mae
-from asrl_mlflow.residuals.statistics import distances
+from asrl_mlflow.residuals import Residuals, distances
 from asrl_mlflow.studies.in_memory import Found, search
 from asrl_mlflow.tracking import booster_params, data_params
 
@@ -245,9 +245,14 @@ def _pairs(task: Task, parts: Split) -> Sequence[tuple[Rows, Rows]]:
     return [(parts.train, parts.valid)]
 
 
+def _scales(rows: Rows) -> Residuals:
+    """The target's distances from its median, in which methods search what is in target units."""
+    return distances(rows.target, rows.weight)
+
+
 def _tune(task: Task, method: Method, parts: Split) -> Found:
     """Search the method's own parameters and the booster's."""
-    target = distances(parts.train.target)
+    target = _scales(parts.train)
     pairs, boosting = _pairs(task, parts), task.boosting
 
     def value(point: Point) -> tuple[float, int]:
@@ -272,7 +277,7 @@ def _tune(task: Task, method: Method, parts: Split) -> Found:
 def probe(task: Task) -> float:
     """Measure the seconds of one fit of a cell's method, at the point where its search begins."""
     method, parts = find_method(task.cell.method), task.split()
-    start = {**method.starts(distances(parts.train.target))[0], **BOOSTER_START}
+    start = {**method.starts(_scales(parts.train))[0], **BOOSTER_START}
     started = time.perf_counter()
     method.fit(start, parts.train, parts.valid, task.boosting)
     return time.perf_counter() - started

@@ -144,6 +144,29 @@ def test_every_library_takes_categories_gaps_weights_and_any_column_name(name):
     assert fitted.predict(rows) == pytest.approx(50, abs=4)
 
 
+@pytest.mark.parametrize("name", [*RIVALS, "asrl_c"])
+def test_every_method_begins_at_the_median_by_sample_weights(name):
+    if name.startswith("lightgbm") and sys.platform != "linux":
+        pytest.skip("LightGBM needs more than pip here")
+    target = np.repeat([0.0, 100.0], [60, 40])
+    frame = pd.DataFrame({"nothing": np.tile([0.0, 1.0], 50)})
+    rows = Rows(frame, target, np.where(target, 1.0, 0.1), weight_rule="mean 1")
+    method = find_method(name)
+    start = {**BOOSTER_START, **method.starts(distances(target, rows.weight))[0]}
+    fitted = method.fit(start, rows, None, Boosting(2, 0.01, None, 0))
+    assert fitted.predict(rows) == pytest.approx(100, abs=20)
+
+
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_two_stages_do_with_a_single_round(rounds):
+    judged = judge(
+        Task(dataclasses.replace(CELL, method="rrboost"), TABLE, Rules(1, rounds, curves=True))
+    )
+    assert 1 <= judged.metrics["best.rounds"] <= rounds
+    assert len(judged.curve) == rounds
+    assert np.isfinite(judged.curve).all()
+
+
 def test_a_rival_whose_library_is_missing_is_refused_and_not_left_out():
     with pytest.raises(
         InputError, match=r"got none installed; run pip install 'asrl-mlflow\[rivals\]'"
@@ -231,7 +254,10 @@ def test_every_method_searches_the_booster_too_and_more_trials_choose_no_worse()
     assert parameter.params["method.huber_slope"] > 0
 
 
-@pytest.mark.parametrize("name", ["asrl_c", "xgboost_squared", "catboost_mae", "asrl_c/refresh=5"])
+@pytest.mark.parametrize(
+    "name",
+    ["asrl_c", "xgboost_squared", "catboost_mae", "asrl_c/refresh=5", "rrboost", "mm", "auto"],
+)
 def test_a_curve_is_the_test_mae_of_every_round_and_chooses_nothing(name):
     with_curve = judge(
         Task(dataclasses.replace(CELL, method=name), TABLE, Rules(1, 9, curves=True))
