@@ -269,3 +269,35 @@ def _precision_warnings(name: str, known: npt.NDArray[np.number]) -> list[str]:
         f"of which XGBoost (float32) can tell {told} apart; if it is an id, leave it out with --drop."
     )
     return [line]
+
+
+def standardise(features: pd.DataFrame) -> FloatArray:
+    """Give the features that are numbers and vary, each with mean 0 and deviation 1; a gap is the median.
+
+    Returns
+    -------
+    float64 array of shape (n, features)
+
+    Raises
+    ------
+    InputError
+        There is none.
+
+    Examples
+    --------
+    >>> standardise(pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [1, 1, 1], "c": pd.Categorical(["x", "y", "x"])}))
+    array([[-1.],
+           [ 0.],
+           [ 1.]])
+    """
+    numbers = features.select_dtypes(["number", "bool"]).astype(np.float64)
+    numbers = numbers.fillna(numbers.median())
+    varied = numbers.loc[:, numbers.std() > 0]
+    if not len(varied.columns):
+        msg = (
+            "Directions of the feature space need a feature that is a number and varies; got none; shift or spoil "
+            "targets otherwise."
+        )
+        raise InputError(msg)
+    standard: FloatArray = ((varied - varied.mean()) / varied.std()).to_numpy()
+    return standard

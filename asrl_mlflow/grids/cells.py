@@ -24,13 +24,14 @@ from asrl_mlflow.metrics import TASKS, mae
 from asrl_mlflow.residuals import Residuals, distances
 from asrl_mlflow.studies.in_memory import Found, search
 from asrl_mlflow.tracking import booster_params, data_params
+from asrl_mlflow.tracking.spool import one_line
 
 # On fewer rows the result of one split is too noisy to choose by.
 ROWS_FOR_ONE_SPLIT = 2_000
 FOLDS = 5
 EARLY_STOPPING_ROUNDS = 20
 # Cells of another version of this module are done again.
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,8 @@ class Judged:
         Which one.
     metrics : mapping of str to float
         "test.<metric>" on test rows, "best.objective" (what it was chosen by, on spoiled rows), "best.rounds",
-        "fit_seconds" (of the search and the fit after it), with a curve "round_seconds" (of the fit that it is of).
+        "trials.failed", "fit_seconds" (of the search and the fit after it), with a curve "round_seconds" (of the
+        fit that it is of).
     params : mapping of str to object
         Of method, boosting, table and split, by their keys.
     curve : sequence of float
@@ -170,6 +172,40 @@ class Judged:
     metrics: Mapping[str, float]
     params: Mapping[str, object]
     curve: Sequence[float] = ()
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A cell that could not be judged.
+
+    Parameters
+    ----------
+    cell : Cell
+        Which one.
+    reason : str
+        In one line.
+    """
+
+    cell: Cell
+    reason: str
+
+
+def attempt(task: Task) -> Judged | Failed:
+    """Judge a cell; where that fails, for whatever reason, say so: the other cells shall go on.
+
+    Examples
+    --------
+    >>> from asrl_mlflow.datasets import load
+    >>> cell = Cell("wine", "asrl_c", "asym", 0.2, seed=0, learning_rate=0.3, rows=None)
+    >>> attempt(Task(cell, load("wine"), Rules(trials=1, rounds=5))).reason.split(";")[0]
+    "InputError: Targets that are classes are spoiled by 'flip' or 'flip_next'"
+    """
+    try:
+        judged = judge(task)
+    except Exception as error:  # noqa: BLE001 - every library fails in its own way
+        return Failed(task.cell, one_line(error))
+    found = judged.metrics["test.mae"]
+    return judged if math.isfinite(found) else Failed(task.cell, f"its test MAE is {found}")
 
 
 def judge(task: Task) -> Judged:
@@ -207,6 +243,7 @@ def judge(task: Task) -> Judged:
         },
         "best.objective": found.value,
         "best.rounds": float(found.rounds),
+        "trials.failed": float(found.failed),
         "fit_seconds": seconds,
     }
     booster = {name: found.point[name] for name in BOOSTER_SPACE}
@@ -271,6 +308,8 @@ def _tune(task: Task, method: Method, parts: Split) -> Found:
         [{**start, **BOOSTER_START} for start in method.starts(target)],
         trials=task.rules.trials,
         seed=task.cell.seed,
+        # Every library fails in its own way, and at other points it may not.
+        pass_over=(Exception,),
     )
 
 

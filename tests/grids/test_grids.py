@@ -86,7 +86,7 @@ def test_shifted_test_rows_lie_where_nothing_is_learned_and_their_targets_are_cl
     with pytest.raises(InputError, match="got rows with groups or times"):
         split_apart(blocks, 0)
     texts = pd.DataFrame({"a": pd.Categorical(["x", "y"] * 10)})
-    with pytest.raises(InputError, match="needs a feature that is a number"):
+    with pytest.raises(InputError, match="need a feature that is a number"):
         split_apart(Rows(texts, np.arange(20.0)), 0)
 
 
