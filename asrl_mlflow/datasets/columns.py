@@ -105,6 +105,30 @@ def to_numbers(column: pd.Series[float], owner: str, role: str) -> FloatArray:
     return values
 
 
+def to_truth(column: pd.Series[float], owner: str) -> FloatArray:
+    """Convert a column of true targets to float64, NaN where they are unknown.
+
+    Parameters
+    ----------
+    column : Series of length n
+        Numbers, or missing.
+    owner : str
+        Who an error is about.
+
+    Raises
+    ------
+    InputError
+        No true target is known, one is infinite, or they are no numbers.
+    """
+    known = column.notna().to_numpy()
+    if not known.any():
+        msg = f"{owner}: the truth {column.name!r} must be known of some rows; got none; leave it out."
+        raise InputError(msg)
+    truth = np.full(len(column), np.nan)
+    truth[known] = to_numbers(column[known], owner, "truth")
+    return truth
+
+
 def to_weights(column: pd.Series[float], owner: str) -> FloatArray:
     """Convert a column to sample weights: finite, 0 or more, and not all 0.
 

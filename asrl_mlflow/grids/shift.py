@@ -45,4 +45,4 @@ def split_apart(rows: Rows, seed: int) -> Split:
     order = np.argsort(standard @ rng.normal(size=standard.shape[1]), kind="stable")
     train, valid = int(_TRAIN * len(rows)), int(_VALID * len(rows))
     near, far = rng.permutation(order[: train + valid]), order[train + valid :]
-    return Split(rows.take(near[:train]), rows.take(near[train:]), rows.take(far))
+    return Split(rows.take(near[:train]), rows.take(near[train:]), rows.take(far).to_judge())
