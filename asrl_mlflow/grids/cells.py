@@ -30,6 +30,8 @@ from asrl_mlflow.tracking.spool import one_line
 ROWS_FOR_ONE_SPLIT = 2_000
 FOLDS = 5
 EARLY_STOPPING_ROUNDS = 20
+# The metric that has how many trials of a cell were passed over.
+FAILED_TRIALS = "trials.failed"
 # Cells of another version of this module are done again.
 _VERSION = 2
 
@@ -243,7 +245,7 @@ def judge(task: Task) -> Judged:
         },
         "best.objective": found.value,
         "best.rounds": float(found.rounds),
-        "trials.failed": float(found.failed),
+        FAILED_TRIALS: float(found.failed),
         "fit_seconds": seconds,
     }
     booster = {name: found.point[name] for name in BOOSTER_SPACE}
