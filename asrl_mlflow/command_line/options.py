@@ -268,7 +268,8 @@ def dataset(values: dict[str, Any], data: str | None = None, *, task: str | None
     """
     roles = {name: values[name] for name in ("weight", "group", "time", "drop")}
     classes = None if task is None else task == "classification"
-    return load(data or values["data"], values["target"], classes=classes, **roles)
+    truth = values.get("truth")  # few commands have it
+    return load(data or values["data"], values["target"], classes=classes, truth=truth, **roles)
 
 
 def tell(table: Dataset) -> None:

@@ -8,12 +8,17 @@ from typing import Any
 
 import click
 
+from asrl_mlflow.datasets.contamination import OF_NUMBERS, WITH_SHARE, Contamination
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import BaseLoss, from_name
 from asrl_mlflow.losses.regression.scale import AUTO
 
 # Names for several losses.
 GROUPS = ("basic", "all")
+# All rows, or all tables of the paper.
+ALL = "all"
+# Fewer cannot be split, and folded, so that every part has some.
+_FEWEST_ROWS = 50
 
 
 class Share(click.FloatRange):
@@ -89,3 +94,75 @@ def parse_keys(
 ) -> tuple[str, ...] | None:
     """Paths of public keys between commas; None where no signature is required."""
     return None if value is None else parse_names(ctx, param, value)
+
+
+def parse_contaminations(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[Contamination, ...] | None:
+    """`none,sym:0.1,cauchy` to contaminations; None where nothing is given."""
+    if value is None:
+        return None
+    rule = (
+        f"it takes none, cauchy, and {' or '.join(kind for kind in WITH_SHARE if kind in OF_NUMBERS)} with a "
+        f"share, such as sym:0.1, between commas, each once; got {value!r}."
+    )
+    found = []
+    for text in filter(None, map(str.strip, value.split(","))):
+        kind, colon, share = text.partition(":")
+        takes_share = kind in WITH_SHARE
+        if kind not in ("none", *OF_NUMBERS) or takes_share != bool(colon):
+            raise click.BadParameter(rule, ctx, param)
+        try:
+            number = float(share or 0)
+        except ValueError:
+            number = -1.0
+        if not (0 < number < 1 if takes_share else number == 0):
+            raise click.BadParameter(rule, ctx, param)
+        found.append(Contamination(kind, number))
+    if not found or len(set(found)) < len(found):
+        raise click.BadParameter(rule, ctx, param)
+    return tuple(found)
+
+
+def parse_rates(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[float, ...] | None:
+    """Learning rates between commas to numbers; None where nothing is given."""
+    if value is None:
+        return None
+    try:
+        rates = tuple(map(float, value.split(",")))
+    except ValueError:
+        rates = ()
+    if not rates or len(set(rates)) < len(rates) or not all(0 < each <= 1 for each in rates):
+        msg = f"it takes different numbers in (0, 1] between commas; got {value!r}."
+        raise click.BadParameter(msg, ctx, param)
+    return rates
+
+
+def parse_rows(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int | None, ...]:
+    """Numbers of rows, or all, between commas; None means all."""
+    texts = value.split(",")
+    rows = [
+        None if text == ALL else int(text) if text.isdecimal() else 0
+        for text in map(str.strip, texts)
+    ]
+    if len(set(rows)) < len(rows) or not all(each is None or each >= _FEWEST_ROWS for each in rows):
+        msg = (
+            f"it takes different whole numbers of at least {_FEWEST_ROWS}, or all, between commas; got "
+            f"{value!r}."
+        )
+        raise click.BadParameter(msg, ctx, param)
+    return tuple(rows)
+
+
+def parse_shares(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
+    """Shares between commas to numbers."""
+    try:
+        shares = tuple(map(float, value.split(",")))
+    except ValueError:
+        shares = ()
+    if not shares or len(set(shares)) < len(shares) or not all(0 <= each < 1 for each in shares):
+        msg = f"it takes different shares in [0, 1) between commas; got {value!r}."
+        raise click.BadParameter(msg, ctx, param)
+    return shares

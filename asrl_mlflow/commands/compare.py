@@ -24,7 +24,7 @@ from asrl_mlflow.command_line.options import (
     options,
     tell,
 )
-from asrl_mlflow.command_line.parsing import parse_losses
+from asrl_mlflow.command_line.parsing import ALL, parse_losses
 from asrl_mlflow.command_line.running import end
 from asrl_mlflow.comparisons.keeping import keep_results, list_cases
 from asrl_mlflow.datasets.contamination import Contamination
@@ -41,8 +41,6 @@ from asrl_mlflow.paper import figures as paper_figures
 from asrl_mlflow.paper.protocol import PAPER_SEED, split_as_the_paper
 from asrl_mlflow.tracking.keys import data_params
 from asrl_mlflow.tracking.run_log import RunLog
-
-ALL = "all"
 
 
 @click.command("compare", cls=Command)
@@ -73,7 +71,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     --data=all means the paper's five tables.
     """
     if values["preset"] == "paper":
-        _check_preset(values)
+        check_paper([values["data"]])
         return reproduce(_tables(values, "regression"), figures=values["figures"])
     asked = values["losses"]
     tables = _tables(values, None if isinstance(asked, str) else asked[0].task)
@@ -149,14 +147,23 @@ def _tables(values: dict[str, Any], task: str | None) -> list[Dataset]:
     return [dataset(values, name) for name in PAPER]
 
 
-def _check_preset(values: dict[str, Any]) -> None:
-    """The preset leaves nothing to choose but data and figures; other values are refused."""
-    if values["data"] not in (ALL, *PAPER):
-        msg = (
-            f"--preset=paper needs --data={ALL} or one of {', '.join(PAPER)}; got "
-            f"{values['data']!r}."
-        )
-        raise InputError(msg)
+def check_paper(names: Sequence[str]) -> None:
+    """The preset leaves nothing to choose but data and figures; other values are refused.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The values of `--data`.
+
+    Raises
+    ------
+    InputError
+        A table is none of the paper's, or another option was typed.
+    """
+    for name in names:
+        if name not in (ALL, *PAPER):
+            msg = f"--preset=paper needs --data={ALL} or one of {', '.join(PAPER)}; got {name!r}."
+            raise InputError(msg)
     changed = [name for name in typed_options() if name not in ("--data", "--preset", "--figures")]
     if changed:
         msg = (
@@ -166,8 +173,17 @@ def _check_preset(values: dict[str, Any]) -> None:
         raise InputError(msg)
 
 
-def reproduce(tables: Sequence[Dataset], *, figures: bool) -> int:
+def reproduce(tables: Sequence[Dataset], *, figures: bool, flow: str = "compare") -> int:
     """The paper's losses on its tables, at both depths; its values beside ours on the parent.
+
+    Parameters
+    ----------
+    tables : sequence of Dataset
+        Of the paper's.
+    figures : bool
+        Whether pictures are drawn.
+    flow : str
+        The entry point.
 
     Returns
     -------
@@ -188,13 +204,13 @@ def reproduce(tables: Sequence[Dataset], *, figures: bool) -> int:
     tracking.connect(command=command_line())
     for table in tables:
         tell(table)
-    with _parent(tables, Contamination()) as parent:
+    with _parent(tables, Contamination(), flow) as parent:
         parent.params({"preset": "paper", "seed": PAPER_SEED})
         series = run_series(
             cases(),
             total=len(tables) * len(paper.DEPTHS) * len(paper.PAPER_LOSSES) * Settings().rounds,
             contamination=Contamination(),
-            flow="compare",
+            flow=flow,
         )
         results = paper.Results()
         for case, result in series:
@@ -233,9 +249,11 @@ def _check_tables(tables: Sequence[Dataset]) -> None:
 
 
 @contextmanager
-def _parent(tables: Sequence[Dataset], spoiling: Contamination) -> Iterator[RunLog]:
+def _parent(
+    tables: Sequence[Dataset], spoiling: Contamination, flow: str = "compare"
+) -> Iterator[RunLog]:
     name = tables[0].name if len(tables) == 1 else ALL
-    with tracking.run(f"compare {name}", flow="compare") as parent:
+    with tracking.run(f"{flow} {name}", flow=flow) as parent:
         if len(tables) == 1:
             parent.params(data_params(tables[0], spoiling))
         else:

@@ -15,7 +15,7 @@ from asrl_mlflow.command_line.command import Command
 from asrl_mlflow.command_line.completion import complete_data, complete_losses
 from asrl_mlflow.command_line.given import command_line, option
 from asrl_mlflow.command_line.options import DATA, FIGURES, dataset, losses_for, options, tell
-from asrl_mlflow.command_line.parsing import parse_losses
+from asrl_mlflow.command_line.parsing import parse_losses, parse_shares
 from asrl_mlflow.command_line.running import end
 from asrl_mlflow.datasets.contamination import OF_CLASSES, Contamination, ContaminationKind
 from asrl_mlflow.datasets.dataset import Dataset
@@ -46,18 +46,6 @@ _CLEARLY = (
     "\nClearly: 0 is outside the 95% interval of the differences, seed by seed. One comparison in twenty is so by "
     "chance."
 )
-
-
-def parse_shares(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
-    """Shares between commas to numbers."""
-    try:
-        shares = tuple(map(float, value.split(",")))
-    except ValueError:
-        shares = ()
-    if not shares or len(set(shares)) < len(shares) or not all(0 <= each < 1 for each in shares):
-        msg = f"it takes different shares in [0, 1) between commas; got {value!r}."
-        raise click.BadParameter(msg, ctx, param)
-    return shares
 
 
 @click.command("label_noise", cls=Command)

@@ -16,29 +16,41 @@ from asrl_mlflow.command_line.command import Command
 from asrl_mlflow.command_line.completion import complete_data, complete_losses
 from asrl_mlflow.command_line.given import command_line, option
 from asrl_mlflow.command_line.options import DATA, FIGURES, dataset, options, tell
-from asrl_mlflow.command_line.parsing import Share, parse_names
+from asrl_mlflow.command_line.parsing import (
+    ALL,
+    Share,
+    parse_contaminations,
+    parse_names,
+    parse_rates,
+    parse_rows,
+)
 from asrl_mlflow.command_line.running import end
-from asrl_mlflow.datasets.contamination import OF_NUMBERS, WITH_SHARE, Contamination
+from asrl_mlflow.commands.compare import check_paper, reproduce
+from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.datasets.dataset import DEFAULT, PAPER, Dataset
+from asrl_mlflow.datasets.published import WITH_TRUTH
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.figures.style import png
-from asrl_mlflow.grids import Grid, Judged, Results, Rules, judge
+from asrl_mlflow.grids import Failed, Grid, Judged, Results, Rules, attempt
 from asrl_mlflow.grids.budget import measure_pace, plan
+from asrl_mlflow.grids.cells import FAILED_TRIALS
 from asrl_mlflow.grids.convergence import Convergence
 from asrl_mlflow.grids.levels import find_levels
 from asrl_mlflow.grids.methods import find_method
 from asrl_mlflow.grids.past import CURVE, find_done, find_parent
 from asrl_mlflow.grids.pictures import draw_convergence, draw_levels, draw_ranks, draw_ratios
-from asrl_mlflow.grids.presets import PRESETS
+from asrl_mlflow.grids.presets import PRESETS, REAL_ERRORS
 from asrl_mlflow.grids.ranking import rank
 from asrl_mlflow.grids.shift import split_apart
 from asrl_mlflow.grids.verdict import verdict
+from asrl_mlflow.studies.leases import ERROR
 from asrl_mlflow.system.pool import work_on_all
 from asrl_mlflow.tracking import RunLog, data_params
 from asrl_mlflow.tracking.keys import CELL_TAG, GRID_TAG
 
-ALL = "all"
 _MINUTE = 60.0
+# Of cells that failed, with their reason.
+_MOST_TOLD = 5
 # What a plan may have cut, as the parent's params; a command that goes on takes it from there.
 _PLANNED = ("plan.repeats", "plan.trials", "plan.rows")
 
@@ -46,66 +58,6 @@ _NOTE = (
     "Geometric mean over the seeds of the test MAE over that of the best rival of each setting, chosen with "
     "hindsight; below 1 is better."
 )
-
-
-def parse_contaminations(
-    ctx: click.Context, param: click.Parameter, value: str | None
-) -> tuple[Contamination, ...] | None:
-    """`none,sym:0.1,cauchy` to contaminations; None where nothing is given."""
-    if value is None:
-        return None
-    rule = (
-        f"it takes none, cauchy, and {' or '.join(kind for kind in WITH_SHARE if kind in OF_NUMBERS)} with a "
-        f"share, such as sym:0.1, between commas, each once; got {value!r}."
-    )
-    found = []
-    for text in filter(None, map(str.strip, value.split(","))):
-        kind, colon, share = text.partition(":")
-        takes_share = kind in WITH_SHARE
-        if kind not in ("none", *OF_NUMBERS) or takes_share != bool(colon):
-            raise click.BadParameter(rule, ctx, param)
-        try:
-            number = float(share or 0)
-        except ValueError:
-            number = -1.0
-        if not (0 < number < 1 if takes_share else number == 0):
-            raise click.BadParameter(rule, ctx, param)
-        found.append(Contamination(kind, number))
-    if not found or len(set(found)) < len(found):
-        raise click.BadParameter(rule, ctx, param)
-    return tuple(found)
-
-
-def parse_rates(
-    ctx: click.Context, param: click.Parameter, value: str | None
-) -> tuple[float, ...] | None:
-    """Learning rates between commas to numbers; None where nothing is given."""
-    if value is None:
-        return None
-    try:
-        rates = tuple(map(float, value.split(",")))
-    except ValueError:
-        rates = ()
-    if not rates or len(set(rates)) < len(rates) or not all(0 < each <= 1 for each in rates):
-        msg = f"it takes different numbers in (0, 1] between commas; got {value!r}."
-        raise click.BadParameter(msg, ctx, param)
-    return rates
-
-
-def parse_rows(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int | None, ...]:
-    """Numbers of rows, or all, between commas; None means all."""
-    texts = value.split(",")
-    rows = [
-        None if text == ALL else int(text) if text.isdecimal() else 0
-        for text in map(str.strip, texts)
-    ]
-    if len(set(rows)) < len(rows) or not all(each is None or each >= _FEWEST_ROWS for each in rows):
-        msg = (
-            f"it takes different whole numbers of at least {_FEWEST_ROWS}, or all, between commas; got "
-            f"{value!r}."
-        )
-        raise click.BadParameter(msg, ctx, param)
-    return tuple(rows)
 
 
 def parse_methods(
@@ -126,10 +78,6 @@ def parse_methods(
     return names
 
 
-# Fewer cannot be split, and folded, so that every part has some.
-_FEWEST_ROWS = 50
-
-
 @click.command(
     "study",
     cls=Command,
@@ -146,10 +94,14 @@ _FEWEST_ROWS = 50
         ),
         *DATA[1:],
         option(
+            "--truth",
+            help="Column of true targets, empty where unknown, by which test rows are judged; not a feature.",
+        ),
+        option(
             "--preset",
-            type=click.Choice(tuple(PRESETS)),
+            type=click.Choice((*PRESETS, "paper")),
             default="contamination",
-            help="What is compared where the next options do not say it.",
+            help="What is compared where the next options do not say it; paper: what compare --preset=paper does.",
         ),
         option(
             "--losses",
@@ -214,9 +166,14 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     trials, on rows as spoiled as those it learns from, and is judged once on clean test rows. The same
     command goes on where it was stopped.
     """
+    if values["preset"] == "paper":
+        check_paper(values["data"])
+        tables = _tables(values)
+        return reproduce(list(tables.values()), figures=values["figures"], flow="study")
     started = time.monotonic()
     tables, asked = _tables(values), _grid(values)
     _check_shifts(asked, tables)
+    _check_truth(values, tables)
     minutes, jobs = values["budget"], values["jobs"] or joblib.cpu_count()
     for name in asked.methods:
         find_method(name)
@@ -239,9 +196,10 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     ) as parent:
         _log_grid(grid, tables, values, parent)
         goes_on = _clock(started, minutes)
-        judged, cells = _work(grid, tables, jobs, goes_on)
+        judged, failed, cells = _work(grid, tables, jobs, goes_on, parent)
         results = Results.of(grid, judged)
-        _show(results, cells - len(judged), parent, figures=values["figures"])
+        _tell_missing(results, judged, failed, cells)
+        _show(results, parent, figures=values["figures"])
         if grid.rules.curves and results.errors:
             _show_convergence(results, judged, parent, figures=values["figures"])
     return end(parent)
@@ -250,7 +208,9 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
 def _tables(values: dict[str, Any]) -> dict[str, Dataset]:
     """The tables by name."""
     names = PAPER if values["data"] == (ALL,) else values["data"]
-    roles = [name for name in ("target", "weight", "group", "time", "drop") if values[name]]
+    roles = [
+        name for name in ("target", "weight", "group", "time", "drop", "truth") if values[name]
+    ]
     if len(names) > 1 and roles:
         msg = (
             f"--data with several tables takes them as they are; got --{roles[0]}; leave it out, or name one "
@@ -288,6 +248,22 @@ def _check_shifts(grid: Grid, tables: Mapping[str, Dataset]) -> None:
     if set(grid.shifts) != {"none"}:
         for table in tables.values():
             split_apart(table.rows, grid.seeds[0])
+
+
+def _check_truth(values: Mapping[str, Any], tables: Mapping[str, Dataset]) -> None:
+    """Refuse tables whose errors are not known where those are the only ones to learn beside."""
+    if values["preset"] != REAL_ERRORS:
+        return
+    if values["contaminate"] is not None:
+        msg = f"--preset={REAL_ERRORS} spoils nothing on purpose; got --contaminate; leave one of them out."
+        raise InputError(msg)
+    for table in tables.values():
+        if table.rows.truth is None:
+            msg = (
+                f"--preset={REAL_ERRORS} needs tables whose true targets are known; got {table.name}; pass "
+                f"--data={','.join(WITH_TRUTH)}, or --truth=<column> of your own table."
+            )
+            raise InputError(msg)
 
 
 def _plan(asked: Grid, tables: Mapping[str, Dataset], minutes: float, jobs: int) -> Grid:
@@ -360,32 +336,70 @@ def _work(
     tables: Mapping[str, Dataset],
     jobs: int,
     goes_on: Callable[[], bool],
-) -> tuple[list[Judged], int]:
-    """Judge the cells that are not done yet; give all that are, and how many cells there are."""
+    parent: RunLog,
+) -> tuple[list[Judged], list[Failed], int]:
+    """Judge the cells that are not done yet; give all that are, those that failed, and how many there are."""
     tasks = {task.cell.key(task.table, task.rules): task for task in grid.tasks(tables)}
     done = find_done(tasks)
     if done:
         click.echo(f"{len(done)} of {len(tasks)} cells are done already")
     left = [task for key, task in tasks.items() if key not in done]
     keys = {task.cell: key for key, task in tasks.items()}
+    failed = []
     with tqdm(total=len(tasks), initial=len(done), unit="cell", disable=None) as bar:
-        for each in work_on_all(judge, left, jobs, goes_on=goes_on):
+        for each in work_on_all(attempt, left, jobs, goes_on=goes_on):
             bar.set_description(each.cell.name)
             key = keys[each.cell]
-            with tracking.run(each.cell.name, flow="study", tags={CELL_TAG: key}) as log:
-                log.params(each.params)
-                log.metrics(each.metrics)
-                for number, error in enumerate(each.curve):
-                    log.step(number, {CURVE: error})
-            done[key] = each
+            if isinstance(each, Failed):
+                _log_failed(each, key, parent)
+                failed.append(each)
+            else:
+                _log_judged(each, key)
+                done[key] = each
             bar.update()
-    return [done[key] for key in tasks if key in done], len(tasks)
+    return [done[key] for key in tasks if key in done], failed, len(tasks)
 
 
-def _show(results: Results, missing: int, parent: RunLog, *, figures: bool) -> None:
+def _log_judged(judged: Judged, key: str) -> None:
+    """Record a cell as a child run."""
+    with tracking.run(judged.cell.name, flow="study", tags={CELL_TAG: key}) as log:
+        log.params(judged.params)
+        log.metrics(judged.metrics)
+        for number, error in enumerate(judged.curve):
+            log.step(number, {CURVE: error})
+
+
+def _log_failed(failed: Failed, key: str, parent: RunLog) -> None:
+    """Record a cell that failed as a child run that did; the same command tries it again."""
+    tags = {CELL_TAG: key, ERROR: failed.reason}
+    log = tracking.open_child(failed.cell.name, flow="study", parent=parent, tags=tags)
+    log.params({"method.name": failed.cell.method, "seed": failed.cell.seed})
+    log.close("FAILED")
+
+
+def _tell_missing(
+    results: Results, judged: Sequence[Judged], failed: Sequence[Failed], cells: int
+) -> None:
+    """Say what is not among the results, and why."""
+    trials = int(sum(each.metrics.get(FAILED_TRIALS, 0) for each in judged))
+    missing = cells - len(judged) - len(failed)
+    lines = {
+        f"{missing} cells are left: the same command goes on with them": missing,
+        f"{len(failed)} of {cells} cells failed, which the same command tries again:": len(failed),
+        **{f"  {each.cell.name}: {each.reason}": 1 for each in failed[:_MOST_TOLD]},
+        f"  and {len(failed) - _MOST_TOLD} more": max(0, len(failed) - _MOST_TOLD),
+        f"{results.left_out} cells are done and left out, as a method has no result with their seed": (
+            results.left_out
+        ),
+        f"{trials} trials failed and were passed over": trials,
+    }
+    for line, count in lines.items():
+        if count:
+            click.echo(line, err=True)
+
+
+def _show(results: Results, parent: RunLog, *, figures: bool) -> None:
     """Print the table and what follows from it; keep both, and the figures, with the parent run."""
-    if missing:
-        click.echo(f"{missing} cells are left: the same command goes on with them", err=True)
     if not results.errors:
         click.echo("No seed has all of its cells: there is nothing to compare yet.", err=True)
         return

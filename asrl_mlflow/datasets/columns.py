@@ -105,6 +105,30 @@ def to_numbers(column: pd.Series[float], owner: str, role: str) -> FloatArray:
     return values
 
 
+def to_truth(column: pd.Series[float], owner: str) -> FloatArray:
+    """Convert a column of true targets to float64, NaN where they are unknown.
+
+    Parameters
+    ----------
+    column : Series of length n
+        Numbers, or missing.
+    owner : str
+        Who an error is about.
+
+    Raises
+    ------
+    InputError
+        No true target is known, one is infinite, or they are no numbers.
+    """
+    known = column.notna().to_numpy()
+    if not known.any():
+        msg = f"{owner}: the truth {column.name!r} must be known of some rows; got none; leave it out."
+        raise InputError(msg)
+    truth = np.full(len(column), np.nan)
+    truth[known] = to_numbers(column[known], owner, "truth")
+    return truth
+
+
 def to_weights(column: pd.Series[float], owner: str) -> FloatArray:
     """Convert a column to sample weights: finite, 0 or more, and not all 0.
 
@@ -269,3 +293,35 @@ def _precision_warnings(name: str, known: npt.NDArray[np.number]) -> list[str]:
         f"of which XGBoost (float32) can tell {told} apart; if it is an id, leave it out with --drop."
     )
     return [line]
+
+
+def standardise(features: pd.DataFrame) -> FloatArray:
+    """Give the features that are numbers and vary, each with mean 0 and deviation 1; a gap is the median.
+
+    Returns
+    -------
+    float64 array of shape (n, features)
+
+    Raises
+    ------
+    InputError
+        There is none.
+
+    Examples
+    --------
+    >>> standardise(pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [1, 1, 1], "c": pd.Categorical(["x", "y", "x"])}))
+    array([[-1.],
+           [ 0.],
+           [ 1.]])
+    """
+    numbers = features.select_dtypes(["number", "bool"]).astype(np.float64)
+    numbers = numbers.fillna(numbers.median())
+    varied = numbers.loc[:, numbers.std() > 0]
+    if not len(varied.columns):
+        msg = (
+            "Directions of the feature space need a feature that is a number and varies; got none; shift or spoil "
+            "targets otherwise."
+        )
+        raise InputError(msg)
+    standard: FloatArray = ((varied - varied.mean()) / varied.std()).to_numpy()
+    return standard

@@ -8,16 +8,19 @@ from typing import Literal
 
 import numpy as np
 
-from asrl_mlflow.datasets.splits import FloatArray, IntArray, Rows, Split
+from asrl_mlflow.datasets.columns import standardise
+from asrl_mlflow.datasets.splits import FloatArray, IntArray, Rows, Split, join
 from asrl_mlflow.errors import InputError
 
-ContaminationKind = Literal["none", "sym", "asym", "cauchy", "flip", "flip_next"]
+ContaminationKind = Literal["none", "sym", "asym", "cauchy", "adversarial", "flip", "flip_next"]
 # What spoils targets that are numbers, and what spoils those that are classes.
-OF_NUMBERS: tuple[ContaminationKind, ...] = ("sym", "asym", "cauchy")
+OF_NUMBERS: tuple[ContaminationKind, ...] = ("sym", "asym", "cauchy", "adversarial")
 OF_CLASSES: tuple[ContaminationKind, ...] = ("flip", "flip_next")
 CONTAMINATIONS: tuple[ContaminationKind, ...] = ("none", *OF_NUMBERS, *OF_CLASSES)
 # Those that spoil a share of the rows; "cauchy" spoils all.
-WITH_SHARE: tuple[ContaminationKind, ...] = ("sym", "asym", "flip", "flip_next")
+WITH_SHARE: tuple[ContaminationKind, ...] = ("sym", "asym", "adversarial", "flip", "flip_next")
+# In standard deviations: what "sym" and "asym" move a target by.
+_LEAST, _MOST = 3.0, 10.0
 
 
 def contaminate(parts: Split, kind: ContaminationKind, share: float, seed: int) -> Split:
@@ -27,21 +30,37 @@ def contaminate(parts: Split, kind: ContaminationKind, share: float, seed: int) 
     ----------
     parts : Split
         Clean parts.
-    kind : {"none", "sym", "asym", "cauchy", "flip", "flip_next"}
+    kind : {"none", "sym", "asym", "cauchy", "adversarial", "flip", "flip_next"}
         Of targets that are numbers: "sym" adds plus or minus uniform(3, 10) standard deviations of the
         clean train and valid targets to `share` of the rows, "asym" only plus; "cauchy" adds 0.1
-        standard deviations times a standard Cauchy draw to every row. Of classes: "flip" gives `share`
+        standard deviations times a standard Cauchy draw to every row; "adversarial" adds 10 standard
+        deviations to the rows where that hurts, see the notes. Of classes: "flip" gives `share`
         of the rows another class, each of the others equally likely; "flip_next" gives `share` of the
         rows of each class but the last the next class.
     share : float, in [0, 1]
         The share of rows to spoil; "none" and "cauchy" ignore it.
     seed : int
-        The seed of the random draws.
+        The seed of the random draws; "adversarial" draws nothing.
 
     Raises
     ------
     InputError
-        A kind of numbers for classes, or a kind of classes for numbers.
+        A kind of numbers for classes, or a kind of classes for numbers; "adversarial" without a feature
+        that is a number and varies.
+
+    Notes
+    -----
+    "adversarial" is a rule, not a search for the worst of all subsets. Its rows are those that lie furthest out at
+    one end of the first principal axis of the standardised features that are numbers (the end whose rows are
+    further out), all moved upwards by the largest step that the other kinds draw. At an edge rows have leverage:
+    nothing beyond them says otherwise. Side by side they are a majority where they are, which errors that lie
+    scattered are not, and against which a bounded influence alone is weak [1]_. All in one direction, they do not
+    cancel.
+
+    References
+    ----------
+    .. [1] P. Zhao, Z. Wan, Robust Nonparametric Regression under Poisoning Attack, arXiv 2305.16771: M-estimators
+       are vulnerable where attacked rows concentrate in a small region.
 
     Examples
     --------
@@ -65,7 +84,10 @@ def contaminate(parts: Split, kind: ContaminationKind, share: float, seed: int) 
         )
         raise InputError(msg)
     rng = np.random.default_rng(seed)
-    deviation = float(np.concatenate([parts.train.target, parts.valid.target]).std())
+    known = join(parts.train, parts.valid)
+    deviation = float(known.target.std())
+    if kind == "adversarial":
+        return _move_edge(parts, known, share, _MOST * deviation)
 
     def spoil(target: FloatArray) -> FloatArray:
         if kind == "flip":
@@ -92,9 +114,30 @@ def _move(
 ) -> FloatArray:
     """Add 3 to 10 deviations to a share of the targets, or subtract them from half of those."""
     moved, chosen = target.copy(), _some(np.arange(target.size), share, rng)
-    size = deviation * rng.uniform(3, 10, chosen.size)
+    size = deviation * rng.uniform(_LEAST, _MOST, chosen.size)
     moved[chosen] += size * (rng.choice([-1.0, 1.0], chosen.size) if both_ways else 1.0)
     return moved
+
+
+def _move_edge(parts: Split, known: Rows, share: float, size: float) -> Split:
+    """Move up the targets of the rows at an edge of the feature space: of each part this share."""
+    standard = standardise(known.features)
+    _, axes = np.linalg.eigh(standard.T @ standard)
+    along = standard @ axes[:, -1]
+    furthest = np.sort(along)
+    count = max(1, round(share * len(known)))
+    # An axis has no direction of its own.
+    if -furthest[:count].sum() > furthest[-count:].sum():
+        along = -along
+
+    def moved(part: Rows, place: FloatArray) -> Rows:
+        chosen = np.argsort(-place, kind="stable")[: round(share * len(part))]
+        target = part.target.copy()
+        target[chosen] += size
+        return replace(part, target=target)
+
+    train, valid = np.split(along, [len(parts.train)])
+    return replace(parts, train=moved(parts.train, train), valid=moved(parts.valid, valid))
 
 
 def _flip(codes: FloatArray, classes: int, share: float, rng: np.random.Generator) -> FloatArray:
@@ -127,7 +170,7 @@ class Contamination:
 
     Parameters
     ----------
-    kind : {"none", "sym", "asym", "cauchy", "flip", "flip_next"}
+    kind : {"none", "sym", "asym", "cauchy", "adversarial", "flip", "flip_next"}
         As in `contaminate`.
     share : float, in [0, 1]
         Share of the rows.

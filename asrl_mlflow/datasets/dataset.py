@@ -25,11 +25,12 @@ from asrl_mlflow.datasets.columns import (
     list_warnings,
     to_blocks,
     to_numbers,
+    to_truth,
     to_weights,
 )
 from asrl_mlflow.datasets.embedded import EMBEDDED
 from asrl_mlflow.datasets.names import check_columns_exist
-from asrl_mlflow.datasets.published import PUBLISHED, fetch_table
+from asrl_mlflow.datasets.published import PUBLISHED, WITH_TRUTH, fetch_table
 from asrl_mlflow.datasets.roles import Roles
 from asrl_mlflow.datasets.splits import Label, Rows
 from asrl_mlflow.datasets.tables import SUFFIXES, read_table
@@ -38,7 +39,7 @@ from asrl_mlflow.residuals.sample_weights import row_counts
 
 DEFAULT = "diabetes"
 PAPER = tuple(PUBLISHED)
-NAMED = (*EMBEDDED, *PAPER)
+NAMED = (*EMBEDDED, *PAPER, *WITH_TRUTH)
 DATA_DIR_VARIABLE = "ASRL_DATA_DIR"
 
 _OF_PANDAS = (pd.Series, pd.Index, pd.Categorical)
@@ -101,6 +102,12 @@ class Dataset:
             )
             if name is not None
         ]
+        if self.rows.truth is not None:
+            known = np.isfinite(self.rows.truth)
+            wrong = int(np.count_nonzero(self.rows.truth[known] != self.rows.target[known]))
+            roles.append(
+                f", true targets {self.roles.truth!r} known of {known.sum()}, other than given in {wrong}"
+            )
         return (
             f"{self.name}: {rows} rows, {features} features, target {self.target_name!r}"
             f"{f', {len(self.classes)} classes' if self.classes else ''}{''.join(roles)}"
@@ -116,6 +123,7 @@ def load(
     time: str | None = None,
     drop: Sequence[str] = (),
     classes: bool | None = None,
+    truth: str | None = None,
 ) -> Dataset:
     """Read a table by name or path.
 
@@ -124,7 +132,8 @@ def load(
     data : str
         "diabetes", or with classes "breast_cancer", "wine", "digits" (embedded); "california",
         "concrete", "gas_turbine", "power_plant", "airfoil" (fetched once); or a path to a .csv file (comma, semicolon or tab; decimal point or comma),
-        a .parquet file or a folder of .parquet files.
+        a .parquet file or a folder of .parquet files. "airquality_co" (fetched once) has real errors in its
+        target, and beside it the truth.
     target, weight, group, time, drop
         As for `Roles`.
     classes : bool, optional
@@ -132,6 +141,8 @@ def load(
         the codes 0.0, 1.0, ... of the classes, and `Rows.classes` has the labels, sorted. False: the
         target is a number. By default the column decides: text, booleans, categories and the targets
         of the tables with classes name classes; all others are numbers.
+    truth : str, optional
+        As for `Roles`; only where the target is a number.
 
     Raises
     ------
@@ -150,7 +161,10 @@ def load(
     >>> load("wine").classes
     ('class_0', 'class_1', 'class_2')
     """
-    roles = Roles(target, weight, group, time, tuple(drop))
+    known = WITH_TRUTH.get(data)
+    if known is not None and target is None and truth is None:
+        target, truth = known.target, known.truth
+    roles = Roles(target, weight, group, time, tuple(drop), truth)
     path, table = _find_file(data), EMBEDDED.get(data)
     if classes is None and table is not None and target in (None, table.target):
         classes = table.classes
@@ -176,6 +190,7 @@ def from_arrays(
     times: npt.ArrayLike | None = None,
     name: str = "table",
     classes: bool | None = None,
+    truth: npt.ArrayLike | None = None,
 ) -> Dataset:
     """Make a table from features and targets in memory.
 
@@ -195,6 +210,8 @@ def from_arrays(
         A short name.
     classes : bool, optional
         Whether the targets name classes, as for `load`.
+    truth : array of shape (n,), optional
+        True targets, where those in y may be wrong; NaN where they are unknown.
 
     Raises
     ------
@@ -218,8 +235,9 @@ def from_arrays(
         weight=None if sample_weight is None else _free_name("weight", taken),
         group=None if groups is None else _free_name("group", taken),
         time=None if times is None else _free_name("time", taken),
+        truth=None if truth is None else _free_name("truth", taken),
     )
-    values = [each for each in (y, sample_weight, groups, times) if each is not None]
+    values = [each for each in (y, sample_weight, groups, times, truth) if each is not None]
     given = dict(zip(roles.named, values, strict=True))
     for column, each in given.items():
         array = np.asarray(each)
@@ -285,6 +303,9 @@ def _with_roles(
         target, labels = to_classes(frame[column], owner)
     else:
         target = to_numbers(frame[column], owner, "target")
+    if labels and roles.truth is not None:
+        msg = f"{owner}: truth is for targets that are numbers; got classes in {column!r}; leave it out."
+        raise InputError(msg)
     rows = Rows(
         features,
         target,
@@ -293,6 +314,7 @@ def _with_roles(
         row_counts(weighed, len(frame)).rule,
         labels,
         np.arange(len(frame)),
+        None if roles.truth is None else to_truth(frame[roles.truth], owner),
     )
     return Dataset(name, rows, column, source, _digest(frame), roles, list_warnings(rows, column))
 

@@ -24,6 +24,9 @@ class Roles:
         The column of numbers, dates or times to split by: training on earlier rows, testing on later.
     drop : tuple of str
         The columns that are not read.
+    truth : str, optional
+        The column of true targets, empty where they are unknown: models learn the target as it is given, and
+        are judged on test rows by the true one.
 
     Raises
     ------
@@ -36,6 +39,7 @@ class Roles:
     group: str | None = None
     time: str | None = None
     drop: tuple[str, ...] = ()
+    truth: str | None = None
 
     def __post_init__(self) -> None:
         if self.group is not None and self.time is not None:
@@ -52,8 +56,8 @@ class Roles:
 
     @property
     def named(self) -> list[str]:
-        """The columns that have a role and are read, in the order target, weight, group, time."""
-        roles = (self.target, self.weight, self.group, self.time)
+        """The columns that have a role and are read, in the order target, weight, group, time, truth."""
+        roles = (self.target, self.weight, self.group, self.time, self.truth)
         return [name for name in roles if name is not None]
 
     def target_among(self, names: Sequence[str], owner: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from asrl_mlflow.errors import InputError
 from asrl_mlflow.residuals.sample_weights import WeightRule
 
 FloatArray = npt.NDArray[np.float64]
@@ -66,6 +67,8 @@ class Rows:
         rows of a table have all its classes, also those without a row among them.
     numbers : int64 array of shape (n,), optional
         The position of each row in the table, from 0.
+    truth : float64 array of shape (n,), optional
+        True targets, where the given ones may be wrong; NaN where they are unknown.
     """
 
     features: pd.DataFrame
@@ -75,6 +78,7 @@ class Rows:
     weight_rule: WeightRule = "none"
     classes: tuple[Label, ...] = ()
     numbers: IntArray | None = None
+    truth: FloatArray | None = None
 
     def __len__(self) -> int:
         """The number of rows."""
@@ -105,7 +109,28 @@ class Rows:
             weight=None if self.weight is None else self.weight[order],
             blocks=blocks,
             numbers=None if self.numbers is None else self.numbers[order],
+            truth=None if self.truth is None else self.truth[order],
         )
+
+    def to_judge(self) -> Rows:
+        """Give the rows whose true target is known, with it as the target; all where none may be wrong.
+
+        Raises
+        ------
+        InputError
+            No true target is known.
+        """
+        if self.truth is None:
+            return self
+        known = np.flatnonzero(np.isfinite(self.truth))
+        if not known.size:
+            msg = (
+                f"Test rows are judged by true targets; got none in all {len(self)} rows to test; fill in more, "
+                "or take another seed."
+            )
+            raise InputError(msg)
+        rows = self.take(known)
+        return replace(rows, target=self.truth[known])
 
 
 @dataclass(frozen=True)
@@ -140,12 +165,19 @@ def split(rows: Rows, seed: int) -> Split:
     class of five rows is in every part. With groups this holds as nearly as whole groups allow; with a
     time it does not.
 
+    Where true targets are known beside given ones, test rows have the true ones; those without are left out.
+
     Parameters
     ----------
     rows : Rows
         The rows of a table.
     seed : int
         The seed that shuffles them.
+
+    Raises
+    ------
+    InputError
+        None of the test rows has a true target that is known.
 
     Examples
     --------
@@ -163,7 +195,7 @@ def split(rows: Rows, seed: int) -> Split:
         train, valid, test = (
             rows.take(shuffled[part]) for part in (place < 0, place == 0, place > 0)
         )
-        return Split(train, valid, test)
+        return Split(train, valid, test.to_judge())
     first, second = (int(share * count) for share in np.cumsum(_SHARES))
     if rows.blocks is None:
         order = rng.permutation(count)
@@ -180,7 +212,7 @@ def split(rows: Rows, seed: int) -> Split:
             ends[cut + 1 :][int(np.argmin(np.abs(ends[cut + 1 : -1] - second)))],
         )
     train, valid, test = (rows.take(part) for part in np.split(order, [first, second]))
-    return Split(train, valid, test)
+    return Split(train, valid, test.to_judge())
 
 
 def join(first: Rows, second: Rows) -> Rows:
@@ -193,7 +225,7 @@ def join(first: Rows, second: Rows) -> Rows:
     >>> len(join(parts.train, parts.valid))
     353
     """
-    weight = blocks = numbers = None
+    weight = blocks = numbers = truth = None
     if first.weight is not None and second.weight is not None:
         weight = np.concatenate([first.weight, second.weight])
     if first.blocks is not None and second.blocks is not None:
@@ -201,10 +233,18 @@ def join(first: Rows, second: Rows) -> Rows:
         blocks = replace(first.blocks, codes=np.concatenate([first.blocks.codes, later]))
     if first.numbers is not None and second.numbers is not None:
         numbers = np.concatenate([first.numbers, second.numbers])
+    if first.truth is not None and second.truth is not None:
+        truth = np.concatenate([first.truth, second.truth])
     features = pd.concat([first.features, second.features], ignore_index=True)
     target = np.concatenate([first.target, second.target])
     return replace(
-        first, features=features, target=target, weight=weight, blocks=blocks, numbers=numbers
+        first,
+        features=features,
+        target=target,
+        weight=weight,
+        blocks=blocks,
+        numbers=numbers,
+        truth=truth,
     )
 
 

@@ -7,8 +7,20 @@ and what they stand on.
 
 from __future__ import annotations
 
-from asrl_mlflow.grids.cells import Cell, Judged, Rules, Task, judge
+from asrl_mlflow.grids.cells import Cell, Failed, Judged, Rules, Task, attempt, judge
 from asrl_mlflow.grids.grid import Grid
 from asrl_mlflow.grids.results import Ratio, Results, Setting
 
-__all__ = ["Cell", "Grid", "Judged", "Ratio", "Results", "Rules", "Setting", "Task", "judge"]
+__all__ = [
+    "Cell",
+    "Failed",
+    "Grid",
+    "Judged",
+    "Ratio",
+    "Results",
+    "Rules",
+    "Setting",
+    "Task",
+    "attempt",
+    "judge",
+]

@@ -56,7 +56,11 @@ def measure_pace(
         key = (task.cell.table, task.cell.method)
         if key not in pace:
             whole = dataclasses.replace(task, cell=dataclasses.replace(task.cell, rows=None))
-            pace[key] = probe(whole)
+            try:
+                pace[key] = probe(whole)
+            except Exception:  # noqa: BLE001 - every library fails in its own way
+                # Its cells may fail as soon; they will say why.
+                pace[key] = 0.0
             done()
     return pace
 

@@ -21,16 +21,19 @@ from asrl_mlflow.grids.methods import BOOSTER_SPACE, BOOSTER_START, Boosting, Me
 from asrl_mlflow.grids.shift import split_apart
 from asrl_mlflow.losses.search_space import Point
 from asrl_mlflow.metrics import TASKS, mae
-from asrl_mlflow.residuals.statistics import distances
+from asrl_mlflow.residuals import Residuals, distances
 from asrl_mlflow.studies.in_memory import Found, search
 from asrl_mlflow.tracking import booster_params, data_params
+from asrl_mlflow.tracking.spool import one_line
 
 # On fewer rows the result of one split is too noisy to choose by.
 ROWS_FOR_ONE_SPLIT = 2_000
 FOLDS = 5
 EARLY_STOPPING_ROUNDS = 20
+# The metric that has how many trials of a cell were passed over.
+FAILED_TRIALS = "trials.failed"
 # Cells of another version of this module are done again.
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,8 @@ class Judged:
         Which one.
     metrics : mapping of str to float
         "test.<metric>" on test rows, "best.objective" (what it was chosen by, on spoiled rows), "best.rounds",
-        "fit_seconds" (of the search and the fit after it), with a curve "round_seconds" (of the fit that it is of).
+        "trials.failed", "fit_seconds" (of the search and the fit after it), with a curve "round_seconds" (of the
+        fit that it is of).
     params : mapping of str to object
         Of method, boosting, table and split, by their keys.
     curve : sequence of float
@@ -170,6 +174,40 @@ class Judged:
     metrics: Mapping[str, float]
     params: Mapping[str, object]
     curve: Sequence[float] = ()
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A cell that could not be judged.
+
+    Parameters
+    ----------
+    cell : Cell
+        Which one.
+    reason : str
+        In one line.
+    """
+
+    cell: Cell
+    reason: str
+
+
+def attempt(task: Task) -> Judged | Failed:
+    """Judge a cell; where that fails, for whatever reason, say so: the other cells shall go on.
+
+    Examples
+    --------
+    >>> from asrl_mlflow.datasets import load
+    >>> cell = Cell("wine", "asrl_c", "asym", 0.2, seed=0, learning_rate=0.3, rows=None)
+    >>> attempt(Task(cell, load("wine"), Rules(trials=1, rounds=5))).reason.split(";")[0]
+    "InputError: Targets that are classes are spoiled by 'flip' or 'flip_next'"
+    """
+    try:
+        judged = judge(task)
+    except Exception as error:  # noqa: BLE001 - every library fails in its own way
+        return Failed(task.cell, one_line(error))
+    found = judged.metrics["test.mae"]
+    return judged if math.isfinite(found) else Failed(task.cell, f"its test MAE is {found}")
 
 
 def judge(task: Task) -> Judged:
@@ -207,6 +245,7 @@ def judge(task: Task) -> Judged:
         },
         "best.objective": found.value,
         "best.rounds": float(found.rounds),
+        FAILED_TRIALS: float(found.failed),
         "fit_seconds": seconds,
     }
     booster = {name: found.point[name] for name in BOOSTER_SPACE}
@@ -245,9 +284,14 @@ def _pairs(task: Task, parts: Split) -> Sequence[tuple[Rows, Rows]]:
     return [(parts.train, parts.valid)]
 
 
+def _scales(rows: Rows) -> Residuals:
+    """The target's distances from its median, in which methods search what is in target units."""
+    return distances(rows.target, rows.weight)
+
+
 def _tune(task: Task, method: Method, parts: Split) -> Found:
     """Search the method's own parameters and the booster's."""
-    target = distances(parts.train.target)
+    target = _scales(parts.train)
     pairs, boosting = _pairs(task, parts), task.boosting
 
     def value(point: Point) -> tuple[float, int]:
@@ -266,13 +310,15 @@ def _tune(task: Task, method: Method, parts: Split) -> Found:
         [{**start, **BOOSTER_START} for start in method.starts(target)],
         trials=task.rules.trials,
         seed=task.cell.seed,
+        # Every library fails in its own way, and at other points it may not.
+        pass_over=(Exception,),
     )
 
 
 def probe(task: Task) -> float:
     """Measure the seconds of one fit of a cell's method, at the point where its search begins."""
     method, parts = find_method(task.cell.method), task.split()
-    start = {**method.starts(distances(parts.train.target))[0], **BOOSTER_START}
+    start = {**method.starts(_scales(parts.train))[0], **BOOSTER_START}
     started = time.perf_counter()
     method.fit(start, parts.train, parts.valid, task.boosting)
     return time.perf_counter() - started

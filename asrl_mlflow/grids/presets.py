@@ -76,6 +76,9 @@ _CONTAMINATION = Preset(
     trials=20,
 )
 
+_SHARES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4)
+REAL_ERRORS = "real-errors"
+
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "contamination": _CONTAMINATION,
@@ -94,6 +97,25 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             contaminations=(Contamination(), Contamination("asym", 0.2)),
             shifts=("none", "features"),
         ),
+        # Up to which share of wrong labels squared error would do, and which loss beyond.
+        "label-noise": replace(
+            _CONTAMINATION,
+            contaminations=(
+                Contamination(),
+                *(Contamination(kind, share) for kind in ("sym", "asym") for share in _SHARES),
+            ),
+        ),
+        # Few wrong labels, where they hurt, beside as many at random.
+        "adversarial": replace(
+            _CONTAMINATION,
+            contaminations=(
+                Contamination(),
+                Contamination("asym", 0.01),
+                Contamination("adversarial", 0.01),
+            ),
+        ),
+        # Labels that are wrong by themselves, of tables that have the true ones too.
+        REAL_ERRORS: replace(_CONTAMINATION, contaminations=(Contamination(),)),
         # How fast methods learn.
         "convergence": Preset(
             losses=("asrl_c", "auto"),

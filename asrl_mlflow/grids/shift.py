@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
 from asrl_mlflow.datasets import Rows, Split
+from asrl_mlflow.datasets.columns import standardise
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.residuals import FloatArray
 
 # The shares of train and valid among all rows; the rest is test.
 _TRAIN, _VALID = 0.6, 0.2
@@ -42,21 +41,8 @@ def split_apart(rows: Rows, seed: int) -> Split:
         )
         raise InputError(msg)
     rng = np.random.default_rng(seed)
-    standard = _standardise(rows.features)
+    standard = standardise(rows.features)
     order = np.argsort(standard @ rng.normal(size=standard.shape[1]), kind="stable")
     train, valid = int(_TRAIN * len(rows)), int(_VALID * len(rows))
     near, far = rng.permutation(order[: train + valid]), order[train + valid :]
-    return Split(rows.take(near[:train]), rows.take(near[train:]), rows.take(far))
-
-
-def _standardise(features: pd.DataFrame) -> FloatArray:
-    """Numbers among features, each with mean 0 and deviation 1; a gap counts as the median."""
-    numbers = features.select_dtypes(["number", "bool"]).astype(np.float64)
-    numbers = numbers.fillna(numbers.median())
-    deviation = numbers.std()
-    varied = numbers.loc[:, deviation > 0]
-    if varied.empty or not len(varied.columns):
-        msg = "A shift by features needs a feature that is a number and varies; got none; leave it out."
-        raise InputError(msg)
-    standard: FloatArray = ((varied - varied.mean()) / varied.std()).to_numpy()
-    return standard
+    return Split(rows.take(near[:train]), rows.take(near[train:]), rows.take(far).to_judge())

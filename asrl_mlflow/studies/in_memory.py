@@ -28,11 +28,14 @@ class Found:
         What it was chosen by; smaller is better.
     rounds : int
         Boosting rounds to train it with.
+    failed : int
+        Trials that were passed over.
     """
 
     point: Point
     value: float
     rounds: int
+    failed: int = 0
 
 
 def search(
@@ -42,6 +45,7 @@ def search(
     *,
     trials: int,
     seed: int,
+    pass_over: tuple[type[Exception], ...] = (),
 ) -> Found:
     """Search a space with TPE, by points to start with and then by what came out.
 
@@ -57,6 +61,9 @@ def search(
         Points to try.
     seed : int, >= 0
         Of the sampler.
+    pass_over : tuple of exception types
+        A trial that raises one of them counts as failed, and the search goes on. Where all do, the first one's is
+        raised.
 
     Examples
     --------
@@ -70,12 +77,17 @@ def search(
     >>> found.point, found.value, found.rounds
     ({'x': 5.0}, 2.0, 10)
     """
-    # Optuna would tell of every trial.
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # Optuna would tell of every trial, and of one that failed at length.
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    failures: list[Exception] = []
 
     def value(trial: optuna.Trial) -> float:
         point = {name: _suggest(trial, name, where) for name, where in space.items()}
-        judged, rounds = judge(point)
+        try:
+            judged, rounds = judge(point)
+        except pass_over as error:
+            failures.append(error)
+            raise
         trial.set_user_attr(_ROUNDS, rounds)
         return judged
 
@@ -83,9 +95,11 @@ def search(
     study = optuna.create_study(sampler=sampler)
     for start in starts:
         study.enqueue_trial(dict(start))
-    study.optimize(value, n_trials=trials)
+    study.optimize(value, n_trials=trials, catch=pass_over)
+    if len(failures) == trials:
+        raise failures[0]
     best = study.best_trial
-    return Found(best.params, best.values[0], best.user_attrs[_ROUNDS])
+    return Found(best.params, best.values[0], best.user_attrs[_ROUNDS], len(failures))
 
 
 def _suggest(trial: optuna.Trial, name: str, where: Interval) -> float:

@@ -84,6 +84,7 @@ def data_params(dataset: Dataset, contamination: Contamination) -> dict[str, obj
         "data.weight_rule": dataset.rows.weight_rule if dataset.roles.weight else None,
         "data.group": dataset.roles.group,
         "data.time": dataset.roles.time,
+        "data.truth": dataset.roles.truth,
         "data.drop": ",".join(dataset.roles.drop) or None,
         **contamination.params(),
     }

@@ -132,7 +132,8 @@ REFUSED = {
         None,
         {"data": "califronia"},
         "Data needs a .csv or .parquet file or one of diabetes, breast_cancer, wine, "
-        "digits, california, concrete, gas_turbine, power_plant, airfoil; got 'califronia'; did you mean 'california'?",
+        "digits, california, concrete, gas_turbine, power_plant, airfoil, airquality_co; got 'califronia'; did you "
+        "mean 'california'?",
     ),
     "no such target": (
         GOOD,
@@ -332,3 +333,46 @@ def test_times_that_are_text_are_read_as_dates():
 def test_large_integers_that_float32_tells_apart_are_no_reason_to_warn():
     text = "a,b,y\n" + "".join(f"{2**25 + 4 * i},{10.5**i},{i}\n" for i in range(30))
     assert datasets.load(write(text)).warnings == ()
+
+
+def with_truth(truth):
+    return write("a,y,right\n" + "".join(f"{i},{i},{truth(i)}\n" for i in range(40)))
+
+
+def test_rows_whose_truth_is_unknown_are_learned_from_and_judge_nothing():
+    table = datasets.load(with_truth(lambda i: "" if i % 2 else 2 * i), target="y", truth="right")
+    assert list(table.rows.features) == ["a"]
+    parts = datasets.split(table.rows, 0)
+    assert (len(parts.train), len(parts.valid)) == (24, 8)
+    assert set(parts.train.numbers % 2) == {0, 1}
+    assert set(parts.test.numbers % 2) == {0}
+    np.testing.assert_array_equal(parts.test.target, 2.0 * parts.test.numbers)
+    both = datasets.join(parts.train, parts.valid)
+    np.testing.assert_array_equal(both.target, both.numbers)
+    assert len(both.truth) == 32
+    spoiled = datasets.contaminate(parts, "sym", 0.5, 0)
+    assert spoiled.test is parts.test
+
+
+@pytest.mark.parametrize(
+    ("truth", "said"),
+    [
+        (lambda i: "", "must be known of some rows; got none"),
+        (lambda i: "inf", "the truth 'right' must be finite"),
+        (lambda i: "a" if i else 1, "must hold numbers"),
+    ],
+)
+def test_a_truth_that_says_nothing_is_refused(truth, said):
+    with pytest.raises(InputError) as refused:
+        datasets.load(with_truth(truth), target="y", truth="right")
+    assert said in str(refused.value)
+
+
+def test_classes_have_no_truth_and_test_rows_need_one():
+    path = write("a,y,right\n" + "".join(f"{i},{'xy'[i % 2]},1\n" for i in range(40)))
+    with pytest.raises(InputError, match="truth is for targets that are numbers"):
+        datasets.load(path, target="y", truth="right")
+    table = datasets.from_arrays(np.zeros((40, 1)), np.arange(40.0), truth=[1.0, *[np.nan] * 39])
+    with pytest.raises(InputError, match="got none in all 8 rows to test"):
+        for seed in range(40):
+            datasets.split(table.rows, seed)

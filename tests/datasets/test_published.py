@@ -232,3 +232,48 @@ def test_a_terminal_sees_that_something_is_being_fetched(cache, monkeypatch, cap
     monkeypatch.setattr(published, "PUBLISHED", {"concrete": table})
     assert published.fetch_table("concrete", cache).read_text() == "a,y\n1.0,2.0\n"
     assert "Fetching concrete from far away: 00:00" in capsys.readouterr().err
+
+
+def air_quality(rows=60):
+    """A table of the benchmark's form."""
+    rng = np.random.default_rng(0)
+    names = ["T", "RH", "AH", "PT08.S2(NMHC)", "PT08.S3(NOx)", "PT08.S4(NO2)", "PT08.S5(O3)"]
+    true = rng.normal(size=rows).round(3)
+    frame = pd.DataFrame(rng.normal(size=(rows, 7)), columns=names)
+    frame.insert(0, "time_slot", np.resize(["night", "evening"], rows))
+    frame.insert(1, "day_of_week", np.resize(["sunday", "monday", "tuesday"], rows))
+    given = np.where(np.arange(rows) % 4, true, true + 2)
+    return frame.assign(true_label=true, given_label=given, true_error=given != true)
+
+
+def test_a_table_whose_errors_are_known_is_learned_as_given_and_judged_by_the_truth(
+    cache, server, monkeypatch
+):
+    monkeypatch.setattr(published, "_BENCHMARK", f"{server.url}/some-commit")
+    server["/some-commit/airquality_co.csv"] = air_quality().to_csv().encode()
+    table = datasets.load("airquality_co")
+    server.clear()
+    assert datasets.load("airquality_co").digest == table.digest
+    assert list(table.rows.features)[:3] == ["time_slot", "day_of_week", "T"]
+    assert set(table.rows.features["time_slot"]) == {0, 3}
+    assert table.rows.features.shape == (60, 9)
+    assert table.describe().endswith(
+        "target 'given_label', true targets 'true_label' known of 60, other than given in 15"
+    )
+    parts = datasets.split(table.rows, 0)
+    own = air_quality()
+    for part, label in ((parts.train, "given_label"), (parts.test, "true_label")):
+        np.testing.assert_allclose(part.target, own[label][part.numbers])
+
+
+def test_a_table_with_truth_that_is_not_there_or_is_another_one_is_refused(
+    cache, server, monkeypatch
+):
+    monkeypatch.setattr(published, "_BENCHMARK", f"{server.url}/some-commit")
+    with pytest.raises(
+        InputError, match=r"HTTP Error 404.* \(given_label, true_label and features\)"
+    ):
+        datasets.load("airquality_co")
+    server["/some-commit/airquality_co.csv"] = b"a,b\n1,2\n"
+    with pytest.raises(InputError, match="Usecols do not match columns"):
+        datasets.load("airquality_co")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
+import xgboost
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +20,7 @@ from asrl_mlflow.datasets.contamination import (
     contaminate,
 )
 from asrl_mlflow.datasets.dataset import load
+from asrl_mlflow.datasets.matrices import make_matrix
 from asrl_mlflow.datasets.splits import Blocks, Rows, folds, join, split
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.paper.protocol import split_as_the_paper
@@ -259,6 +263,51 @@ def test_a_flip_takes_each_other_class_equally_often():
     step = (spoiled.train.target - parts.train.target).astype(int) % 4
     # 12000 rows on three classes: 4000 each, with a standard deviation of 52.
     np.testing.assert_allclose(np.bincount(step), [0, 4000, 4000, 4000], atol=260)
+
+
+def test_the_adversary_moves_a_share_at_an_edge_of_the_features_all_one_way_whatever_the_seed():
+    rng = np.random.default_rng(0)
+    along = rng.normal(size=1000)
+    frame = pd.DataFrame(
+        {
+            "a": along + 0.1 * rng.normal(size=1000),
+            "b": 50 - along,
+            "c": rng.normal(size=1000),
+            "kind": pd.Categorical(rng.choice(["x", "y"], 1000)),
+        }
+    )
+    parts = split(Rows(frame, rng.normal(size=1000)), 0)
+    spoiled = contaminate(parts, "adversarial", 0.05, 0)
+    again = contaminate(parts, "adversarial", 0.05, 1)
+    known = np.concatenate([parts.train.target, parts.valid.target])
+    inner, outer = [], []
+    for name, count in (("train", 30), ("valid", 10)):
+        clean, moved = getattr(parts, name), getattr(spoiled, name)
+        np.testing.assert_array_equal(moved.target, getattr(again, name).target)
+        chosen = moved.target != clean.target
+        assert chosen.sum() == count
+        np.testing.assert_allclose((moved.target - clean.target)[chosen], 10 * known.std())
+        place = clean.features["a"] - clean.features["b"]
+        outer += list(place[chosen])
+        inner += list(place[~chosen])
+    # Features that vary by themselves tilt the axis a little.
+    assert min(outer) > max(inner) - 1 or max(outer) < min(inner) + 1
+    assert spoiled.test is parts.test
+
+
+@pytest.mark.skipif("ASRL_DATA_DIR" not in os.environ, reason="needs a table of the paper")
+def test_the_adversary_hurts_squared_error_more_than_errors_at_random():
+    rows = load("airfoil").rows
+    params = {"max_depth": 6, "learning_rate": 0.1, "nthread": 1}
+    errors = {"asym": [], "adversarial": []}
+    for seed in range(3):
+        parts = split(rows, seed)
+        for kind, found in errors.items():
+            spoiled = contaminate(parts, kind, 0.01, seed)
+            known = join(spoiled.train, spoiled.valid)
+            booster = xgboost.train(params, make_matrix(known), 100)
+            found.append(np.abs(booster.inplace_predict(parts.test.features) - parts.test.target))
+    assert np.mean(errors["adversarial"]) > 1.15 * np.mean(errors["asym"])
 
 
 def test_what_spoils_numbers_is_refused_for_classes_and_the_other_way_round():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,21 @@ import pytest
 import scipy.stats
 import xgboost
 
-from asrl_mlflow.datasets import Blocks, Contamination, Rows, load, split
+from asrl_mlflow import losses
+from asrl_mlflow.datasets import Blocks, Contamination, Rows, from_arrays, load, split
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.grids import Cell, Grid, Judged, Results, Rules, Setting, Task, judge
+from asrl_mlflow.grids import (
+    Cell,
+    Failed,
+    Grid,
+    Judged,
+    Results,
+    Rules,
+    Setting,
+    Task,
+    attempt,
+    judge,
+)
 from asrl_mlflow.grids.budget import measure_pace, plan
 from asrl_mlflow.grids.convergence import Convergence
 from asrl_mlflow.grids.levels import find_levels, level_name
@@ -25,6 +38,7 @@ from asrl_mlflow.grids.presets import PRESETS
 from asrl_mlflow.grids.ranking import rank
 from asrl_mlflow.grids.shift import split_apart
 from asrl_mlflow.grids.verdict import verdict
+from asrl_mlflow.losses.search_space import Interval
 from asrl_mlflow.metrics import mae
 from asrl_mlflow.residuals import distances
 from asrl_mlflow.system.pool import work_on_all
@@ -86,7 +100,7 @@ def test_shifted_test_rows_lie_where_nothing_is_learned_and_their_targets_are_cl
     with pytest.raises(InputError, match="got rows with groups or times"):
         split_apart(blocks, 0)
     texts = pd.DataFrame({"a": pd.Categorical(["x", "y"] * 10)})
-    with pytest.raises(InputError, match="needs a feature that is a number"):
+    with pytest.raises(InputError, match="need a feature that is a number"):
         split_apart(Rows(texts, np.arange(20.0)), 0)
 
 
@@ -142,6 +156,29 @@ def test_every_library_takes_categories_gaps_weights_and_any_column_name(name):
     start = {**BOOSTER_START, **method.starts(distances(rows.target))[0]}
     fitted = method.fit(start, rows, rows, Boosting(3, 0.3, 2, 0))
     assert fitted.predict(rows) == pytest.approx(50, abs=4)
+
+
+@pytest.mark.parametrize("name", [*RIVALS, "asrl_c"])
+def test_every_method_begins_at_the_median_by_sample_weights(name):
+    if name.startswith("lightgbm") and sys.platform != "linux":
+        pytest.skip("LightGBM needs more than pip here")
+    target = np.repeat([0.0, 100.0], [60, 40])
+    frame = pd.DataFrame({"nothing": np.tile([0.0, 1.0], 50)})
+    rows = Rows(frame, target, np.where(target, 1.0, 0.1), weight_rule="mean 1")
+    method = find_method(name)
+    start = {**BOOSTER_START, **method.starts(distances(target, rows.weight))[0]}
+    fitted = method.fit(start, rows, None, Boosting(2, 0.01, None, 0))
+    assert fitted.predict(rows) == pytest.approx(100, abs=20)
+
+
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_two_stages_do_with_a_single_round(rounds):
+    judged = judge(
+        Task(dataclasses.replace(CELL, method="rrboost"), TABLE, Rules(1, rounds, curves=True))
+    )
+    assert 1 <= judged.metrics["best.rounds"] <= rounds
+    assert len(judged.curve) == rounds
+    assert np.isfinite(judged.curve).all()
 
 
 def test_a_rival_whose_library_is_missing_is_refused_and_not_left_out():
@@ -231,7 +268,10 @@ def test_every_method_searches_the_booster_too_and_more_trials_choose_no_worse()
     assert parameter.params["method.huber_slope"] > 0
 
 
-@pytest.mark.parametrize("name", ["asrl_c", "xgboost_squared", "catboost_mae", "asrl_c/refresh=5"])
+@pytest.mark.parametrize(
+    "name",
+    ["asrl_c", "xgboost_squared", "catboost_mae", "asrl_c/refresh=5", "rrboost", "mm", "auto"],
+)
 def test_a_curve_is_the_test_mae_of_every_round_and_chooses_nothing(name):
     with_curve = judge(
         Task(dataclasses.replace(CELL, method=name), TABLE, Rules(1, 9, curves=True))
@@ -263,6 +303,44 @@ def test_convergence_is_of_the_seeds_that_every_method_has():
     assert set(convergence.table(found)["and seconds"]) == {1.5}
     figures = draw_convergence(convergence)
     assert set(figures) == {"diabetes_none_0_150", "diabetes_asym_0.2_150"}
+
+
+@dataclass(frozen=True)
+class Picky(losses.Huber):
+    """A loss that some points of its search space break."""
+
+    name = "picky"
+
+    @classmethod
+    def search_space(cls, target):
+        return {"delta": Interval(1.0, 200.0, log=True)}
+
+    @classmethod
+    def starts(cls, target):
+        return ({"delta": 100.0}, {"delta": 10.0})
+
+    def adapt(self, stats):
+        if self.delta < 50:
+            msg = f"no delta like {self.delta:g}"
+            raise RuntimeError(msg)
+        return super().adapt(stats)
+
+
+def test_a_trial_that_fails_is_passed_over_and_counted(forgetful):
+    losses.register(Picky)
+    judged = judge(task(method="picky", trials=2))
+    assert judged.metrics["trials.failed"] == 1
+    assert judged.params["loss.delta"] == 100
+    assert judge(task(method="asrl_c", trials=2)).metrics["trials.failed"] == 0
+
+
+def test_a_cell_whose_every_trial_fails_is_kept_with_its_reason(forgetful):
+    losses.register(Picky)
+    failed = attempt(task(method="picky:delta=2", trials=3))
+    assert failed == Failed(task(method="picky:delta=2").cell, "RuntimeError: no delta like 2")
+    # Planning meets it too.
+    grid = dataclasses.replace(GRID, losses=("picky:delta=2",), seeds=(0,))
+    assert measure_pace(grid, {"diabetes": TABLE})["diabetes", "picky:delta=2"] == 0
 
 
 def test_nothing_is_begun_after_the_time():
@@ -384,6 +462,46 @@ def test_figures_have_a_panel_a_setting_and_a_mark_a_method():
     assert [axes.get_title() for axes in shown] == [found.label(each) for each in found.errors]
     ranks = draw_ranks(rank(found.blocks), "title").axes[0]
     assert {text.get_text().split(" (")[0].split(") ")[-1] for text in ranks.texts} == set(errors)
+
+
+@pytest.mark.parametrize("kind", ["sym", "asym", "adversarial"])
+def test_the_verdict_says_that_squared_error_would_do_under_the_smallest_share_that_hurts(kind):
+    ones = np.ones(6)
+    settings = (Contamination(), Contamination(kind, 0.02), Contamination(kind, 0.05))
+    found = results(settings, asrl_c=[ones] * 3, xgboost_squared=[ones, 1.3 * ones, 2 * ones])
+    assert verdict(found)[-1] == (
+        f"diabetes, {kind}: xgboost_squared would do on clean targets; with 2% of bad labels its error is 1.30 "
+        "times that of asrl_c."
+    )
+
+
+def test_the_presets_of_wrong_labels_have_the_shares_that_they_promise():
+    shares = {(each.kind, each.share) for each in PRESETS["label-noise"].contaminations}
+    tried = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4)
+    assert shares == {("none", 0)} | {(kind, each) for kind in ("sym", "asym") for each in tried}
+    assert Contamination("adversarial", 0.01) in PRESETS["adversarial"].contaminations
+    assert PRESETS["real-errors"].contaminations == (Contamination(),)
+
+
+@pytest.mark.parametrize("shift", ["none", "features"])
+def test_a_cell_of_a_table_with_truth_learns_what_is_given_and_is_judged_by_the_truth(shift):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 3))
+    truth = 5 * x[:, 0]
+    given = truth + np.where(np.arange(300) % 10, 0, 1000)
+    table = from_arrays(x, given, truth=np.where(np.arange(300) % 3, truth, np.nan))
+    cell = dataclasses.replace(CELL, kind="none", share=0.0, rows=None, shift=shift)
+    parts = Task(cell, table, Rules(1, 3)).split()
+    assert max(parts.train.target) > 900
+    assert max(np.abs(parts.test.target)) < 30
+    assert 0 < len(parts.test) < 60
+    errors = {
+        name: judge(Task(dataclasses.replace(cell, method=name), table, Rules(1, 30))).metrics[
+            "test.mae"
+        ]
+        for name in ("asrl_c", "xgboost_squared")
+    }
+    assert errors["asrl_c"] < 0.2 * errors["xgboost_squared"]
 
 
 @pytest.mark.parametrize("name", PRESETS)

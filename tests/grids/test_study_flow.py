@@ -9,8 +9,11 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from asrl_mlflow.grids.methods import find_method
 from asrl_mlflow.system import processes
 from asrl_mlflow.system.processes import Owner
 from asrl_mlflow.tracking.keys import CELL_TAG, OWNER_TAG
@@ -87,6 +90,71 @@ def test_a_grid_that_another_process_works_on_is_refused(flow, store):
     assert f"which process {other.pid} works on; wait for it" in err
 
 
+def test_a_cell_that_fails_ends_no_grid_and_is_tried_again_by_the_same_command(
+    flow, store, monkeypatch
+):
+    # XGBoost itself refuses the parameter, until it is mended.
+    method = find_method("xgboost_quantile")
+    monkeypatch.setitem(method.fixed, "quantile_alpha", 7)
+    options = (*QUICK[:-1], "--rivals=xgboost_squared,xgboost_quantile", "--figures=false")
+    code, out, err = flow("study", *options)
+    assert (code, err.count("Traceback")) == (0, 0)
+    assert "4 of 12 cells failed, which the same command tries again:" in err
+    assert "  xgboost_quantile on diabetes, none, seed 0: XGBoostError: " in err
+    assert "8 cells are done and left out, as a method has no result with their seed" in err
+    (parent,), children = runs(store)
+    failed = [run for run in children if run.info.status == "FAILED"]
+    assert (parent.info.status, len(children), len(failed)) == ("FINISHED", 12, 4)
+    assert (
+        "quantile_alpha" in failed[0].data.tags["asrl.error"] or failed[0].data.tags["asrl.error"]
+    )
+
+    monkeypatch.setitem(method.fixed, "quantile_alpha", 0.5)
+    _, out, err = flow("study", *options)
+    assert "8 of 12 cells are done already" in out
+    assert "diabetes, asym 20%: asrl_c is " in out
+    assert not {"failed", "left out"} & set(err.split())
+    statuses = [run.info.status for run in runs(store)[1]]
+    assert (statuses.count("FINISHED"), statuses.count("FAILED")) == (12, 4)
+
+
+def test_real_errors_are_of_tables_that_have_the_truth_and_nothing_is_spoiled(flow, store):
+    options = ("--preset=real-errors", *QUICK[:5], *QUICK[6:], "--repeats=1", "--figures=false")
+    code, _, err = flow("study", *options)
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "got diabetes; pass --data=airquality_co, or --truth=<column>" in err
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(100, 2)), columns=["a", "b"])
+    frame["right"] = 10 * frame["a"]
+    frame["given"] = frame["right"].where(rng.uniform(size=100) > 0.2, 300)
+    frame.to_csv("own.csv", index=False)
+    own = ("--data=own.csv", "--target=given", "--truth=right")
+    code, out, err = flow("study", *options, *own)
+    assert code == 0, err
+    assert "true targets 'right' known of 100, other than given in " in out
+    assert "own, none: " in out
+    (parent,), children = runs(store)
+    assert {run.data.params["data.truth"] for run in (parent, *children)} == {"right"}
+    assert {run.data.params["contaminate.kind"] for run in children} == {"none"}
+    # By the given labels it would be more than 40.
+    assert min(run.data.metrics["test.mae"] for run in children) < 15
+    code, _, err = flow("study", *options, *own, "--contaminate=asym:0.2")
+    assert code == 2
+    assert "spoils nothing on purpose; got --contaminate" in err
+
+
+@pytest.mark.skipif("ASRL_DATA_DIR" not in os.environ, reason="needs a table of the paper")
+def test_the_paper_s_preset_is_that_of_compare(flow, store):
+    code, _, err = flow("study", "--preset=paper", "--data=airfoil", "--figures=false")
+    assert code == 0, err
+    (parent,), _ = runs(store)
+    assert (parent.info.run_name, parent.data.tags["asrl.flow"]) == ("study airfoil", "study")
+    assert "paper.json" in artifacts(store, parent.info.run_id)
+    code, _, err = flow("study", "--preset=paper", "--data=airfoil", "--rounds=5")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "sets everything but data and figures; got --rounds" in err
+
+
 def test_curves_are_kept_and_read_again(flow, store):
     options = (*QUICK[:-2], "--contaminate=none", "--preset=convergence", "--learning-rates=0.3")
     _, out, err = flow("study", *options, "--repeats=1")
@@ -115,6 +183,8 @@ def test_curves_are_kept_and_read_again(flow, store):
         ("--budget=nan", "is not a number"),
         ("--data=diabetes,diabetes", "of different names"),
         ("--data=diabetes,wine", "wine"),
+        ("--preset=paper", "--preset=paper needs --data=all or one of"),
+        ("--truth=nothing", "nothing"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_one_line(flow, store, option, said):

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from asrl_mlflow.datasets import Rows
 from asrl_mlflow.grids.methods.installed import installed
 from asrl_mlflow.grids.methods.library_objective import LibraryObjective
-from asrl_mlflow.grids.methods.method import DEPTH, LAMBDA, Boosting, Fitted
+from asrl_mlflow.grids.methods.method import DEPTH, LAMBDA, Boosting, Fitted, weighted_median
 from asrl_mlflow.losses.search_space import Point
 
 
@@ -28,7 +27,7 @@ class CatBoostObjective(LibraryObjective):
     ) -> Fitted:
         import catboost  # noqa: PLC0415 - installed on request only
 
-        center = float(np.median(learned.target))
+        center = weighted_median(learned)
         own = "".join(f":{name}={value}" for name, value in self.own(point).items())
         stops = judged is not None and boosting.early_stopping_rounds is not None
         model = catboost.CatBoostRegressor(

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from asrl_mlflow.datasets import Rows
 from asrl_mlflow.grids.methods.installed import installed
 from asrl_mlflow.grids.methods.library_objective import LibraryObjective
-from asrl_mlflow.grids.methods.method import DEPTH, LAMBDA, Boosting, Fitted
+from asrl_mlflow.grids.methods.method import DEPTH, LAMBDA, Boosting, Fitted, weighted_median
 from asrl_mlflow.losses.search_space import Point
 
 
@@ -34,7 +33,7 @@ class LightGBMObjective(LibraryObjective):
     ) -> Fitted:
         import lightgbm  # noqa: PLC0415 - installed on request only
 
-        center = float(np.median(learned.target))
+        center = weighted_median(learned)
         measured: dict[str, dict[str, list[float]]] = {}
         callbacks = [lightgbm.record_evaluation(measured)] if judged is not None else []
         if judged is not None and boosting.early_stopping_rounds is not None:

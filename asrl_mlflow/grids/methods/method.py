@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asrl_mlflow.datasets import Rows
-from asrl_mlflow.losses import Statistics
+from asrl_mlflow.losses import Loss, Statistics
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace
 
 Prediction = npt.NDArray[np.floating]
@@ -65,6 +65,11 @@ class Fitted:
     predict: Callable[[Rows], Prediction]
     rounds: int
     curve: Sequence[float] = ()
+
+
+def weighted_median(rows: Rows) -> float:
+    """The median of the target by sample weights, where all methods begin as our losses do."""
+    return Loss.base_score(rows.target, rows.weight)
 
 
 class Method(ABC):

@@ -17,12 +17,11 @@ from asrl_mlflow.grids.methods.boosters import (
     fitted_booster,
     xgboost_params,
 )
-from asrl_mlflow.grids.methods.method import Boosting, Fitted
+from asrl_mlflow.grids.methods.method import Boosting, Fitted, weighted_median
 from asrl_mlflow.losses import Bisquare, Statistics
 from asrl_mlflow.losses.regression.weighing import weigh
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace
-from asrl_mlflow.residuals import Residuals
-from asrl_mlflow.residuals.sample_weights import row_counts
+from asrl_mlflow.residuals import Residuals, RowCounts, distances, row_counts
 
 _FIRST = "first_rounds"
 # Limits of the bisquare in scales: with the first a scale that half of the rows cannot spoil, and that is the
@@ -32,6 +31,7 @@ _HALF, _NORMAL, _ITERATIONS = 0.5, 1.4826, 50
 # The tree to begin with, among those that its authors choose from; and in robust deviations where targets are cut.
 _FIRST_TREE = {"learning_rate": 1.0, "max_depth": 4, "min_child_weight": 10.0, "lambda": 0.0}
 _FAR = 3.0
+_EACH_ONCE = RowCounts(None, "none")
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class RRBoost(XGBoostMethod):
     ) -> Fitted:
         params = xgboost_params(point, boosting)
         start, _, first = fit_booster(
-            {**params, **_FIRST_TREE, "base_score": float(np.median(learned.target))},
-            replace(learned, target=_cut(learned.target)),
+            {**params, **_FIRST_TREE, "base_score": weighted_median(learned)},
+            replace(learned, target=_cut(learned)),
             judged,
             replace(boosting, rounds=1, early_stopping_rounds=None),
         )
@@ -70,18 +70,22 @@ class RRBoost(XGBoostMethod):
             params,
             learned,
             judged,
-            replace(boosting, rounds=max(boosting.rounds - 1, 0)),
+            replace(boosting, rounds=boosting.rounds - 1),
             obj=_Stages(int(point[_FIRST])).gradients,
             xgb_model=start,
         )
-        return fitted_booster(booster, rounds, [*first, *rest] if rest else ())
+        curve = [*first, *rest]
+        if curve and boosting.early_stopping_rounds is not None:
+            # Early stopping has not seen the first tree, which may be the best there is.
+            rounds = int(np.argmin(curve)) + 1
+        return fitted_booster(booster, rounds, curve)
 
 
-def _cut(target: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _cut(rows: Rows) -> npt.NDArray[np.float64]:
     """Targets, those that are far out moved to where far begins."""
-    middle = float(np.median(target))
-    far = _FAR * _NORMAL * float(np.median(np.abs(target - middle)))
-    return np.clip(target, middle - far, middle + far) if far else target
+    middle = weighted_median(rows)
+    far = _FAR * _NORMAL * distances(rows.target, rows.weight).median_abs()
+    return np.clip(rows.target, middle - far, middle + far) if far else rows.target
 
 
 class _Stages:
@@ -100,26 +104,37 @@ class _Stages:
         counts = row_counts(weight if weight.size else None, r.size)
         limit = _EFFICIENT
         if self._left > 0:
-            self._scale, limit = m_scale(r), _ROBUST
+            self._scale, limit = m_scale(r, counts), _ROBUST
             self._left -= 1
         point = Bisquare(self._scale, limit).adapt(Residuals(r, counts))
         weighed = weigh(point, r, counts.values)
         return weighed.gradient, weighed.hessian
 
 
-def m_scale(r: npt.NDArray[np.float64]) -> float:
+def m_scale(r: npt.NDArray[np.float64], counts: RowCounts = _EACH_ONCE) -> float:
     """The scale at which the mean of the bisquare, whose largest value is 1, is a half.
+
+    Parameters
+    ----------
+    r : float64 array of shape (n,)
+        Residuals, in target units.
+    counts : RowCounts
+        How many rows each counts for; one by default.
 
     Examples
     --------
     >>> normal = np.random.default_rng(0).normal(size=10_000)
     >>> round(m_scale(normal), 1), round(m_scale(np.append(normal, np.full(2_000, 1e6))), 1)
     (1.0, 1.3)
+    >>> three, counts = np.array([1.0, 2.0, 90.0]), row_counts([5, 5, 0], 3)
+    >>> round(m_scale(three, counts), 6) == round(m_scale(np.repeat([1.0, 2.0], 5)), 6)
+    True
     """
-    scale = _NORMAL * float(np.median(np.abs(r)))
+    scale = _NORMAL * Residuals(r, counts).median_abs()
     if not scale:  # more than half of the rows are fitted exactly
-        return float(np.abs(r).mean()) or 1.0
+        return float(np.average(np.abs(r), weights=counts.values)) or 1.0
     for _ in range(_ITERATIONS):
         inside = np.minimum((r / (_ROBUST * scale)) ** 2, 1.0)
-        scale *= float(np.sqrt(np.mean(1 - (1 - inside) ** 3) / _HALF))
+        mean = np.average(1 - (1 - inside) ** 3, weights=counts.values)
+        scale *= float(np.sqrt(mean / _HALF))
     return scale

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from asrl_mlflow.datasets import Rows
 from asrl_mlflow.grids.methods.boosters import (
     XGBoostMethod,
@@ -15,7 +13,7 @@ from asrl_mlflow.grids.methods.boosters import (
     xgboost_params,
 )
 from asrl_mlflow.grids.methods.library_objective import LibraryObjective
-from asrl_mlflow.grids.methods.method import Boosting, Fitted
+from asrl_mlflow.grids.methods.method import Boosting, Fitted, weighted_median
 from asrl_mlflow.losses.search_space import Point
 
 
@@ -37,7 +35,7 @@ class XGBoostObjective(LibraryObjective, XGBoostMethod):
         params = {
             **xgboost_params(point, boosting),
             "objective": self.objective,
-            "base_score": float(np.median(learned.target)),
+            "base_score": weighted_median(learned),
             **self.fixed,
             **self.own(point),
         }
