@@ -60,7 +60,8 @@ class Ratio(NamedTuple):
     value : float
         Geometric mean over the seeds; below 1 the method is better.
     low, high : float
-        Its interval, by a paired bootstrap of the seeds; NaN where they are too few.
+        Its interval, by a paired bootstrap of the seeds, or of the settings where it is over all of them; NaN
+        where they are too few.
     """
 
     method: str
@@ -140,8 +141,20 @@ class Results:
         return list(dict.fromkeys((*self.losses, *self.rivals)))
 
     @property
+    def means(self) -> pd.DataFrame:
+        """The geometric means over the seeds: a row a setting, a column a method."""
+        logs = [frame.transform(np.log).mean() for frame in self.errors.values()]
+        return pd.DataFrame(logs, index=[*map(self.label, self.errors)]).transform(np.exp)
+
+    @property
     def blocks(self) -> pd.DataFrame:
-        """The errors of all settings and seeds, a column a method."""
+        """What methods are ranked in: a row a comparison, a column a method.
+
+        That is a setting where there are several tables, as the seeds of one table are no tables of their own;
+        of one table it is a setting and seed, all there is.
+        """
+        if len({setting.table for setting in self.errors}) > 1:
+            return self.means
         return pd.concat(self.errors.values(), ignore_index=True)
 
     def without(self, methods: Iterable[str]) -> Results:
@@ -193,11 +206,9 @@ class Results:
         rival : str, optional
             The other method; the best rival by default.
         """
-        rival = rival or self.best_rival(setting)
-        frame = self.errors[setting]
-        logs = np.log((frame[method] / frame[rival]).to_numpy())
-        low, high = _interval(logs, 1 - (1 - LEVEL) / comparisons)
-        return Ratio(method, rival, math.exp(logs.mean()), math.exp(low), math.exp(high))
+        return _compare(
+            self.errors[setting], method, rival or self.best_rival(setting), comparisons
+        )
 
     def ratios(self) -> dict[Setting, list[Ratio]]:
         """Compare every loss with the best rival of every setting, corrected for their number."""
@@ -206,6 +217,12 @@ class Results:
             setting: [self.ratio(setting, loss, comparisons) for loss in self.losses]
             for setting in self.errors
         }
+
+    def overall(self) -> list[Ratio]:
+        """Compare every loss with the one rival that is best over all settings, each of them one draw."""
+        means = self.means
+        rival = str(means[list(self.rivals)].transform(np.log).mean().idxmin())
+        return [_compare(means, loss, rival, len(self.losses)) for loss in self.losses]
 
     def table(self) -> pd.DataFrame:
         """Give geometric means of the ratio to the best rival: a row a method, a column a setting."""
@@ -248,6 +265,13 @@ class Results:
                     }
                 )
         return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def _compare(errors: pd.DataFrame, method: str, rival: str, comparisons: int) -> Ratio:
+    """The ratio of two columns, each row of which is a draw of both."""
+    logs = np.log((errors[method] / errors[rival]).to_numpy())
+    low, high = _interval(logs, 1 - (1 - LEVEL) / comparisons)
+    return Ratio(method, rival, math.exp(logs.mean()), math.exp(low), math.exp(high))
 
 
 def _interval(logs: FloatArray, level: float) -> tuple[float, float]:

@@ -27,23 +27,31 @@ def verdict(results: Results) -> list[str]:
     list of str
         A sentence each.
     """
-    lines = [_of_setting(results, setting, each) for setting, each in results.ratios().items()]
+    lines = [
+        _sentence(
+            results.label(setting), each, "the best rival", len(results.errors[setting]), "seed"
+        )
+        for setting, each in results.ratios().items()
+    ]
+    if len(results.errors) > 1:
+        which = "the best rival over all of them"
+        count = len(results.errors)
+        lines.append(_sentence("all settings", results.overall(), which, count, "setting"))
     return [*lines, *_where_squared_error_does(results)]
 
 
-def _of_setting(results: Results, setting: Setting, ratios: list[Ratio]) -> str:
+def _sentence(where: str, ratios: list[Ratio], which: str, draws: int, unit: str) -> str:
+    """Say how the best loss compares with a rival, by so many seeds or settings."""
     best = min(ratios, key=lambda each: each.value)
-    seeds, where = len(results.errors[setting]), results.label(setting)
     if best.method == best.rival:
         return f"{where}: no loss is better than {best.rival}."
     is_better = best.value < 1
     word = "better" if is_better else "worse"
-    said = (
-        f"{where}: {best.method} is {_percent(best.value, is_better):.0f}% {word} than {best.rival}, the best "
-        "rival"
-    )
+    percent = f"{_percent(best.value, is_better):.0f}%"
+    beside = "as good as" if percent == "0%" else f"{percent} {word} than"
+    said = f"{where}: {best.method} is {beside} {best.rival}, {which}"
     if math.isnan(best.low):
-        return f"{said} ({seeds} seed{'s' * (seeds > 1)}; an interval takes {FEWEST_SEEDS})."
+        return f"{said} ({draws} {unit}{'s' * (draws > 1)}; an interval takes {FEWEST_SEEDS})."
     ends = sorted(_percent(each, is_better) for each in (best.low, best.high))
     interval = f"95%: {ends[0]:.0f} to {ends[1]:.0f}% {word}"
     if not best.is_clear:

@@ -446,12 +446,28 @@ def test_the_verdict_says_which_loss_how_sure_it_is_and_where_squared_error_woul
     assert lines[2].startswith(
         "diabetes, sym 20%: asrl_c is 10% better than huber, the best rival (95%: "
     )
-    assert lines[3:] == [
+    assert lines[3] == (
+        "all settings: asrl_c is 9% better than huber, the best rival over all of them (3 settings; an interval "
+        "takes 5)."
+    )
+    assert lines[4:] == [
         "diabetes, sym: xgboost_squared would do with 5% of bad labels; with 20% of bad labels its error is "
         "3.33 times that of asrl_c."
     ]
-    (_, never) = verdict(results(SPOILED[:1], asrl_c=[ones], squared_error=[2 * ones]))[:1] * 2
-    assert "50% better" in never
+    (alone, *_) = verdict(results(SPOILED[:1], asrl_c=[ones], squared_error=[2 * ones]))
+    assert "50% better" in alone
+    (alike, *_) = verdict(results(SPOILED[:1], asrl_c=[ones], squared_error=[1.001 * ones]))
+    assert "asrl_c is as good as squared_error" in alike
+
+
+def test_the_seeds_of_several_tables_are_no_comparisons_of_their_own():
+    one = results(SPOILED, asrl_c=[np.ones(4)] * 3, huber=[np.full(4, 2.0)] * 3)
+    assert len(one.blocks) == 3 * 4
+    other = {setting._replace(table="wine"): frame for setting, frame in one.errors.items()}
+    both = dataclasses.replace(one, errors={**one.errors, **other})
+    assert both.blocks.to_numpy().tolist() == [[1.0, 2.0]] * 6
+    (ratio,) = both.overall()
+    assert (ratio.value, ratio.is_clear) == (0.5, True)
 
 
 def test_figures_have_a_panel_a_setting_and_a_mark_a_method():
