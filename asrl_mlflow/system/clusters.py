@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
 from typing import TypeVar
 
 import dask
@@ -43,6 +44,7 @@ def connect(
         No scheduler answers, or it has no workers.
     """
     with ExitStack() as stack:
+        stack.enter_context(_without_tracebacks())
         try:
             cluster = scheduler or stack.enter_context(_start(workers, threads))
             client = stack.enter_context(Client(cluster, timeout=_SECONDS_TO_CONNECT))
@@ -57,6 +59,20 @@ def connect(
                 )
             raise ClusterError(msg) from error
         yield client
+
+
+@contextmanager
+def _without_tracebacks() -> Iterator[None]:
+    """Let Dask's loggers be silent for the block: where a scheduler is gone they tell how they noticed."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 def send(client: Client, value: Value) -> Future[Value]:
@@ -101,6 +117,8 @@ def _deaf_to_interrupts() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    # It is started with the first process otherwise, and lets the thread hear them again.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -61,7 +61,8 @@ class Cluster:
     @staticmethod
     def _start(kind, *options):
         command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", "--no-dashboard"]
-        return subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
+        err = subprocess.PIPE if kind == "scheduler" else subprocess.DEVNULL
+        return subprocess.Popen([*command, *options], stderr=err, text=True)
 
 
 @pytest.fixture(scope="module")
