@@ -37,6 +37,32 @@ class Share(click.FloatRange):
         return number
 
 
+class Jobs(click.ParamType[int | str]):
+    """A number of jobs, or the name of the engine that has the workers.
+
+    Parameters
+    ----------
+    engine : str
+        That name.
+    """
+
+    def __init__(self, engine: str) -> None:
+        self.name = f"integer or {engine}"
+        self._engine = engine
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's signature
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> int | str:
+        """The number or the engine, or click's error."""
+        if value == self._engine:
+            return self._engine
+        number: int = click.IntRange(1).convert(value, param, ctx)
+        return number
+
+
 def parse_losses(
     ctx: click.Context, param: click.Parameter, value: str
 ) -> str | tuple[BaseLoss, ...]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 import mlflow
@@ -19,13 +21,16 @@ from asrl_mlflow.command_line.options import (
     FIGURES,
     LONGEST_NAME,
     boosting,
+    check_engine,
     contamination,
     dataset,
+    engine,
     options,
     tell,
 )
-from asrl_mlflow.command_line.parsing import Share
+from asrl_mlflow.command_line.parsing import Jobs, Share
 from asrl_mlflow.command_line.running import end
+from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments import report
 from asrl_mlflow.losses import (
     CLASSIFICATION_LOSSES,
@@ -42,13 +47,20 @@ from asrl_mlflow.system.uris import public_address
 from asrl_mlflow.tuning.api import Outcome, Plan, tune_plan
 from asrl_mlflow.tuning.plan import EARLY_STOPPING_ROUNDS
 
-STORAGE = (
+if TYPE_CHECKING:
+    from distributed import Client
+
+_DASK = "dask"
+
+JOBS = (
     option(
         "--jobs",
         type=click.IntRange(1),
         of_host=True,
         help="Worker processes, of one thread each.  [default: one a core]",
     ),
+)
+STORAGE = (
     option(
         "--storage",
         of_host=True,
@@ -112,13 +124,26 @@ TUNED_BOOSTING = (
         ),
     ),
     STUDY,
+    (
+        option(
+            "--jobs",
+            type=Jobs(_DASK),
+            of_host=True,
+            help="Trials at once: worker processes of one thread each, or threads of a cluster; dask is short for "
+            "--engine=dask.  [default: one a core, of a cluster one a thread]",
+        ),
+    ),
     STORAGE,
+    engine(_DASK),
     TUNED_BOOSTING,
     CONTAMINATION,
     FIGURES,
 )
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options
     """Tune one loss, and go on where an earlier run of the same command was stopped."""
+    if values["jobs"] == _DASK:
+        values |= {"jobs": None, "engine": _DASK}
+    check_engine(values)
     loss = loss_class(values["loss"]) if values["loss"] else None
     settings = boosting(values)
     table = dataset(values, task=None if loss is None else loss.task)
@@ -135,14 +160,32 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     )
     tracking.connect(command=command_line())
     tell(table)
-    outcome = tuned(plan, values)
+    with _cluster(values) as client:
+        outcome = tuned(plan, values, client)
     tell_choice(plan, outcome)
     _tell_scores(outcome)
     click.echo(f"\nRegister it: {tracking.shell_command('register', f'--study={outcome.study}')}")
     return end(outcome.log)
 
 
-def tuned(plan: Plan, values: dict[str, Any]) -> Outcome:
+@contextmanager
+def _cluster(values: Mapping[str, Any]) -> Iterator[Client | None]:
+    """The cluster that the values of `engine` mean; None where trials are judged on this host."""
+    if values["engine"] is None:
+        yield None
+        return
+    try:
+        # Here, not above: it needs the extra `dask`.
+        from asrl_mlflow.system.clusters import connect  # noqa: PLC0415 - see above
+    except ImportError as error:
+        msg = f"--engine=dask needs packages that are not installed ({error}); pip install 'asrl-mlflow[dask]'."
+        raise InputError(msg) from error
+    # A process for each core: threads of one would wait for one another.
+    with connect(values["scheduler"], values["workers"], threads=1) as client:
+        yield client
+
+
+def tuned(plan: Plan, values: dict[str, Any], client: Client | None = None) -> Outcome:
     """Say where a plan's study is kept, and work on it.
 
     Parameters
@@ -150,7 +193,9 @@ def tuned(plan: Plan, values: dict[str, Any]) -> Outcome:
     plan : Plan
         What it is about.
     values : dict
-        Those of the options `STORAGE` and, where there are such options, `STUDY`.
+        Those of the options `JOBS`, `STORAGE` and, where there are such options, `STUDY`.
+    client : distributed.Client, optional
+        Of the cluster whose workers judge the trials.
 
     Raises
     ------
@@ -167,6 +212,7 @@ def tuned(plan: Plan, values: dict[str, Any]) -> Outcome:
         trials=values["trials"],
         jobs=values["jobs"],
         seconds=values.get("timeout"),
+        client=client,
     )
 
 

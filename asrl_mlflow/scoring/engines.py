@@ -58,17 +58,11 @@ def run_on_dask(
 ) -> Iterator[Result]:
     """Run on a Dask cluster; see `Engine`."""
     with _needing("dask"):
-        import dask  # noqa: PLC0415 - an extra
-        from distributed import CancelledError, KilledWorker, as_completed  # noqa: PLC0415 - as above
+        from distributed import CancelledError, KilledWorker, as_completed  # noqa: PLC0415 - an extra
 
-        from asrl_mlflow.system.clusters import connect  # noqa: PLC0415 - as above
-    # The work may hold a model of many megabytes. It is a task's result, so that another worker makes it anew
-    # where all that had it are gone.
-    with (
-        dask.config.set({"distributed.admin.large-graph-warning-threshold": sys.maxsize}),
-        connect(scheduler, workers) as client,
-    ):
-        sent = client.submit(_itself, work, pure=False)
+        from asrl_mlflow.system.clusters import connect, send  # noqa: PLC0415 - as above
+    with connect(scheduler, workers) as client:
+        sent = send(client, work)  # it may hold a model of many megabytes
         try:
             for future in as_completed(client.map(_call, values, work=sent, pure=False)):
                 yield future.result()
@@ -119,10 +113,6 @@ def run_on_spark(
 
 # By the names that --engine takes.
 ENGINES: Mapping[str, Engine] = {"dask": run_on_dask, "spark": run_on_spark}
-
-
-def _itself(work: Value) -> Value:
-    return work
 
 
 def _call(value: Value, work: Callable[[Value], Result]) -> Result:

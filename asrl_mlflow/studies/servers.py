@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import sqlalchemy
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import TrialState
@@ -19,7 +21,49 @@ _logger = logging.getLogger(__name__)
 # for dead.
 _SECONDS_OF_PATIENCE = 40.0
 _SECONDS_BETWEEN_CALLS = 0.5
+# A connection whose packets are dropped fails in 15 seconds, so that a call is made again in time.
+_LIBPQ: Mapping[str, int] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 15_000,  # milliseconds
+}
+# These drivers have no more than time-outs of single reads and writes, which a lock may hold up too.
+_MYSQL: Mapping[str, int] = {"connect_timeout": 10, "read_timeout": 30, "write_timeout": 30}
+_TIMEOUTS: Mapping[str, Mapping[str, int]] = {
+    "postgresql+psycopg": _LIBPQ,
+    "postgresql+psycopg2": _LIBPQ,
+    "mysql+pymysql": _MYSQL,
+    "mysql+mysqldb": _MYSQL,
+}
+# Of libpq's environment, which counts where the address says nothing.
+_VARIABLES = {"connect_timeout": "PGCONNECT_TIMEOUT"}
 _AWAY = (OperationalError, InterfaceError)
+
+
+def timeouts(url: str) -> dict[str, int]:
+    """When a connection counts as lost, as arguments of the driver; what the address itself says is left out.
+
+    Without them a call waits for ever, or for a quarter of an hour, where a host or a firewall drops packets.
+
+    Parameters
+    ----------
+    url : str
+        As SQLAlchemy takes it.
+
+    Examples
+    --------
+    >>> timeouts("mysql+pymysql://me@host/studies?read_timeout=5")
+    {'connect_timeout': 10, 'write_timeout': 30}
+    """
+    address = sqlalchemy.make_url(url)
+    driver = f"{address.get_backend_name()}+{address.get_driver_name()}"
+    return {
+        key: value
+        for key, value in _TIMEOUTS.get(driver, {}).items()
+        if key not in address.query and _VARIABLES.get(key, "") not in os.environ
+    }
 
 
 class ServerStorage(RDBStorage):
@@ -38,7 +82,8 @@ class ServerStorage(RDBStorage):
 
     def __init__(self, url: str) -> None:
         # Connections that a restart has cut are replaced, before anything is asked.
-        super().__init__(url, engine_kwargs={"pool_pre_ping": True})
+        settings = {"pool_pre_ping": True, "connect_args": timeouts(url)}
+        super().__init__(url, engine_kwargs=settings)
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
@@ -72,16 +117,18 @@ def _patient(method: Callable[..., Any]) -> Callable[..., Any]:
 
 def _patiently(call: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever is called
     """Call again while the server is away; then raise what the last call did."""
-    deadline = None
+    # From here: the first call may have taken a while to fail.
+    deadline = time.monotonic() + _SECONDS_OF_PATIENCE
+    is_said = False
     while True:
         try:
             return call()
         except (StorageInternalError, *_AWAY) as error:
-            now = time.monotonic()
-            if not isinstance(error.__cause__ or error, _AWAY) or now > (deadline or now):
+            is_away = isinstance(error.__cause__ or error, _AWAY)
+            if not is_away or time.monotonic() > deadline:
                 raise
-            if deadline is None:
-                deadline = now + _SECONDS_OF_PATIENCE
+            if not is_said:
+                is_said = True
                 _logger.warning(
                     "The storage of studies does not answer; it is waited for up to %g s.",
                     _SECONDS_OF_PATIENCE,

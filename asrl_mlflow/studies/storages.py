@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from optuna.storages import BaseStorage, RDBStorage
 
 from asrl_mlflow.errors import InputError, StorageError
 from asrl_mlflow.studies.journal import open_journal
-from asrl_mlflow.studies.servers import ServerStorage
+from asrl_mlflow.studies.servers import ServerStorage, timeouts
 from asrl_mlflow.system.files import create_atomically
 from asrl_mlflow.system.processes import pause_at_random
 from asrl_mlflow.system.uris import JOURNAL, SQLITE, hide_secrets, is_address, public_address
@@ -28,6 +29,8 @@ _FORMS = "journal:PATH, sqlite:///PATH, postgresql+psycopg://... or mysql+pymysq
 # How long a process waits for others that write to the same SQLite file.
 _SECONDS_FOR_SQLITE_LOCK = 60
 _ATTEMPTS = 6
+# A server that has taken so long to fail is not asked again.
+_SECONDS_TO_OPEN = 10
 
 
 def default_storage(tracking_uri: str) -> str:
@@ -118,7 +121,7 @@ def _open_sqlite(path: Path) -> RDBStorage:
 
 def _open_database(url: str) -> RDBStorage:
     is_file = url.startswith(SQLITE)
-    arguments = {"timeout": _SECONDS_FOR_SQLITE_LOCK} if is_file else {}
+    arguments = {"timeout": _SECONDS_FOR_SQLITE_LOCK} if is_file else timeouts(url)
     _check_free_of_mlflow(url, arguments)
     try:
         if is_file:
@@ -153,6 +156,7 @@ def _check_free_of_mlflow(url: str, arguments: Mapping[str, object]) -> None:
 def _open_server(url: str) -> RDBStorage:
     """Open a database of a server, again some times where it fails."""
     _check_url(url)
+    began = time.monotonic()
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             return _open_database(url)
@@ -166,7 +170,7 @@ def _open_server(url: str) -> RDBStorage:
             raise
         except Exception as error:
             # Processes that create a schema at the same moment disturb each other, once or twice.
-            if attempt == _ATTEMPTS:
+            if attempt == _ATTEMPTS or time.monotonic() - began > _SECONDS_TO_OPEN:
                 reason = " ".join(hide_secrets(str(error), url).split())[:200]
                 msg = (
                     f"The storage {public_address(url)} must answer; got: {reason}; start it, or name "

@@ -7,7 +7,7 @@ which process gets the last place of the study.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from statistics import median
 from typing import Any
@@ -218,32 +218,42 @@ class Study:
                 self.leases.disown(trial.number)
         return None
 
-    def should_continue(self, trial: Trial, step: int, value: float) -> bool:
-        """Record a trial's value at a step; False where the trial should be pruned.
+    def limits(self, trial: Trial, steps: Iterable[int]) -> dict[int, float]:
+        """The values above which a trial should be pruned, at those steps where enough trials have one.
 
-        It should where the value is above the median, at the same step, of the judged trials that
-        are visible to it. (Optuna's median pruner takes the best step of a trial so far, but steps
-        after the first fold are means over more rows, not later points of one curve.)
+        A limit is the median, at the same step, of the judged trials that are visible to this one; all of these
+        have ended when this process begins it. (Optuna's median pruner takes the best step of a trial so far,
+        but steps after the first fold are means over more rows, not later points of one curve.)
 
         Parameters
         ----------
         trial : Trial
             One that this process has claimed.
-        step : int
+        steps : iterable of int
             After how many rounds, over all folds.
-        value : float
-            The objective so far.
         """
+        visible = visible_trials(self.trials(), trial.number, self.under_way)
+        reached = {
+            step: [
+                other.intermediate_values[step]
+                for other in visible
+                if step in other.intermediate_values
+            ]
+            for step in steps
+        }
+        return {
+            step: median(values)
+            for step, values in reached.items()
+            if len(values) >= FEWEST_TO_PRUNE_BY
+        }
+
+    def report(self, trial: Trial, step: int, value: float) -> bool:
+        """Record a trial's objective at a step; False where another process has ended it."""
         try:
             trial.report(value, step)
         except UpdateFinishedTrialError:
             return False
-        others = [
-            other.intermediate_values[step]
-            for other in visible_trials(self.trials(), trial.number, self.under_way)
-            if step in other.intermediate_values
-        ]
-        return len(others) < FEWEST_TO_PRUNE_BY or value <= median(others)
+        return True
 
     def complete(self, trial: Trial, value: float) -> bool:
         """End a trial with its objective; False where another process has ended it."""

@@ -5,13 +5,17 @@ Worker processes do this, which load neither MLflow nor Optuna. Imports `boostin
 
 from __future__ import annotations
 
+from asrl_mlflow.trials.assignment import Assignment
 from asrl_mlflow.trials.judging import Contest, Judge, Pruned, Verdict
-from asrl_mlflow.trials.worker import Worker
+from asrl_mlflow.trials.pool import Pool
+from asrl_mlflow.trials.processes import ProcessPool
 
 __all__ = [
+    "Assignment",
     "Contest",
     "Judge",
+    "Pool",
+    "ProcessPool",
     "Pruned",
     "Verdict",
-    "Worker",
 ]

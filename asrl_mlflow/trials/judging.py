@@ -92,6 +92,10 @@ class Judge:
             dtrain = make_matrix(learned)
             self._matrices.append((dtrain, make_matrix(judged, ref=dtrain)))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Rebuild the matrices from the rows, as XGBoost's cannot be moved to another process."""
+        return Judge, (self.contest,)
+
     def judge(
         self,
         loss: BaseLoss,

@@ -1,4 +1,4 @@
-"""Start worker processes, send them trials to judge, and end them.
+"""Start a worker process of this host, send it trials to judge, and end it.
 
 They are processes and not threads: XGBoost's rounds are short, and between them Python computes
 statistics, so threads would wait for one another. Each has one thread and its own matrices.
@@ -9,11 +9,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from multiprocessing.connection import Connection
-from typing import Any
 
-from asrl_mlflow.losses import BaseLoss, import_path, is_built_in, to_config
+from asrl_mlflow.trials.assignment import Assignment
 from asrl_mlflow.trials.judging import Contest
 
 
@@ -53,24 +51,9 @@ class Worker:
         """Send rows and rules; once, before anything else."""
         self._send(contest)
 
-    def judge(self, loss: BaseLoss, params: Mapping[str, Any]) -> None:
-        """Send a trial to judge.
-
-        The worker answers with messages ("rounds", [(number, metrics), ...]) and ("step", step,
-        value), and at the end with ("done", verdict), ("pruned",) or ("failed", why).
-
-        Raises
-        ------
-        InputError
-            The loss is a user's own, and the process could not import its class.
-        """
-        kind = type(loss)
-        path = None if is_built_in(kind) else import_path(kind)
-        self._send((path, to_config(loss), dict(params)))
-
-    def keep(self, keep: bool) -> None:  # noqa: FBT001 - it is the whole answer
-        """Answer its last message "step" with whether the trial goes on."""
-        self._send(keep)
+    def judge(self, assignment: Assignment) -> None:
+        """Send a trial to judge; the worker answers as `assignment.Message` says."""
+        self._send(assignment)
 
     def close(self) -> None:
         """Kill the process, whatever it is doing."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import joblib
 from optuna.exceptions import StorageInternalError
@@ -26,10 +27,15 @@ from asrl_mlflow.studies.study import FEWEST_TO_PRUNE_BY, JUDGED, Best, Study
 from asrl_mlflow.tracking.keys import BEST_TAG, booster_params, data_params
 from asrl_mlflow.tracking.run_log import RunLog
 from asrl_mlflow.tracking.spool import one_line
+from asrl_mlflow.trials.pool import Pool
+from asrl_mlflow.trials.processes import ProcessPool
 from asrl_mlflow.tuning import figures
 from asrl_mlflow.tuning.coordinator import Coordinator
 from asrl_mlflow.tuning.plan import Plan
 from asrl_mlflow.tuning.study_runs import parent_run
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 __all__ = ["Outcome", "Plan", "run_study", "tune_plan"]
 
@@ -78,6 +84,7 @@ def run_study(
     jobs: int,
     seconds: float | None,
     on_change: Callable[[Study], object],
+    pool: Pool | None = None,
 ) -> Outcome:
     """Work on a study until it has its trials, then judge its best once on the test rows.
 
@@ -92,11 +99,13 @@ def run_study(
     trials : int, >= 1
         How many complete and pruned trials the study should have, earlier ones included.
     jobs : int, >= 1
-        Worker processes.
+        How many trials to judge at once.
     seconds : float, optional
         Begin no trial after so many seconds.
     on_change : callable
         Called with the study when a trial may have ended, in this process or in another.
+    pool : Pool, optional
+        Where trials are judged; by default in processes of this host, of one thread each.
 
     Raises
     ------
@@ -119,6 +128,7 @@ def run_study(
         coordinator = Coordinator(
             study=study,
             contest=contest,
+            pool=pool or ProcessPool(),
             candidate=plan.candidate,
             parent=parent,
             params=_common_params(plan),
@@ -145,6 +155,7 @@ def tune_plan(
     trials: int,
     jobs: int | None = None,
     seconds: float | None = None,
+    client: Client | None = None,
 ) -> Outcome:
     """Work on a plan's study under a progress bar; start it again to go on with it.
 
@@ -159,20 +170,26 @@ def tune_plan(
     trials : int, >= 1
         How many complete and pruned trials it should have, earlier ones included.
     jobs : int, optional
-        Worker processes, at least 1; None and -1 mean one for each core.
+        How many trials to judge at once, at least 1; None and -1 mean one for each core, of a cluster one for
+        each thread of its workers.
     seconds : float, optional
         Begin no trial after so many seconds.
+    client : distributed.Client, optional
+        Of a Dask cluster whose workers judge the trials; without it, processes of this host do.
 
     Raises
     ------
     InputError
         As for `run_study`.
+    ClusterError
+        The cluster does not answer, or its workers die again and again.
     StorageError
         The storage cannot be opened, or failed while it was worked on.
     """
     if trials < 1:
         msg = f"tune needs at least 1 trial; got trials={trials}; pass 100, say."
         raise InputError(msg)
+    pool, cores = _pool(client)
     with tqdm(total=trials, unit="trial", desc=study, disable=None) as bar:
 
         def show(study: Study) -> None:
@@ -189,9 +206,10 @@ def tune_plan(
                     opened,
                     name=study,
                     trials=trials,
-                    jobs=_workers(jobs),
+                    jobs=_at_once(jobs, cores),
                     seconds=seconds,
                     on_change=show,
+                    pool=pool,
                 )
         except (StorageInternalError, SQLAlchemyError) as error:
             msg = (
@@ -201,10 +219,19 @@ def tune_plan(
             raise StorageError(msg) from error
 
 
-def _workers(jobs: int | None) -> int:
-    """How many worker processes to start."""
+def _pool(client: Client | None) -> tuple[Pool, int]:
+    """Where trials are judged, and how many cores there are for them."""
+    if client is None:
+        return ProcessPool(), int(joblib.cpu_count())
+    from asrl_mlflow.trials.cluster import ClusterPool, count_threads  # noqa: PLC0415 - an extra
+
+    return ClusterPool(client), count_threads(client)
+
+
+def _at_once(jobs: int | None, cores: int) -> int:
+    """How many trials to judge at once."""
     if jobs is None or jobs == -1:
-        return int(joblib.cpu_count())
+        return cores
     if jobs < 1:
         msg = f"tune needs at least 1 job, or -1 for one on each core; got jobs={jobs}."
         raise InputError(msg)

@@ -1,4 +1,4 @@
-"""Coordinate the trials of a study: worker processes judge them, Optuna chooses them, MLflow has their runs.
+"""Coordinate the trials of a study: workers judge them, Optuna chooses them, MLflow has their runs.
 
 Only this process calls Optuna and MLflow; its workers only train. Optuna hears the result of a trial
 before the trial's run ends. Where a kill falls between the two, the next process ends the run.
@@ -12,7 +12,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from multiprocessing.connection import wait
 from statistics import fmean
 from typing import Any
 
@@ -29,11 +28,12 @@ from asrl_mlflow.system.signals import hold_signals, stop_repeating
 from asrl_mlflow.tracking.keys import PARTIAL, PRUNED_TAG, REAPED_TAG, TRIAL_TAG
 from asrl_mlflow.tracking.retries import stop_waiting
 from asrl_mlflow.tracking.run_log import RunLog
+from asrl_mlflow.trials.assignment import Assignment, Message
 from asrl_mlflow.trials.judging import Contest, Verdict
-from asrl_mlflow.trials.worker import Worker
+from asrl_mlflow.trials.pool import Pool, Worker
 from asrl_mlflow.tuning.study_runs import OBJECTIVE, StudyRuns, run_tags
 
-_FAILURES_IN_A_ROW = _DEATHS_IN_A_ROW = 10
+_FAILURES_IN_A_ROW = 10
 _SECONDS_BETWEEN_LOOKS = 0.5
 # A run's name shows no more values than these.
 _VALUES_IN_A_NAME = 4
@@ -76,7 +76,7 @@ class _Attempt:
 
 @dataclass(kw_only=True, eq=False)
 class Coordinator:
-    """Judges trials of a study with worker processes; other coordinators may do so at the same time.
+    """Judges trials of a study with a pool of workers; other coordinators may do so at the same time.
 
     Parameters
     ----------
@@ -84,6 +84,8 @@ class Coordinator:
         Whose trials they are.
     contest : Contest
         How trials are judged.
+    pool : Pool
+        Where they are judged; started and closed here.
     candidate : callable
         From a point of the study's space to the loss and the XGBoost parameters that it stands for.
     parent : RunLog
@@ -96,6 +98,7 @@ class Coordinator:
 
     study: Study
     contest: Contest
+    pool: Pool
     candidate: Callable[[Point], tuple[BaseLoss, Mapping[str, Any]]]
     parent: RunLog
     params: Mapping[str, object]
@@ -103,10 +106,8 @@ class Coordinator:
     _runs: StudyRuns = field(init=False)
     _busy: dict[Worker, _Attempt] = field(default_factory=dict)
     _idle: list[Worker] = field(default_factory=list)
-    _starting: list[Worker] = field(default_factory=list)
     _ended: list[tuple[_Attempt, str, list[Any]]] = field(default_factory=list)
     _failed_in_a_row: int = 0
-    _died_in_a_row: int = 0
     _renewed_at: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -122,7 +123,7 @@ class Coordinator:
             How many complete and pruned trials the study should have, those of other processes and of
             earlier ones included.
         jobs : int, >= 1
-            Worker processes.
+            How many trials to judge at once.
         seconds : float, optional
             Begin no trial after so many seconds.
 
@@ -130,12 +131,14 @@ class Coordinator:
         ------
         InputError
             Ten trials in a row failed, or ten worker processes in a row died.
+        ClusterError
+            The workers are those of a cluster, which does not answer, or they died.
         """
         deadline = time.monotonic() + (float("inf") if seconds is None else seconds)
         self.study.leases.give_back_abandoned()
         self._runs.end_abandoned()
         try:
-            self._start_workers(min(jobs, max(0, trials - self.study.count_judged())))
+            self.pool.start(self.contest, min(jobs, max(0, trials - self.study.count_judged())))
             while not self._take_turn(trials, is_late=time.monotonic() > deadline):
                 self._wait()
                 self._renew_leases()
@@ -171,10 +174,9 @@ class Coordinator:
 
     def _receive(self, seconds: float) -> bool:
         """Receive messages of workers; whether one of them is free now."""
-        inboxes = {worker.inbox: worker for worker in self._workers()}
-        ready = wait(list(inboxes), seconds)
+        self.pool.wait(seconds)
         with hold_signals(stop_waiting):
-            are_free = [self._handle(worker) for inbox, worker in inboxes.items() if inbox in ready]
+            are_free = [self._handle(*each) for each in self.pool.receive()]
         return any(are_free)
 
     def _renew_leases(self) -> None:
@@ -187,15 +189,6 @@ class Coordinator:
             self.study.leases.give_back_abandoned()
             attempts = [*self._busy.values(), *(attempt for attempt, *_ in self._ended)]
             self._runs.end_abandoned({attempt.log.run_id for attempt in attempts})
-
-    def _workers(self) -> list[Worker]:
-        return [*self._starting, *self._idle, *self._busy]
-
-    def _start_workers(self, count: int) -> None:
-        new = [Worker() for _ in range(count)]
-        self._starting += new
-        for worker in new:
-            worker.prepare(self.contest)
 
     def _hand_out(self, trials: int) -> None:
         """Give each idle worker a trial, as long as the study has some."""
@@ -211,9 +204,10 @@ class Coordinator:
             if not self.study.leases.write(trial, attributes):
                 self._close(attempt, "KILLED", {}, is_ours=False)
                 continue
+            limits = self.study.limits(trial, self.contest.steps)
             worker = self._idle.pop()
             self._busy[worker] = attempt
-            worker.judge(loss, params)
+            worker.judge(Assignment.of(loss, params, limits))
 
     def _open_run(self, trial: Trial, loss: BaseLoss, params: Mapping[str, Any]) -> RunLog:
         log = tracking.open_child(
@@ -225,15 +219,13 @@ class Coordinator:
         log.params({**self.params, **tracking.loss_params(loss), **tracking.booster_params(params)})
         return log
 
-    def _handle(self, worker: Worker) -> bool:
-        """Handle the next message of a worker; whether a worker is free now."""
-        try:
-            kind, *content = worker.inbox.recv()
-        except (EOFError, OSError):
-            self._replace(worker)
+    def _handle(self, worker: Worker, message: Message) -> bool:
+        """Handle a message of a worker; whether a worker is free now, or a trial is."""
+        kind, *content = message
+        if kind == "died":
+            self._give_back(worker)
             return True
         if kind == "ready":
-            self._starting.remove(worker)
             self._idle.append(worker)
             return True
         attempt = self._busy[worker]
@@ -243,11 +235,10 @@ class Coordinator:
             attempt.log_rounds(len(self.contest.folds))
             return False
         if kind == "step":
-            worker.keep(self.study.should_continue(attempt.trial, *content))
+            self.study.report(attempt.trial, *content)
             return False
         del self._busy[worker]
         self._idle.append(worker)
-        self._died_in_a_row = 0
         self._ended.append((attempt, kind, content))
         return True
 
@@ -307,30 +298,19 @@ class Coordinator:
         attempt.log.tags(tags if is_ours else {REAPED_TAG: "true"})
         attempt.log.close(status if is_ours else "KILLED")
 
-    def _replace(self, worker: Worker) -> None:
-        """Give back the trial of a worker process that died, and start another."""
-        worker.close()
+    def _give_back(self, worker: Worker) -> None:
+        """Give back the trial of a worker that died."""
+        if worker in self._idle:
+            self._idle.remove(worker)
         if worker in self._busy:
             attempt = self._busy.pop(worker)
             attempt.log_partial_rounds()
             self.study.leases.give_back_after_death(attempt.trial.number)
             self._close(attempt, "KILLED", {}, is_ours=False)
-        for workers in (self._starting, self._idle):
-            if worker in workers:
-                workers.remove(worker)
-        self._died_in_a_row += 1
-        if self._died_in_a_row == _DEATHS_IN_A_ROW:
-            msg = (
-                f"tune needs worker processes that live; got {_DEATHS_IN_A_ROW} in a row that died; "
-                "give it fewer --jobs, or more memory."
-            )
-            raise InputError(msg)
-        self._start_workers(1)
 
     def _stop(self) -> None:
         """End all workers, and give their trials back."""
-        for worker in self._workers():
-            worker.close()
+        self.pool.close()
         self._record()
         for attempt in self._busy.values():
             attempt.log_partial_rounds()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 import numpy.typing as npt
@@ -25,6 +25,9 @@ from asrl_mlflow.studies.storages import default_storage, open_storage
 from asrl_mlflow.system.listening import replaceable
 from asrl_mlflow.tuning.api import Outcome, tune_plan
 from asrl_mlflow.tuning.plan import EARLY_STOPPING_ROUNDS, Plan
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 _ESTIMATORS: Mapping[str, Any] = {
     "regression": RobustXGBRegressor,
@@ -113,6 +116,7 @@ def _tune(
     seed: int = 0,
     figures: bool = True,
     name: str = "table",
+    client: Client | None = None,
 ) -> TunedLoss:
     """Tune a loss on features and targets in memory; each trial is a nested MLflow run.
 
@@ -139,13 +143,16 @@ def _tune(
     rounds, learning_rate, max_depth, early_stopping_rounds
         How to boost.
     jobs : int, optional
-        Worker processes, at least 1; None and -1 mean one for each core.
+        How many trials to judge at once, at least 1; None and -1 mean one for each core, of a cluster one for
+        each thread of its workers.
     timeout : float, optional
         Begin no trial after so many seconds.
     seed : int, >= 0
         Of split, folds, sampler and trees.
     figures : bool
         Whether to draw figures into the runs.
+    client : distributed.Client, optional
+        Of a Dask cluster whose workers judge the trials; without it, processes of this host do.
 
     Returns
     -------
@@ -160,6 +167,8 @@ def _tune(
         The tracking store does not answer.
     StorageError
         The storage cannot be opened, or failed while it was worked on.
+    ClusterError
+        The cluster does not answer, or its workers die again and again.
 
     Examples
     --------
@@ -209,6 +218,7 @@ def _tune(
         trials=trials,
         jobs=jobs,
         seconds=timeout,
+        client=client,
     )
     params = {**plan.settings.booster_params(seed), **plan.candidate(outcome.best.point)[1]}
     estimator = _ESTIMATORS[kind.task](

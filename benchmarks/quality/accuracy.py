@@ -18,7 +18,6 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from statistics import geometric_mean, mean
 from typing import Any, ClassVar
@@ -305,13 +304,19 @@ def choose_ours(plan: Plan, parts: Split, contest: Contest, trials: int) -> tupl
     study.set_up("", plan.starts(parts))
     while (trial := study.claim(trials)) is not None:
         loss, params = plan.candidate(trial.params)
+        limits = study.limits(trial, contest.steps)
+
+        def keep(
+            step: int,
+            value: float,
+            trial: optuna.Trial = trial,
+            limits: Mapping[int, float] = limits,
+        ) -> bool:
+            study.report(trial, step, value)
+            return value <= limits.get(step, value)
+
         try:
-            verdict = judge.judge(
-                loss,
-                params,
-                lambda *_: None,
-                partial(study.should_continue, trial),
-            )
+            verdict = judge.judge(loss, params, lambda *_: None, keep)
         except Pruned:
             study.prune(trial)
             continue

@@ -19,7 +19,8 @@ from asrl_mlflow import losses, train
 from asrl_mlflow.boosting import recorded_loss
 from asrl_mlflow.datasets.splits import Rows
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.trials import Contest, Worker
+from asrl_mlflow.trials import Assignment, Contest
+from asrl_mlflow.trials.worker import Worker
 from tests.conftest import PARAMS
 from tests.stores import runs
 
@@ -233,7 +234,7 @@ def test_a_worker_process_judges_a_loss_that_only_its_parent_has_registered(inst
     try:
         worker.prepare(Contest(((part, part),), PARAMS, 1, None, "mae"))
         assert worker.inbox.recv() == ("ready",)
-        worker.judge(loss, {})
+        worker.judge(Assignment.of(loss, {}, {}))
         said = [worker.inbox.recv()]
         while said[-1][0] == "rounds":
             said.append(worker.inbox.recv())

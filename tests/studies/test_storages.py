@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import socket
 import threading
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import OperationalError
 
 from asrl_mlflow.errors import InputError, StorageError
-from asrl_mlflow.studies import servers
+from asrl_mlflow.studies import servers, storages
 from asrl_mlflow.studies.storages import default_storage, open_storage
 from asrl_mlflow.system.files import create_atomically
 from tests.postgres import Postgres
@@ -239,6 +240,33 @@ def test_a_server_that_is_restarted_is_waited_for(study_in, postgres, caplog):
     assert [each.state for each in trials] == [TrialState.COMPLETE] * 3
     (note,) = [each.getMessage() for each in caplog.records]
     assert note == "The storage of studies does not answer; it is waited for up to 40 s."
+
+
+def test_a_lost_connection_is_noticed_in_seconds_unless_the_address_says_otherwise(
+    postgres, monkeypatch
+):
+    def settings(url):
+        with open_storage(url) as storage, storage.engine.connect() as connection:
+            return connection.connection.driver_connection.info.get_parameters()
+
+    usual = settings(postgres.url)
+    assert (usual["connect_timeout"], usual["tcp_user_timeout"]) == ("10", "15000")
+    assert (usual["keepalives_idle"], usual["keepalives_count"]) == ("5", "2")
+    own = settings(f"{postgres.url}&connect_timeout=7&tcp_user_timeout=0")
+    assert (own["connect_timeout"], own["tcp_user_timeout"]) == ("7", "0")
+    assert own["keepalives_idle"] == "5"
+    monkeypatch.setenv("PGCONNECT_TIMEOUT", "8")
+    assert settings(postgres.url).get("connect_timeout") == "8"
+
+
+def test_a_server_that_takes_connections_and_never_answers_is_given_up(monkeypatch):
+    monkeypatch.setattr(storages, "_SECONDS_TO_OPEN", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        url = f"postgresql+psycopg://u:secret@127.0.0.1:{port}/s?connect_timeout=2"
+        with pytest.raises(StorageError, match=r"must answer; got: .*timeout") as caught:
+            open_storage(url).__enter__()
+    assert "secret" not in str(caught.value)
 
 
 def test_a_server_that_stays_away_ends_the_work(study_in, postgres, monkeypatch):

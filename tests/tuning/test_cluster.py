@@ -1,0 +1,196 @@
+"""`tune --engine=dask`: trials on the workers of a Dask cluster, to the same study as on one host."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from optuna.trial import TrialState
+
+pytest.importorskip("distributed", reason="trials on a cluster need Dask")
+
+from distributed import Client, LocalCluster
+
+from asrl_mlflow import tune
+from asrl_mlflow.system import clusters
+from tests.processes import spawn
+from tests.stores import runs
+from tests.tuning.test_tune import QUICK, check_stores_agree, in_work, trials_of, wait_until
+
+# So long that it is interrupted.
+ENDLESS = ("--rounds=5000", "--early-stopping-rounds=5000")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two workers, threads of this process, that answer at an address."""
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=":0"
+    ) as cluster:
+        yield cluster
+
+
+class Cluster:
+    """A scheduler and workers, in processes of their own."""
+
+    def __init__(self):
+        self.scheduler = self._start("scheduler", "--port=0")
+        lines = (line for line in self.scheduler.stderr if "Scheduler at:" in line)
+        self.address = next(lines).split()[-1]
+        self._workers = []
+
+    def have(self, count):
+        """Have so many workers that live, the first of them."""
+        self._workers = [worker for worker in self._workers if worker.poll() is None]
+        while len(self._workers) < count:
+            self._workers.append(self._start("worker", self.address, "--no-nanny", "--nthreads=1"))
+        with Client(self.address) as client:
+            client.wait_for_workers(count)
+        return self._workers[0]
+
+    def remove(self):
+        for process in (self.scheduler, *self._workers):
+            process.kill()
+            process.communicate()
+
+    @staticmethod
+    def _start(kind, *options):
+        command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", "--no-dashboard"]
+        err = subprocess.PIPE if kind == "scheduler" else subprocess.DEVNULL
+        return subprocess.Popen([*command, *options], stderr=err, text=True)
+
+
+@pytest.fixture(scope="module")
+def others():
+    """A cluster of others, which is there before and after."""
+    cluster = Cluster()
+    yield cluster
+    cluster.remove()
+
+
+@pytest.fixture
+def when_in_work(store):
+    """Call something once a trial is worked on."""
+    threads = []
+
+    def when(call):
+        def wait():
+            while not in_work(store):
+                time.sleep(0.02)
+            call()
+
+        threads.append(threading.Thread(target=wait))
+        threads[-1].start()
+
+    yield when
+    for thread in threads:
+        thread.join()
+
+
+def told(storage):
+    """All that a study knows of its trials."""
+    return [
+        (each.number, each.state, each.params, each.value, each.intermediate_values)
+        for each in trials_of(storage)
+    ]
+
+
+def test_the_same_command_gives_the_same_study_on_a_cluster(flow, store, cluster):
+    where = f"--scheduler={cluster.scheduler_address}"
+    for name, options in {"here": ["--jobs=1"], "there": ["--jobs=dask", where]}.items():
+        given = ("--study=s", "--trials=16", f"--storage=journal:{name}", *options)
+        code, _, err = flow("tune", "--rounds=12", "--figures=false", *given)
+        assert (code, "Traceback" in err) == (0, False), err
+    assert told("journal:here") == told("journal:there")
+    assert {state for _, state, *_ in told("journal:there")} == {
+        TrialState.COMPLETE,
+        TrialState.PRUNED,
+    }
+    # Whoever shares the cluster finds it as it was.
+    with Client(cluster.scheduler_address) as client:
+        assert not client.has_what() or not any(client.has_what().values())
+        assert not any(topic.startswith("asrl") for topic in client.get_events())
+
+
+def test_the_python_interface_takes_a_client(store, cluster, table):
+    with Client(cluster.scheduler_address) as client:
+        tuned = tune(*table, trials=2, rounds=4, figures=False, client=client)
+    assert tuned.outcome.complete == 2
+
+
+def check_given_back(store):
+    """No run is open, and each trial that was begun is queued again."""
+    parents, children = runs(store)
+    assert "RUNNING" not in {run.info.status for run in parents + children}
+    trials = trials_of("journal:j")
+    begun = [trial.params for trial in trials if trial.state == TrialState.FAIL]
+    queued = [
+        trial.system_attrs["fixed_params"] for trial in trials if trial.state == TrialState.WAITING
+    ]
+    assert begun
+    assert all(params in queued for params in begun)
+
+
+def test_ctrl_c_gives_the_trials_back_and_leaves_the_workers_free(store, others):
+    others.have(1)
+    given = ["--storage=journal:j", *ENDLESS, "--engine=dask", f"--scheduler={others.address}"]
+    process = spawn("flows.tune", *QUICK, *given, stderr=subprocess.PIPE)
+    wait_until(lambda: in_work(store), process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert (process.returncode, "Traceback" in err) == (128 + signal.SIGINT, False), err
+    assert "tune: Interrupted by SIGINT; unfinished runs are KILLED;" in err
+    check_given_back(store)
+    with Client(others.address) as client:
+        # It would wait for the end of the trial.
+        assert client.submit(int, "3").result(timeout=60) == 3
+
+
+def test_the_trial_of_a_worker_that_is_killed_is_done_by_another(flow, store, others, when_in_work):
+    when_in_work(others.have(2).kill)
+    given = ["--trials=2", "--storage=journal:j", "--engine=dask", f"--scheduler={others.address}"]
+    code, _, err = flow("tune", "--study=s", "--figures=false", "--rounds=100", *given)
+    assert (code, "Traceback" in err) == (0, False)
+    _, trials = check_stores_agree(store, "journal:j", 2)
+    assert [trial.state for trial in trials].count(TrialState.FAIL) == 1
+
+
+def test_a_scheduler_that_is_killed_ends_the_command_and_gives_the_trials_back(
+    flow, store, others, when_in_work
+):
+    others.have(1)
+    when_in_work(others.scheduler.kill)
+    given = ["--storage=journal:j", *ENDLESS, "--engine=dask", f"--scheduler={others.address}"]
+    code, _, err = flow("tune", *QUICK, *given)
+    assert (code, "Traceback" in err) == (7, False), err
+    assert err.splitlines()[-1].startswith("tune: tune --engine=dask needs a scheduler, and ")
+    check_given_back(store)
+
+
+def test_ctrl_c_reaches_the_workers_of_a_cluster_of_this_host_too_and_does_no_harm(store):
+    given = ["--storage=journal:j", *ENDLESS, "--engine=dask", "--workers=1"]
+    process = spawn("flows.tune", *QUICK, *given, stderr=subprocess.PIPE, start_new_session=True)
+    wait_until(lambda: in_work(store), process)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate()
+    assert (process.returncode, "Traceback" in err) == (128 + signal.SIGINT, False), err
+    check_given_back(store)
+
+
+def test_a_cluster_that_does_not_answer_ends_with_exit_code_7(flow, store, monkeypatch):
+    monkeypatch.setattr(clusters, "_SECONDS_TO_CONNECT", 1)
+    code, _, err = flow("tune", *QUICK, "--engine=dask", "--scheduler=tcp://127.0.0.1:9")
+    assert (code, "Traceback" in err) == (7, False)
+    assert "--scheduler needs the address of a Dask scheduler with workers;" in err
+    assert runs(store) == ([], [])
+
+
+@pytest.mark.parametrize("option", ["--scheduler=tcp://h:1", "--workers=2"])
+def test_what_is_about_a_cluster_needs_the_engine(flow, store, option):
+    code, _, err = flow("tune", *QUICK, option)
+    assert (code, "is about a cluster; got no --engine" in err) == (2, True)
