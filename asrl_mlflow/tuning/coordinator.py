@@ -247,6 +247,10 @@ class Coordinator:
         while self._ended:
             attempt, kind, content = self._ended.pop(0)
             attempt.log_partial_rounds()
+            if kind == "done":
+                (verdict,) = content
+                # With the last rounds, as each call takes time.
+                attempt.log.step(0, {OBJECTIVE: verdict.value, "best_round": verdict.rounds - 1})
             # Before Optuna has the result: the run of a complete trial then has all its rounds.
             attempt.log.flush()
             if kind == "done":
@@ -258,7 +262,6 @@ class Coordinator:
 
     def _complete(self, attempt: _Attempt, verdict: Verdict) -> None:
         self._failed_in_a_row = 0
-        attempt.log.metrics({OBJECTIVE: verdict.value, "best_round": verdict.rounds - 1})
         is_ours = (
             self._owns(attempt)
             and self.study.leases.write(attempt.trial, {ROUNDS: verdict.rounds})
