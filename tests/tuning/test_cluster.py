@@ -202,3 +202,9 @@ def test_a_cluster_that_does_not_answer_ends_with_exit_code_7(flow, store, monke
 def test_what_is_about_a_cluster_needs_the_engine(flow, store, option):
     code, _, err = flow("tune", *QUICK, option)
     assert (code, "is about a cluster; got no --engine" in err) == (2, True)
+
+
+def test_where_dask_is_not_installed_its_extra_is_named(flow, store, monkeypatch):
+    monkeypatch.setitem(sys.modules, "asrl_mlflow.system.clusters", None)
+    code, _, err = flow("tune", *QUICK, "--jobs=dask")
+    assert (code, "pip install 'asrl-mlflow[dask]'" in err) == (2, True)
