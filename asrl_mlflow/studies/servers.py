@@ -81,8 +81,9 @@ class ServerStorage(RDBStorage):
     """
 
     def __init__(self, url: str) -> None:
-        # Connections that a restart has cut are replaced, before anything is asked.
-        settings = {"pool_pre_ping": True, "connect_args": timeouts(url)}
+        # Connections are not tried before each call, which would be one more query: those that a restart has cut
+        # are replaced when the first call on them is made again.
+        settings = {"pool_pre_ping": False, "connect_args": timeouts(url)}
         super().__init__(url, engine_kwargs=settings)
 
     def set_trial_state_values(

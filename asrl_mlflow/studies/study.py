@@ -171,9 +171,16 @@ class Study:
         """Count the trials that are complete or pruned."""
         return len(self.trials(*JUDGED))
 
-    def best(self) -> Best | None:
-        """Best of the complete trials, the first of equals; None where none is complete."""
-        complete = self.trials(TrialState.COMPLETE)
+    def best(self, among: Iterable[FrozenTrial] | None = None) -> Best | None:
+        """Best of the complete trials, the first of equals; None where none is complete.
+
+        Parameters
+        ----------
+        among : iterable of FrozenTrial, optional
+            Trials that were read already; by default they are read now.
+        """
+        trials = self.trials() if among is None else among
+        complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
         if not complete:
             return None
         best = min(complete, key=lambda trial: (trial.value, trial.number))
@@ -198,10 +205,12 @@ class Study:
         Trial or None
             None where all places are taken, or a trial must wait for an earlier one of this process.
         """
-        if len(self.trials(*JUDGED, TrialState.RUNNING)) >= trials:
+        # Once: each time costs the database some ten queries.
+        known = self.trials()
+        if sum(each.state in (*JUDGED, TrialState.RUNNING) for each in known) >= trials:
             return None
         lowest = self.leases.lowest_owned()
-        if lowest is not None and self._next_number() - lowest >= self.under_way:
+        if lowest is not None and _next_number(known) - lowest >= self.under_way:
             # The new trial is chosen by the result of that one.
             return None
         trial = None
@@ -294,11 +303,6 @@ class Study:
             # All trials have the same value.
             return {}
 
-    def _next_number(self) -> int:
-        """Number of the trial that would be begun now."""
-        waiting = self.trials(TrialState.WAITING)
-        return waiting[0].number if waiting else len(self.trials())
-
     def _is_surplus(self, trial: Trial, trials: int) -> bool:
         """Check whether trials with lower numbers take all places, or have the same queued point.
 
@@ -312,6 +316,12 @@ class Study:
             other.user_attrs.get(KEY) == key and _SURPLUS not in other.user_attrs
             for other in earlier
         )
+
+
+def _next_number(known: Sequence[FrozenTrial]) -> int:
+    """Number of the trial that would be begun now."""
+    waiting = (trial.number for trial in known if trial.state == TrialState.WAITING)
+    return next(waiting, len(known))
 
 
 def _distribution(interval: Interval) -> BaseDistribution:

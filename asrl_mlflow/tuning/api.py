@@ -193,8 +193,9 @@ def tune_plan(
     with tqdm(total=trials, unit="trial", desc=study, disable=None) as bar:
 
         def show(study: Study) -> None:
-            bar.n = min(study.count_judged(), trials)
-            best = study.best()
+            judged = study.trials(*JUDGED)
+            bar.n = min(len(judged), trials)
+            best = study.best(judged)
             if best is not None:
                 bar.set_postfix_str(f"best {plan.metric} {best.value:.4g}", refresh=False)
             bar.refresh()

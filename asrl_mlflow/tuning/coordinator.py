@@ -198,26 +198,28 @@ class Coordinator:
                 return
             loss, params = self.candidate(trial.params)
             attempt = _Attempt(trial, self._open_run(trial, loss, params))
-            # Beside the point, whose coordinates are not always parameters: q_high, where the point has a gap.
-            values = _searched_fields(trial, loss, params)
-            attributes = {RUN_ID: attempt.log.run_id, LOSS: to_config(loss), **values}
-            if not self.study.leases.write(trial, attributes):
+            written = {RUN_ID: attempt.log.run_id, LOSS: to_config(loss)}
+            if not self.study.leases.write(trial, written):
                 self._close(attempt, "KILLED", {}, is_ours=False)
                 continue
             limits = self.study.limits(trial, self.contest.steps)
             worker = self._idle.pop()
             self._busy[worker] = attempt
             worker.judge(Assignment.of(loss, params, limits))
+            # All that follows takes time in which the worker trains.
+            attempt.log.params(
+                {**self.params, **tracking.loss_params(loss), **tracking.booster_params(params)}
+            )
+            # Beside the point, whose coordinates are not always parameters: q_high, where the point has a gap.
+            self.study.leases.write(trial, _searched_fields(trial, loss, params))
 
     def _open_run(self, trial: Trial, loss: BaseLoss, params: Mapping[str, Any]) -> RunLog:
-        log = tracking.open_child(
+        return tracking.open_child(
             _run_name(trial, loss, params),
             flow="tune",
             parent=self.parent,
             tags={**run_tags(self.study), TRIAL_TAG: str(trial.number)},
         )
-        log.params({**self.params, **tracking.loss_params(loss), **tracking.booster_params(params)})
-        return log
 
     def _handle(self, worker: Worker, message: Message) -> bool:
         """Handle a message of a worker; whether a worker is free now, or a trial is."""
@@ -247,6 +249,10 @@ class Coordinator:
         while self._ended:
             attempt, kind, content = self._ended.pop(0)
             attempt.log_partial_rounds()
+            if kind == "done":
+                (verdict,) = content
+                # With the last rounds, as each call takes time.
+                attempt.log.step(0, {OBJECTIVE: verdict.value, "best_round": verdict.rounds - 1})
             # Before Optuna has the result: the run of a complete trial then has all its rounds.
             attempt.log.flush()
             if kind == "done":
@@ -258,7 +264,6 @@ class Coordinator:
 
     def _complete(self, attempt: _Attempt, verdict: Verdict) -> None:
         self._failed_in_a_row = 0
-        attempt.log.metrics({OBJECTIVE: verdict.value, "best_round": verdict.rounds - 1})
         is_ours = (
             self._owns(attempt)
             and self.study.leases.write(attempt.trial, {ROUNDS: verdict.rounds})

@@ -255,7 +255,7 @@ def test_a_cluster_that_does_not_answer_is_one_line(monkeypatch):
 
 @pytest.mark.parametrize("engine", engines.ENGINES)
 def test_an_engine_that_is_not_installed_names_its_extra(engine, monkeypatch):
-    for module in ("dask", "pyspark"):
+    for module in ("distributed", "pyspark"):
         monkeypatch.setitem(__import__("sys").modules, module, None)
     with pytest.raises(InputError, match=rf"pip install 'asrl-mlflow\[{engine}\]'"):
         list(engines.ENGINES[engine](str, [1], scheduler=None, workers=None))

@@ -172,14 +172,22 @@ def test_a_scheduler_that_is_killed_ends_the_command_and_gives_the_trials_back(
     check_given_back(store)
 
 
-def test_ctrl_c_reaches_the_workers_of_a_cluster_of_this_host_too_and_does_no_harm(store):
-    given = ["--storage=journal:j", *ENDLESS, "--engine=dask", "--workers=1"]
-    process = spawn("flows.tune", *QUICK, *given, stderr=subprocess.PIPE, start_new_session=True)
-    wait_until(lambda: in_work(store), process)
-    os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate()
-    assert (process.returncode, "Traceback" in err) == (128 + signal.SIGINT, False), err
-    check_given_back(store)
+def test_workers_of_this_host_are_deaf_to_ctrl_c_also_those_that_are_started_anew():
+    def ask():
+        return os.getpid(), signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+    def heard():
+        (answer,) = client.run(ask).values()
+        return answer
+
+    with clusters.connect(None, 1, threads=1) as client:
+        first, blocked = heard()
+        assert signal.SIGINT in blocked
+        os.kill(first, signal.SIGKILL)
+        while first in (found := client.run(os.getpid, on_error="ignore").values()) or not found:
+            time.sleep(0.1)
+        assert signal.SIGINT in heard()[1]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 def test_a_cluster_that_does_not_answer_ends_with_exit_code_7(flow, store, monkeypatch):
@@ -194,3 +202,9 @@ def test_a_cluster_that_does_not_answer_ends_with_exit_code_7(flow, store, monke
 def test_what_is_about_a_cluster_needs_the_engine(flow, store, option):
     code, _, err = flow("tune", *QUICK, option)
     assert (code, "is about a cluster; got no --engine" in err) == (2, True)
+
+
+def test_where_dask_is_not_installed_its_extra_is_named(flow, store, monkeypatch):
+    monkeypatch.setitem(sys.modules, "asrl_mlflow.system.clusters", None)
+    code, _, err = flow("tune", *QUICK, "--jobs=dask")
+    assert (code, "pip install 'asrl-mlflow[dask]'" in err) == (2, True)

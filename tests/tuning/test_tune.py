@@ -499,7 +499,7 @@ def test_a_verdict_is_the_mean_over_the_folds_at_the_rounds_that_are_kept(plan):
 def test_the_same_command_gives_the_same_study_however_many_workers_there_are(flow, store):
     found = []
     for jobs in (1, 3):
-        options = ("--study=s", "--trials=24", f"--jobs={jobs}", f"--storage=journal:j{jobs}")
+        options = ("--study=s", "--trials=16", f"--jobs={jobs}", f"--storage=journal:j{jobs}")
         assert flow("tune", "--rounds=12", "--figures=false", *options)[0] == 0
         trials = trials_of(f"journal:j{jobs}")
         found.append(
