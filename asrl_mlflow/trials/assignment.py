@@ -22,6 +22,7 @@ from asrl_mlflow.trials.judging import Judge, Pruned
 # What is told of a trial: ("rounds", [(number, metrics), ...]) and ("step", step, value), and at the end
 # ("done", verdict), ("pruned",) or ("failed", why).
 Message = tuple[Any, ...]
+ENDS = ("done", "pruned", "failed")
 
 _SECONDS_BETWEEN_ROUNDS = 0.3
 

@@ -17,7 +17,7 @@ from distributed import Client, Future, Scheduler, get_worker
 
 from asrl_mlflow.errors import ClusterError
 from asrl_mlflow.system.clusters import send
-from asrl_mlflow.trials.assignment import Assignment, Message
+from asrl_mlflow.trials.assignment import ENDS, Assignment, Message
 from asrl_mlflow.trials.judging import Contest, Judge
 from asrl_mlflow.trials.pool import MOST_DEATHS_IN_A_ROW
 
@@ -132,8 +132,11 @@ class ClusterPool:
             if thread is None or trial != thread.trials:
                 continue
             message = self._read_end(thread) if content is None else pickle.loads(content)  # noqa: S301 - our own
-            if message is not None:
-                received.append((thread, message))
+            if message is None:
+                continue
+            if message[0] in ENDS:
+                self._died_in_a_row = 0
+            received.append((thread, message))
         if time.monotonic() - self._counted_at > _SECONDS_BETWEEN_COUNTS:
             received += [(thread, ("died",)) for thread in self._replace()]
         return received

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import wait
 
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.trials.assignment import Message
+from asrl_mlflow.trials.assignment import ENDS, Message
 from asrl_mlflow.trials.judging import Contest
 from asrl_mlflow.trials.pool import MOST_DEATHS_IN_A_ROW
 from asrl_mlflow.trials.worker import Worker
@@ -49,7 +49,7 @@ class ProcessPool:
         except (EOFError, OSError):
             self._replace(worker)
             return ("died",)
-        if message[0] in ("done", "pruned", "failed"):
+        if message[0] in ENDS:
             self._died_in_a_row = 0
         return message
 
