@@ -26,7 +26,7 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.figures.style import png
-from asrl_mlflow.tracking.keys import data_params
+from asrl_mlflow.tracking.keys import ADVICE_TAG, data_params
 from asrl_mlflow.tracking.shell import shell_command
 
 # Fewer digits of the noise are lost among the targets' own; a smaller share is less than a row in a thousand.
@@ -56,7 +56,7 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
             rows, settings.booster_params(values["seed"]), settings.rounds, values["seed"]
         )
         log.metrics(found.metrics)
-        log.tags({"doctor.loss": str(found.advice)})
+        log.tags({ADVICE_TAG: str(found.advice)})
         lines = _lines(found)
         log.describe("\n".join(f"- **{name}**: {text}" for name, text in lines.items()))
         if values["figures"]:

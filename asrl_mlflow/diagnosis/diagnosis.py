@@ -16,6 +16,7 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import auto
 from asrl_mlflow.records.unseen import OutOfFold, predict_out_of_fold
 from asrl_mlflow.residuals.outliers import Outliers, find_outliers
+from asrl_mlflow.tracking.keys import doctor_metrics
 
 # Enough to see residuals of a model that is nearly as good as a careful one.
 _FOLDS, _FEWEST_ROWS = 5, 50
@@ -57,17 +58,19 @@ class Diagnosis:
     @property
     def metrics(self) -> dict[str, float]:
         """The measurements as numbers, for a run."""
-        return {
-            "doctor.outliers_above": self.outliers.above,
-            "doctor.outliers_below": self.outliers.below,
-            "doctor.degrees": self.outliers.degrees,
-            "doctor.scale": self.outliers.scale,
-            "doctor.explained": self.explained,
-            "doctor.repeated_rows": self.repeats.rows,
-            "doctor.contradicting_rows": self.repeats.contradicting,
-            "doctor.digits": self.digits,
-            "doctor.most_frequent": self.most_frequent,
-        }
+        return doctor_metrics(
+            {
+                "outliers_above": self.outliers.above,
+                "outliers_below": self.outliers.below,
+                "degrees": self.outliers.degrees,
+                "scale": self.outliers.scale,
+                "explained": self.explained,
+                "repeated_rows": self.repeats.rows,
+                "contradicting_rows": self.repeats.contradicting,
+                "digits": self.digits,
+                "most_frequent": self.most_frequent,
+            }
+        )
 
 
 def diagnose(rows: Rows, params: Mapping[str, Any], rounds: int, seed: int) -> Diagnosis:
