@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from asrl_mlflow.datasets.splits import FloatArray, Rows
-from asrl_mlflow.diagnosis.advice import Advice, advise
+from asrl_mlflow.diagnosis.advice import Advice, advise, advise_levels
 from asrl_mlflow.diagnosis.repeats import Repeats, find_repeats
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import auto
@@ -45,6 +45,9 @@ class Diagnosis:
         Share of the rows that have the target's most frequent value.
     advice : Advice
         The loss to begin with, and why.
+    levels : Advice, optional
+        `asrl_c` with levels to start from, for those who want to choose or tune levels; None where what is said of
+        outliers means nothing.
     """
 
     found: OutOfFold
@@ -54,6 +57,7 @@ class Diagnosis:
     digits: float
     most_frequent: float
     advice: Advice
+    levels: Advice | None
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -117,6 +121,7 @@ def diagnose(rows: Rows, params: Mapping[str, Any], rounds: int, seed: int) -> D
         digits=_digits(rows.target, outliers.scale),
         most_frequent=most_frequent,
         advice=advise(outliers, most_frequent),
+        levels=advise_levels(outliers, most_frequent),
     )
 
 

@@ -42,8 +42,8 @@ LINK_TAG = "asrl.study_run"
 # the store did not confirm that it was created.
 KEY_TAG = "asrl.key"
 
-# Of a run of `doctor`: the loss that it advises.
-ADVICE_TAG = "doctor.loss"
+# Of a run of `doctor`: the loss that it advises, and levels for `asrl_c`, as `--loss-params` takes them.
+ADVICE_TAG, LEVELS_TAG = "doctor.loss", "doctor.levels"
 
 
 def loss_params(loss: BaseLoss) -> dict[str, object]:
