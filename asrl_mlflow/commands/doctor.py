@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -21,12 +22,12 @@ from asrl_mlflow.command_line.options import (
 from asrl_mlflow.command_line.running import end
 from asrl_mlflow.datasets.splits import join
 from asrl_mlflow.diagnosis import Diagnosis, diagnose, draw_diagnosis
-from asrl_mlflow.diagnosis.advice import VERY_HEAVY
+from asrl_mlflow.diagnosis.advice import VERY_HEAVY, Advice
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.figures.style import png
-from asrl_mlflow.tracking.keys import data_params
+from asrl_mlflow.tracking.keys import ADVICE_TAG, LEVELS_TAG, data_params
 from asrl_mlflow.tracking.shell import shell_command
 
 # Fewer digits of the noise are lost among the targets' own; a smaller share is less than a row in a thousand.
@@ -56,7 +57,9 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
             rows, settings.booster_params(values["seed"]), settings.rounds, values["seed"]
         )
         log.metrics(found.metrics)
-        log.tags({"doctor.loss": str(found.advice)})
+        log.tags({ADVICE_TAG: str(found.advice)})
+        if found.levels:
+            log.tags({LEVELS_TAG: found.levels.params})
         lines = _lines(found)
         log.describe("\n".join(f"- **{name}**: {text}" for name, text in lines.items()))
         if values["figures"]:
@@ -64,10 +67,19 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
             log.artifact("figures/doctor.png", png(draw_diagnosis(found, context)))
     width = max(map(len, lines))
     click.echo("\n" + "\n".join(f"{name:{width}}  {text}" for name, text in lines.items()))
-    words = [f"--data={values['data']}", f"--loss={found.advice.name}"]
+    click.echo(f"\nTrain it: {_train(values, found.advice)}")
+    if found.levels:
+        click.echo(f"Or by levels: {_train(values, found.levels)}")
+    return end(log)
+
+
+def _train(values: Mapping[str, Any], advice: Advice) -> str:
+    """The command that trains an advised loss on the same rows."""
+    words = [f"--data={values['data']}"]
     # What columns are for, as it was given.
     roles = ("target", "weight", "group", "time")
-    words[1:1] = [f"--{name}={values[name]}" for name in roles if values[name]]
+    words += [f"--{name}={values[name]}" for name in roles if values[name]]
+    words.append(f"--loss={advice.name}")
     # The labels and the split that were looked at.
     words += [
         f"--{name.replace('_', '-')}={values[name]}"
@@ -76,10 +88,9 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     ]
     if values["drop"]:
         words.append(f"--drop={','.join(values['drop'])}")
-    if found.advice.params:
-        words.append(f"--loss-params={found.advice.params}")
-    click.echo(f"\nTrain it: {shell_command('train', *words)}")
-    return end(log)
+    if advice.params:
+        words.append(f"--loss-params={advice.params}")
+    return shell_command("train", *words)
 
 
 def _lines(found: Diagnosis) -> dict[str, str]:
@@ -87,6 +98,7 @@ def _lines(found: Diagnosis) -> dict[str, str]:
     outliers, repeats = found.outliers, found.repeats
     degrees = outliers.degrees
     tails = "light" if degrees > _LIGHT else "heavy" if degrees >= VERY_HEAVY else "very heavy"
+    levels = {"levels": f"{found.levels}: {found.levels.reason}"} if found.levels else {}
     return {
         "rows": f"{len(found.found.target)}, of which an out-of-fold prediction was made",
         "explained": f"{found.explained:.0%} of the target's spread, by one quick fit",
@@ -105,4 +117,5 @@ def _lines(found: Diagnosis) -> dict[str, str]:
         "digits": f"float32 keeps {found.digits:.1f} digits of the noise"
         + ("; subtract a constant from the target" if found.digits < _FEW_DIGITS else ""),
         "begin with": f"{found.advice}: {found.advice.reason}",
+        **levels,
     }

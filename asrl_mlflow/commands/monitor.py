@@ -25,7 +25,8 @@ from asrl_mlflow.datasets.tables import list_columns, read_table
 from asrl_mlflow.errors import InputError, listed
 from asrl_mlflow.figures.style import png
 from asrl_mlflow.monitoring import FEATURE, Batch, Check, Reference, draw_batches, judge
-from asrl_mlflow.registry.versions import RegisteredVersion, predict_rows
+from asrl_mlflow.registry import OpenVersion, RegisteredVersion
+from asrl_mlflow.tracking.keys import monitor_metrics, monitor_params
 
 _FEWEST_ROWS = 20
 _MOST_TOLD = 3
@@ -65,15 +66,15 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
             msg = f"monitor needs a model and later rows; got no --{given}; pass --{given}=."
             raise InputError(msg)
     tracking.connect(command=command_line())
-    trusted = values["require_signature"]
-    version = registry.find(values["model_uri"], trusted=trusted)
-    if version.record.outputs > 1 and not version.record.data.get("classes"):
-        msg = f"{version.uri}: monitor needs a model of one target; got one of {version.record.outputs}; monitor each alone."
-        raise InputError(msg)
-    features = [each["name"] for each in registry.load_columns(version.uri, trusted=trusted)]
-    frame = _read(Path(values["data"]), version, features, values["by"])
-    errors, residual = _errors(frame, version, features, values["data"], trusted)
-    reference = _reference(version, values["by"], trusted)
+    with registry.open_version(values["model_uri"], trusted=values["require_signature"]) as opened:
+        version = opened.version
+        if version.record.outputs > 1 and not version.record.data.get("classes"):
+            msg = f"{version.uri}: monitor needs a model of one target; got one of {version.record.outputs}; monitor each alone."
+            raise InputError(msg)
+        features = [each["name"] for each in opened.columns]
+        frame = _read(Path(values["data"]), version, features, values["by"])
+        errors, residual = _errors(frame, opened, features, values["data"])
+        reference = _reference(opened, values["by"])
     batches = [
         judge(
             name,
@@ -87,11 +88,11 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     rate = values["alarm_rate"]
     context = f"{version.uri} on {values['data']}, an alarm by chance in {rate:g} of the batches"
     with tracking.run(f"monitor {version.name}", flow="monitor") as log:
-        log.params({"model": version.uri, "data.name": values["data"], "alarm_rate": rate})
+        log.params(monitor_params(version.uri, values["data"], rate))
         for number, batch in enumerate(batches):
             log.step(number, _metrics(batch, rate))
         changed = [batch for batch in batches if batch.alarms(rate)]
-        log.metrics({"monitor.batches": len(batches), "monitor.alarms": len(changed)})
+        log.metrics(monitor_metrics({"batches": len(batches), "alarms": len(changed)}))
         log.table("monitor.json", _columns(batches, rate))
         log.describe(
             f"{len(changed)} of {len(batches)} batches of `{values['data']}` differ from what `{version.uri}` "
@@ -142,14 +143,14 @@ def _read(
 
 def _errors(
     frame: pd.DataFrame,
-    version: RegisteredVersion,
+    opened: OpenVersion,
     features: Sequence[str],
     data: str,
-    trusted: Sequence[str] | None,
 ) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.float64] | None]:
     """The errors of the rows as the loss measures them, and residuals where the target is a number."""
+    version = opened.version
     known, target = version.record.data.get("classes", []), version.record.data["target"]
-    predicted = predict_rows(version, frame[list(features)], data, trusted=trusted)
+    predicted = opened.predict_rows(frame[list(features)], data)
     if target not in frame:
         return None, None
     if frame[target].isna().any():
@@ -168,15 +169,13 @@ def _errors(
     return errors, None if known else outcome - predicted
 
 
-def _reference(
-    version: RegisteredVersion, by: str | None, trusted: Sequence[str] | None
-) -> Reference:
+def _reference(opened: OpenVersion, by: str | None) -> Reference:
     """What the version was measured on."""
-    unseen = registry.load_unseen_residuals(version.uri, trusted=trusted)
+    version, unseen = opened.version, opened.unseen_residuals()
     # Those that calibrate intervals; where training used them up, those of the test rows.
     calibration = unseen.calibration
     known = calibration.errors if calibration.errors.size else unseen.test
-    features = registry.load_distribution(version.uri, trusted=trusted)
+    features = dict(opened.distribution)
     # What batches are made by differs from batch to batch.
     features.pop(by or "", None)
     reference = Reference(known, version.record.thresholds, features, residual=calibration.residual)
@@ -209,16 +208,18 @@ def _name_of(key: object) -> str:
 def _metrics(batch: Batch, rate: float) -> dict[str, float]:
     """What is told of a batch by metrics; features are told in the table, as not every name can be a metric's."""
     alarms = batch.alarms(rate)
-    return {
-        **{
-            f"monitor.{check.name}": check.observed
-            for check in batch.checks
-            if not check.name.startswith(FEATURE)
-        },
-        "monitor.rows": batch.rows,
-        "monitor.changed": len(alarms),
-        "monitor.changed_features": sum(check.name.startswith(FEATURE) for check in alarms),
-    }
+    return monitor_metrics(
+        {
+            **{
+                check.name: check.observed
+                for check in batch.checks
+                if not check.name.startswith(FEATURE)
+            },
+            "rows": batch.rows,
+            "changed": len(alarms),
+            "changed_features": sum(check.name.startswith(FEATURE) for check in alarms),
+        }
+    )
 
 
 def _columns(batches: Sequence[Batch], rate: float) -> dict[str, list[Any]]:

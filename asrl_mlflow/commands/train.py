@@ -222,8 +222,8 @@ def _continued(
 ) -> xgboost.Booster:
     """The booster of a registered model, which knows the table's features and classes."""
     uri, recorded = version.uri, version.record.build_loss()
-    booster = registry.load_booster(uri, trusted=trusted)
-    known = registry.load_columns(uri, trusted=trusted)
+    with registry.open_version(uri, trusted=trusted) as opened:
+        booster, known = opened.booster(), opened.columns
     here = describe_columns(table.rows.features)
     if known != here:
         names = [each["name"] for each in here if each not in known] or [

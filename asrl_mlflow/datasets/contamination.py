@@ -54,13 +54,13 @@ def contaminate(parts: Split, kind: ContaminationKind, share: float, seed: int) 
     one end of the first principal axis of the standardised features that are numbers (the end whose rows are
     further out), all moved upwards by the largest step that the other kinds draw. At an edge rows have leverage:
     nothing beyond them says otherwise. Side by side they are a majority where they are, which errors that lie
-    scattered are not, and against which a bounded influence alone is weak [1]_. All in one direction, they do not
+    scattered are not, and against which a bounded influence alone is weak (Zhao and Wan). All in one direction, they do not
     cancel.
 
     References
     ----------
-    .. [1] P. Zhao, Z. Wan, Robust Nonparametric Regression under Poisoning Attack, arXiv 2305.16771: M-estimators
-       are vulnerable where attacked rows concentrate in a small region.
+    P. Zhao, Z. Wan, Robust Nonparametric Regression under Poisoning Attack, arXiv 2305.16771: M-estimators
+    are vulnerable where attacked rows concentrate in a small region.
 
     Examples
     --------

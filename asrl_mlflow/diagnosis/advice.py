@@ -1,9 +1,10 @@
-"""Advise which loss to begin with, from the gross outliers and the tails of residuals."""
+"""Advise which loss, and which levels, to begin with, from the gross outliers and the tails of residuals."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from asrl_mlflow.diagnosis.levels import HIGH, LOW, starting_levels
 from asrl_mlflow.losses import MM, Cauchy, Loss, SquaredError, auto, to_config
 from asrl_mlflow.losses.regression.scale import AUTO
 from asrl_mlflow.residuals.outliers import Outliers
@@ -87,3 +88,33 @@ def advise(outliers: Outliers, most_frequent: float) -> Advice:
         return Advice(MM.name, MM(), reason)
     reason = "no gross outliers and no very heavy tails: a robust loss would gain nothing"
     return Advice(SquaredError.name, SquaredError(), reason)
+
+
+def advise_levels(outliers: Outliers, most_frequent: float) -> Advice | None:
+    """Advise levels of `asrl_c` to start from, for those who do not want them automatic.
+
+    Parameters
+    ----------
+    outliers, most_frequent
+        As for `advise`.
+
+    Returns
+    -------
+    Advice or None
+        None where what is said of outliers means nothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> noise = Outliers(0.2, 0.0, center=0.0, scale=1.0, degrees=60.0, probability=np.empty(0))
+    >>> advise_levels(noise, 0.001).params
+    'q_low=0.603,q_high=0.678,tail=1.0,floor=0.0'
+    """
+    if most_frequent > _SPIKE:
+        return None
+    reason = (
+        f"the shares of all residuals within {LOW:g} and {HIGH:g} scales of the noise, if {1 - outliers.share:.1%} of the "
+        "targets are right; where to start from if levels are chosen by hand"
+    )
+    loss = starting_levels(outliers)
+    return Advice(loss.name, loss, reason)

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from asrl_mlflow.datasets.splits import FloatArray, Rows
-from asrl_mlflow.diagnosis.advice import Advice, advise
+from asrl_mlflow.diagnosis.advice import Advice, advise, advise_levels
 from asrl_mlflow.diagnosis.repeats import Repeats, find_repeats
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses import auto
 from asrl_mlflow.records.unseen import OutOfFold, predict_out_of_fold
 from asrl_mlflow.residuals.outliers import Outliers, find_outliers
+from asrl_mlflow.tracking.keys import doctor_metrics
 
 # Enough to see residuals of a model that is nearly as good as a careful one.
 _FOLDS, _FEWEST_ROWS = 5, 50
@@ -44,6 +45,9 @@ class Diagnosis:
         Share of the rows that have the target's most frequent value.
     advice : Advice
         The loss to begin with, and why.
+    levels : Advice, optional
+        `asrl_c` with levels to start from, for those who want to choose or tune levels; None where what is said of
+        outliers means nothing.
     """
 
     found: OutOfFold
@@ -53,21 +57,24 @@ class Diagnosis:
     digits: float
     most_frequent: float
     advice: Advice
+    levels: Advice | None
 
     @property
     def metrics(self) -> dict[str, float]:
         """The measurements as numbers, for a run."""
-        return {
-            "doctor.outliers_above": self.outliers.above,
-            "doctor.outliers_below": self.outliers.below,
-            "doctor.degrees": self.outliers.degrees,
-            "doctor.scale": self.outliers.scale,
-            "doctor.explained": self.explained,
-            "doctor.repeated_rows": self.repeats.rows,
-            "doctor.contradicting_rows": self.repeats.contradicting,
-            "doctor.digits": self.digits,
-            "doctor.most_frequent": self.most_frequent,
-        }
+        return doctor_metrics(
+            {
+                "outliers_above": self.outliers.above,
+                "outliers_below": self.outliers.below,
+                "degrees": self.outliers.degrees,
+                "scale": self.outliers.scale,
+                "explained": self.explained,
+                "repeated_rows": self.repeats.rows,
+                "contradicting_rows": self.repeats.contradicting,
+                "digits": self.digits,
+                "most_frequent": self.most_frequent,
+            }
+        )
 
 
 def diagnose(rows: Rows, params: Mapping[str, Any], rounds: int, seed: int) -> Diagnosis:
@@ -114,6 +121,7 @@ def diagnose(rows: Rows, params: Mapping[str, Any], rounds: int, seed: int) -> D
         digits=_digits(rows.target, outliers.scale),
         most_frequent=most_frequent,
         advice=advise(outliers, most_frequent),
+        levels=advise_levels(outliers, most_frequent),
     )
 
 

@@ -20,7 +20,7 @@ from asrl_mlflow.boosting.training import train as train_unheard
 from asrl_mlflow.errors import InputError, did_you_mean
 from asrl_mlflow.estimators.rows import Rows
 from asrl_mlflow.estimators.targets import Target, Vector
-from asrl_mlflow.intervals import calibrate_held_out, judge, keep, learn_spread
+from asrl_mlflow.intervals import calibrate_by_evals, judge, keep, learn_spread
 from asrl_mlflow.losses import BaseLoss, check_names, from_config, from_name
 from asrl_mlflow.metrics import TASKS
 from asrl_mlflow.residuals.conformal import Calibration, sample_rows
@@ -210,7 +210,7 @@ class RobustXGBModel(xgboost.XGBModel):
                 booster, loss, rows, target, feature_weights
             )
         else:
-            calibration = calibrate_held_out(booster, matrix, evals, loss)
+            calibration = calibrate_by_evals(booster, matrix, evals, loss)
         keep(booster, calibration)
         booster.set_attr(**target.attributes)
         self._keep(booster, target)

@@ -5,12 +5,12 @@ How wide an interval is says `residuals.conformal`. Imports `boosting`, `losses`
 
 from __future__ import annotations
 
-from asrl_mlflow.intervals.calibration import Judged, calibrate_held_out, judge, keep, kept
+from asrl_mlflow.intervals.calibration import Judged, calibrate_by_evals, judge, keep, kept
 from asrl_mlflow.intervals.spread import learn_spread, predict_spread
 
 __all__ = [
     "Judged",
-    "calibrate_held_out",
+    "calibrate_by_evals",
     "judge",
     "keep",
     "kept",

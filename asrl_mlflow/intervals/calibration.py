@@ -48,7 +48,7 @@ def judge(booster: xgboost.Booster, matrix: xgboost.DMatrix, loss: BaseLoss) -> 
     return Judged(target[weight > 0], prediction[weight > 0])
 
 
-def calibrate_held_out(
+def calibrate_by_evals(
     booster: xgboost.Booster,
     learned: xgboost.DMatrix,
     evals: Sequence[tuple[xgboost.DMatrix, str]],
@@ -61,7 +61,7 @@ def calibrate_held_out(
     >>> from asrl_mlflow import losses, train
     >>> matrix = xgboost.DMatrix(np.zeros((3, 1)), label=[1.0, 2.0, 4.0])
     >>> booster = train({}, matrix, 1, loss=losses.Huber())
-    >>> calibrate_held_out(booster, matrix, [(matrix, "train")], losses.Huber()) is None
+    >>> calibrate_by_evals(booster, matrix, [(matrix, "train")], losses.Huber()) is None
     True
     """
     if not evals or booster.attr("best_iteration") is not None:

@@ -6,6 +6,16 @@ loads no matplotlib, so that `serve` and `predict` start fast.
 
 from __future__ import annotations
 
+from asrl_mlflow.registry.opened import (
+    OpenVersion,
+    load,
+    load_booster,
+    load_columns,
+    load_distribution,
+    load_unseen_residuals,
+    open_verified,
+    open_version,
+)
 from asrl_mlflow.registry.promotion import (
     CHAMPION,
     Comparison,
@@ -16,22 +26,13 @@ from asrl_mlflow.registry.promotion import (
 )
 from asrl_mlflow.registry.registration import CHALLENGER, check_name, register
 from asrl_mlflow.registry.signing import make_keys, public_half
-from asrl_mlflow.registry.versions import (
-    RegisteredVersion,
-    find,
-    load,
-    load_booster,
-    load_columns,
-    load_distribution,
-    load_unseen_residuals,
-    open_verified,
-    version_with_alias,
-)
+from asrl_mlflow.registry.versions import RegisteredVersion, find, version_with_alias
 
 __all__ = [
     "CHALLENGER",
     "CHAMPION",
     "Comparison",
+    "OpenVersion",
     "Promotion",
     "RegisteredVersion",
     "check_alias",
@@ -45,6 +46,7 @@ __all__ = [
     "load_unseen_residuals",
     "make_keys",
     "open_verified",
+    "open_version",
     "promote",
     "public_half",
     "register",

@@ -15,13 +15,11 @@ import numpy as np
 from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.datasets.splits import FloatArray
 from asrl_mlflow.errors import InputError, listed
+from asrl_mlflow.registry.opened import load, load_unseen_residuals, open_version
 from asrl_mlflow.registry.signing import Keys
 from asrl_mlflow.registry.versions import (
     RegisteredVersion,
     find,
-    load,
-    load_unseen_residuals,
-    predict_rows,
     version_with_alias,
     write_with_retries,
 )
@@ -322,8 +320,9 @@ def _compare_on_same_rows(
 
 def _residuals(uri: str, test: Dataset, trusted: Keys | None) -> FloatArray:
     """Predict the rows with a version, and compute the errors that its loss measures by."""
-    version = find(uri, trusted=trusted)
-    predicted = predict_rows(version, test.rows.features, test.name, trusted=trusted)
+    with open_version(uri, trusted=trusted) as opened:
+        version = opened.version
+        predicted = opened.predict_rows(test.rows.features, test.name)
     known = version.record.data.get("classes", [])
     if known != list(test.classes):
         msg = (

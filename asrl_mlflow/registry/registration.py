@@ -24,15 +24,14 @@ from asrl_mlflow.losses import is_built_in, loss_class
 from asrl_mlflow.records.artifacts import BOOSTER, RunArtifacts, fetch_artifacts, silence_mlflow
 from asrl_mlflow.records.record import Record
 from asrl_mlflow.registry.manifest import make_manifest
+from asrl_mlflow.registry.opened import load, open_verified
 from asrl_mlflow.registry.packing import write_model
 from asrl_mlflow.registry.signing import SIGNATURE_TAG, Keys, public_half, sign
 from asrl_mlflow.registry.versions import (
     MANIFEST_TAG,
     RegisteredVersion,
     check_copy,
-    load,
     no_answer_error,
-    open_verified,
     write_with_retries,
 )
 from asrl_mlflow.system.disk import require_space

@@ -6,30 +6,22 @@ Where a signature is required, only if a trusted key has signed these files as t
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import mlflow
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
-import xgboost
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.pyfunc import PyFuncModel
 from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 
 from asrl_mlflow.cards import Card, CardTable
 from asrl_mlflow.errors import InputError, StoreError, did_you_mean, listed
-from asrl_mlflow.records.artifacts import BOOSTER, FEATURES, LOSS, UNSEEN, silence_mlflow
+from asrl_mlflow.records.artifacts import LOSS, silence_mlflow
 from asrl_mlflow.records.record import Record
-from asrl_mlflow.records.unseen import UnseenResiduals
 from asrl_mlflow.registry import manifest
 from asrl_mlflow.registry.signing import SIGNATURE_TAG, Keys, check_signature, read_keys
 from asrl_mlflow.system.disk import require_space
@@ -108,13 +100,13 @@ def find(uri: str, *, trusted: Keys | None = None) -> RegisteredVersion:
     Raises
     ------
     InputError
-        The version does not exist, or was not registered by `register`; with keys as for `open_verified`.
+        The version does not exist, or was not registered by `register`; with keys as for `open_copy`.
     StoreError
         The store does not answer.
     """
     if trusted is None:
         return _find_with_tags(uri)[0]
-    with _open(uri, trusted) as (found, folder):
+    with open_copy(uri, trusted) as (found, folder):
         return dataclasses.replace(found, record=_record_in(folder, uri))
 
 
@@ -168,7 +160,7 @@ def version_with_alias(name: str, alias: str) -> str | None:
 
 
 @contextmanager
-def open_verified(uri: str, *, trusted: Keys | None = None) -> Iterator[Path]:
+def open_copy(uri: str, trusted: Keys | None) -> Iterator[tuple[RegisteredVersion, Path]]:
     """Open a private copy of a version's files, after checking it against manifest and signature.
 
     Parameters
@@ -181,6 +173,8 @@ def open_verified(uri: str, *, trusted: Keys | None = None) -> Iterator[Path]:
 
     Yields
     ------
+    RegisteredVersion
+        Which it is.
     Path
         The folder of the copy, deleted afterwards.
 
@@ -192,13 +186,6 @@ def open_verified(uri: str, *, trusted: Keys | None = None) -> Iterator[Path]:
     StorageError
         The disk is too full for the copy.
     """
-    with _open(uri, trusted) as (_, folder):
-        yield folder
-
-
-@contextmanager
-def _open(uri: str, trusted: Keys | None) -> Iterator[tuple[RegisteredVersion, Path]]:
-    """Open a version as `open_verified` does; also say which it is."""
     keys = None if trusted is None else read_keys(trusted)
     found, tags = _find_with_tags(uri)
     if keys is not None:
@@ -264,147 +251,6 @@ def check_copy(folder: Path, recorded: str, owner: str) -> None:
         note.unlink()
     manifest.remove_compiled(folder)
     manifest.check_manifest(folder, recorded, owner)
-
-
-def load(uri: str, *, trusted: Keys | None = None) -> PyFuncModel:
-    """Load a version with `mlflow.pyfunc.load_model`, after checking that its files are unchanged.
-
-    Parameters
-    ----------
-    uri : str
-        The version, as for `find`.
-    trusted : sequence of str or Path, optional
-        Public keys that may have signed it, as for `open_verified`.
-
-    Raises
-    ------
-    InputError
-        As for `open_verified`; then no code of the model was run.
-    """
-    with open_verified(uri, trusted=trusted) as folder, require_space(), silence_mlflow():
-        model: PyFuncModel = mlflow.pyfunc.load_model(str(folder))
-    return model
-
-
-def predict_rows(
-    version: RegisteredVersion, features: pd.DataFrame, owner: str, *, trusted: Keys | None = None
-) -> npt.NDArray[np.float64]:
-    """Predict rows in the form that the errors of a version's loss are measured by.
-
-    Parameters
-    ----------
-    version : RegisteredVersion
-        From `find`.
-    features : DataFrame of shape (n, features)
-        Columns that the version knows.
-    owner : str
-        What the rows are of, for the error.
-    trusted : sequence of str or Path, optional
-        Public keys that may have signed it, as for `open_verified`.
-
-    Returns
-    -------
-    float64 array of shape (n,) or (n, K)
-        In target units, or probabilities of the classes.
-
-    Raises
-    ------
-    InputError
-        As for `open_verified`; or the version cannot predict the rows.
-    """
-    try:
-        # Around MLflow's schema, which is narrower than the model's own checks.
-        model: Any = load(version.uri, trusted=trusted).unwrap_python_model()
-        predicted: Any = model.predict(None, features)
-    except MlflowException as error:
-        msg = f"{owner}: {version.uri} must be able to predict it; {error.message}"
-        raise InputError(msg) from error
-    known = version.record.data.get("classes", [])
-    if known:
-        predicted = predicted[[f"probability_{each}" for each in known]]
-    return np.asarray(predicted, np.float64)
-
-
-def load_booster(uri: str, *, trusted: Keys | None = None) -> xgboost.Booster:
-    """Load a version's booster, to continue its training; `find(uri).record` has its loss.
-
-    Parameters
-    ----------
-    uri : str
-        The version, as for `find`.
-    trusted : sequence of str or Path, optional
-        Public keys that may have signed it, as for `open_verified`.
-
-    Raises
-    ------
-    InputError
-        As for `open_verified`.
-    """
-    with open_verified(uri, trusted=trusted) as folder:
-        return xgboost.Booster(model_file=folder / "artifacts" / BOOSTER)
-
-
-def load_columns(uri: str, *, trusted: Keys | None = None) -> list[dict[str, Any]]:
-    """Load the description of a version's columns, as `describe_columns` returned it at training.
-
-    Parameters
-    ----------
-    uri : str
-        The version, as for `find`.
-    trusted : sequence of str or Path, optional
-        Public keys that may have signed it, as for `open_verified`.
-
-    Raises
-    ------
-    InputError
-        As for `open_verified`.
-    """
-    described: list[dict[str, Any]] = _read_features(uri, trusted)["features"]
-    return described
-
-
-def load_distribution(uri: str, *, trusted: Keys | None = None) -> dict[str, dict[str, Any]]:
-    """Load how the columns of a version's test rows are distributed; empty where it had none.
-
-    Parameters
-    ----------
-    uri : str
-        The version, as for `find`.
-    trusted : sequence of str or Path, optional
-        Public keys that may have signed it, as for `open_verified`.
-
-    Raises
-    ------
-    InputError
-        As for `open_verified`.
-    """
-    described: dict[str, dict[str, Any]] = _read_features(uri, trusted).get("distribution", {})
-    return described
-
-
-def _read_features(uri: str, trusted: Keys | None) -> dict[str, Any]:
-    with open_verified(uri, trusted=trusted) as folder:
-        content: dict[str, Any] = json.loads((folder / "artifacts" / FEATURES).read_text())
-    return content
-
-
-def load_unseen_residuals(uri: str, *, trusted: Keys | None = None) -> UnseenResiduals:
-    """Load a version's residuals on rows that it did not learn from.
-
-    Parameters
-    ----------
-    uri : str
-        The version, as for `find`.
-    trusted : sequence of str or Path, optional
-        Public keys that may have signed it, as for `open_verified`.
-
-    Raises
-    ------
-    InputError
-        As for `open_verified`.
-    """
-    with open_verified(uri, trusted=trusted) as folder:
-        return UnseenResiduals.from_bytes((folder / "artifacts" / UNSEEN).read_bytes())
 
 
 def write_with_retries(write: Callable[..., object], *arguments: str) -> None:

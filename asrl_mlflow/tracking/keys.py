@@ -42,6 +42,9 @@ LINK_TAG = "asrl.study_run"
 # the store did not confirm that it was created.
 KEY_TAG = "asrl.key"
 
+# Of a run of `doctor`: the loss that it advises, and levels for `asrl_c`, as `--loss-params` takes them.
+ADVICE_TAG, LEVELS_TAG = "doctor.loss", "doctor.levels"
+
 
 def loss_params(loss: BaseLoss) -> dict[str, object]:
     """Name the params of a loss: `loss.name` and `loss.<field>`."""
@@ -88,6 +91,27 @@ def data_params(dataset: Dataset, contamination: Contamination) -> dict[str, obj
         "data.drop": ",".join(dataset.roles.drop) or None,
         **contamination.params(),
     }
+
+
+def doctor_metrics(measured: Mapping[str, float]) -> dict[str, float]:
+    """Name what the doctor measured of a target: `doctor.<name>`."""
+    return {f"doctor.{name}": value for name, value in measured.items()}
+
+
+def monitor_params(uri: str, data: str, alarm_rate: float) -> dict[str, object]:
+    """Name the params of a run of `monitor`: the version, the later rows, and how often alarms may be false."""
+    return {"model": uri, "data.name": data, "alarm_rate": alarm_rate}
+
+
+def monitor_metrics(found: Mapping[str, float]) -> dict[str, float]:
+    """Name what the monitor found, of a batch or of all: `monitor.<name>`.
+
+    Examples
+    --------
+    >>> monitor_metrics({"alarms": 2})
+    {'monitor.alarms': 2}
+    """
+    return {f"monitor.{name}": value for name, value in found.items()}
 
 
 def owner_tags() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""How good the doctor's advice is: its loss beside the best of 21 losses, which only hindsight knows.
+"""How good the doctor's advice is: its loss, and its levels, beside the best of 21 losses, which only hindsight knows.
 
     OMP_WAIT_POLICY=PASSIVE ASRL_DATA_DIR=... python benchmarks/quality/doctor.py
 
@@ -13,6 +13,7 @@ import multiprocessing
 import os
 from collections import defaultdict
 from collections.abc import Mapping
+from statistics import geometric_mean
 
 import click
 import numpy as np
@@ -26,6 +27,7 @@ from asrl_mlflow.datasets.dataset import PAPER, load
 from asrl_mlflow.datasets.matrices import make_matrix
 from asrl_mlflow.datasets.splits import join, split
 from asrl_mlflow.diagnosis import diagnose
+from asrl_mlflow.diagnosis.levels import starting_levels
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.losses import Loss
 
@@ -67,6 +69,9 @@ LOSSES: Mapping[str, Loss] = {
     },
     **{str(loss): loss for loss in itertools.starmap(losses.ContinuousASRL, PAIRS)},
 }
+# `asrl_c` with the doctor's levels, which is none of the 21.
+LEVELS = "asrl_c with the doctor's levels"
+AUTO = str(losses.auto())
 MOST_ROWS = 6_000
 NEAR, NEARLY, POINTS = 1.05, 1.07, 0.03
 
@@ -74,7 +79,7 @@ Cell = tuple[str, str, int]
 
 
 def measure(cell: Cell) -> tuple[Cell, str, float, Mapping[str, float]]:
-    """One cell: the advised loss, the share that was found, and each loss's error."""
+    """One cell: the advised loss, the share that was found, each loss's error, and that of `asrl_c` with its levels."""
     data, kind, seed = cell
     rows = load(data).rows
     if len(rows) > MOST_ROWS:
@@ -87,7 +92,8 @@ def measure(cell: Cell) -> tuple[Cell, str, float, Mapping[str, float]]:
     params = {**Settings().booster_params(seed), "nthread": 1}
     found = diagnose(learned, params, Settings().rounds, seed)
     errors = {}
-    for name, loss in LOSSES.items():
+    levels = starting_levels(found.outliers)
+    for name, loss in {**LOSSES, LEVELS: levels}.items():
         booster = train(params, make_matrix(learned), Settings().rounds, loss=loss)
         off = np.abs(parts.test.target - predict(booster, parts.test.features))
         errors[name] = float(off.mean())
@@ -99,20 +105,24 @@ def measure(cell: Cell) -> tuple[Cell, str, float, Mapping[str, float]]:
 @click.option("--jobs", default=os.cpu_count(), show_default=True, help="Processes.")
 def main(seeds: int, jobs: int) -> None:
     """Print each cell, and what they come to."""
-    cells = list(itertools.product(TABLES, KINDS, range(seeds)))
-    ratios: dict[str, list[float]] = {name: [] for name in ("advised", *LOSSES)}
+    all_cells = list(itertools.product(TABLES, KINDS, range(seeds)))
+    ratios: dict[str, list[float]] = {name: [] for name in ("advised", LEVELS, *LOSSES)}
+    rows: dict[tuple[str, str], list[tuple[float, str, float, float]]] = defaultdict(list)
     means: dict[tuple[str, str], dict[str, float]] = defaultdict(lambda: defaultdict(float))
     off = []
-    print(f"XGBoost {xgboost.__version__}, {len(LOSSES)} losses, {len(cells)} cells")
+    print(f"XGBoost {xgboost.__version__}, {len(LOSSES)} losses, {len(all_cells)} cells")
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
         for cell, advised, share, errors in tqdm(
-            pool.imap(measure, cells), total=len(cells), disable=None
+            pool.imap(measure, all_cells), total=len(all_cells), disable=None
         ):
-            best = min(errors, key=lambda name: errors[name])
+            best = min(LOSSES, key=lambda name: errors[name])
             for name, error in {**errors, "advised": errors[advised]}.items():
                 ratios[name].append(error / errors[best])
                 means[cell[:2]][name] += error / seeds
             off.append(abs(share - KINDS[cell[1]][1]))
+            rows[cell[:2]].append(
+                (share, advised, errors[advised] / errors[best], errors[AUTO] / errors[best])
+            )
             print(
                 f"{cell[0]:12}{cell[1]:9}{cell[2]:2}  off by {off[-1]:.3f}  {ratios['advised'][-1]:.3f}  "
                 f"{advised}; best {best}",
@@ -135,6 +145,19 @@ def main(seeds: int, jobs: int) -> None:
     print(
         f"shares are off by at most {max(off):.3f}, {np.mean(np.array(off) <= POINTS):.0%} within {POINTS}"
     )
+    print("| spoiled | table | share | found | advised | test MAE / best of 21 | always auto |")
+    for (data, kind), each in sorted(rows.items(), key=lambda item: list(KINDS).index(item[0][1])):
+        shares, names, over_best, always = zip(*each, strict=True)
+        cells = (
+            kind,
+            data,
+            f"{KINDS[kind][1]:g}",
+            " ".join(f"{share:.3f}" for share in shares),
+            " ".join("auto" if name == AUTO else name.partition("(")[0] for name in names),
+            f"{geometric_mean(over_best):.2f}",
+            f"{geometric_mean(always):.2f}",
+        )
+        print(f"| {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,8 +14,10 @@ from asrl_mlflow.datasets.contamination import contaminate
 from asrl_mlflow.datasets.dataset import load
 from asrl_mlflow.datasets.splits import join, split
 from asrl_mlflow.diagnosis import diagnose, draw_diagnosis
+from asrl_mlflow.diagnosis.levels import starting_levels
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.figures.style import png
+from asrl_mlflow.residuals.outliers import Outliers
 from tests.stores import artifacts, newest
 
 PARAMS = {"max_depth": 4, "nthread": 1}
@@ -34,23 +39,26 @@ def spoiled(frame, kind, share):
 
 
 @pytest.mark.parametrize(
-    ("kind", "share", "above", "loss"),
+    ("kind", "share", "above", "loss", "high"),
     [
-        ("none", 0.0, 0.0, "squared_error"),
-        ("asym", 0.02, 0.02, "auto"),
-        ("asym", 0.2, 0.2, "auto"),
-        ("sym", 0.1, 0.05, "auto"),
-        ("cauchy", 0.0, 0.0, "cauchy"),
+        ("none", 0.0, 0.0, "squared_error", 0.96),
+        ("asym", 0.02, 0.02, "auto", 0.93),
+        ("asym", 0.2, 0.2, "auto", 0.67),
+        ("sym", 0.1, 0.05, "auto", 0.86),
+        ("cauchy", 0.0, 0.0, "cauchy", 0.78),
     ],
 )
-def test_the_share_is_within_3_points_and_the_advice_follows_from_it(
-    frame, kind, share, above, loss
+def test_the_share_is_within_3_points_and_advice_and_levels_follow_from_it(
+    frame, kind, share, above, loss, high
 ):
     found = diagnose(spoiled(frame, kind, share), PARAMS, 60, seed=0)
     assert found.outliers.share == pytest.approx(share, abs=0.03)
     assert found.outliers.above == pytest.approx(above, abs=0.02)
     assert found.advice.name == loss
     assert found.advice.reason
+    # Not above the right targets, and by one-sided outliers and heavy tails farther below.
+    assert found.levels.loss.q_high == pytest.approx(high, abs=0.03)
+    assert found.levels.loss.q_high < 1 - share
     assert len(png(draw_diagnosis(found, "a context"))) > 10_000
 
 
@@ -68,6 +76,16 @@ def test_where_most_targets_are_one_value_no_robust_loss_is_advised():
     found = diagnose(from_arrays(x, y).rows, PARAMS, 20, seed=0)
     assert found.most_frequent > 0.5
     assert (found.advice.name, "means nothing" in found.advice.reason) == ("squared_error", True)
+    assert found.levels is None
+
+
+@pytest.mark.parametrize("degrees", [1.0, 60.0])
+@pytest.mark.parametrize("above", [0.0, 0.3, 0.7, 1.0])
+def test_levels_are_a_valid_loss_whatever_the_outliers(above, degrees):
+    outliers = Outliers(above, 0.0, 0.0, 1.0, degrees, np.empty(0))
+    loss = starting_levels(outliers)
+    assert 0 < loss.q_low < loss.q_high < 1
+    assert loss.q_high <= max(1 - above, 0.1)
 
 
 def test_a_target_far_from_0_loses_digits_of_its_noise(table):
@@ -103,6 +121,11 @@ def test_the_command_says_what_it_found_and_logs_it(flow, store, frame):
     run = store.get_run(newest(store))
     assert run.data.metrics["doctor.outliers_above"] == pytest.approx(0.2, abs=0.03)
     assert run.data.tags["doctor.loss"] == "auto"
+    # The printed line trains the levels that the run keeps.
+    words = shlex.split(re.search(r"Or by levels: .* train (.*)", said)[1])
+    assert f"--loss-params={run.data.tags['doctor.levels']}" in words
+    assert flow("train", *words, "--rounds=3", "--figures=false")[0] == 0
+    assert float(store.get_run(newest(store)).data.params["loss.q_high"]) < 0.8
     assert "gross outliers" in run.data.tags["mlflow.note.content"]
     assert "figures/doctor.png" in artifacts(store, run.info.run_id)
 

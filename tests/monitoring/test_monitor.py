@@ -13,6 +13,7 @@ import asrl_mlflow.mlflow as flavor
 from asrl_mlflow import datasets, losses, registry, train
 from asrl_mlflow.monitoring import Reference, judge
 from asrl_mlflow.records.distribution import count_bins, describe_distribution
+from asrl_mlflow.registry import versions
 from tests.stores import artifacts, newest
 
 RATE = 0.05
@@ -128,6 +129,20 @@ def test_without_outcomes_features_alone_are_compared(flow, store, model):
     later.assign(x0=later["x0"] + 1).to_parquet("later.parquet")
     code, said, _ = flow(*command, "--data=later.parquet")
     assert (code, "feature.x0" in said) == (6, True)
+
+
+def test_a_version_is_downloaded_and_checked_once(flow, model, monkeypatch):
+    checked, check_copy = [], versions.check_copy
+
+    def count(folder, *given):
+        checked.append(folder)
+        check_copy(folder, *given)
+
+    monkeypatch.setattr(versions, "check_copy", count)
+    table(model, 300).to_csv("later.csv", index=False)
+    command = ("monitor", "--model-uri=models:/asrl-made/1", "--figures=false")
+    assert flow(*command, "--data=later.csv")[0] == 0
+    assert len(checked) == 1
 
 
 def test_a_feature_whose_name_can_be_no_metric_loses_no_alarm(flow, store):
