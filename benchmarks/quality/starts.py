@@ -4,7 +4,7 @@ Both studies have the same number of trials, the same folds and the same seed, a
 5-fold MAE on spoiled rows is trained anew on train and valid, and judged once on clean test rows. Beside them:
 losses that nobody tuned. Results are kept line by line, so that the command goes on where it was stopped.
 
-ASRL_DATA_DIR=... OMP_WAIT_POLICY=PASSIVE uv run python benchmarks/starts.py --out=starts.jsonl
+ASRL_DATA_DIR=... OMP_WAIT_POLICY=PASSIVE uv run python benchmarks/quality/starts.py --out=starts.jsonl
 """
 
 from __future__ import annotations
