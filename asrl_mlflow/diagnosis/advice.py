@@ -86,7 +86,7 @@ def advise(outliers: Outliers, most_frequent: float) -> Advice:
     if outliers.share > 0:
         reason = f"only {outliers.share:.1%} of the targets are gross outliers, which it leaves out in the end"
         return Advice(MM.name, MM(), reason)
-    reason = "no gross outliers and no very heavy tails: a robust loss would gain nothing"
+    reason = "no gross outliers and no very heavy tails: a robust loss would gain little"
     return Advice(SquaredError.name, SquaredError(), reason)
 
 

@@ -78,7 +78,6 @@ def draw_ratios(results: Results, context: str) -> Figure:
         axes.set_yticks(range(len(methods)), methods, fontsize=8)
         axes.tick_params(axis="x", labelsize=8)
         axes.grid(visible=False, axis="y")
-    panels[0].invert_yaxis()
     shown = np.concatenate(
         [
             (frame.div(frame[results.best_rival(setting)], axis=0)).to_numpy().ravel()
@@ -88,6 +87,10 @@ def draw_ratios(results: Results, context: str) -> Figure:
     panels[0].set_xlim(0.95 * float(shown.min()), min(_MOST, 1.05 * float(shown.max())))
     for axes in panels[len(settings) :]:
         axes.set_visible(False)
+    # The lowest of each column has the numbers, also where the last line is not full.
+    for axes in panels[max(0, len(settings) - across) : len(settings)]:
+        axes.tick_params(labelbottom=True)
+    panels[0].set_ylim(len(methods) - 0.5, -0.5)
     return figure
 
 
@@ -222,7 +225,7 @@ def _draw_curves(convergence: Convergence, settings: Sequence[Setting]) -> Figur
             label_plain_numbers(axes)
     for axes in panels[:, 0]:
         axes.set_ylabel("test MAE (target units)")
-    panels[0, -1].legend(fontsize=8, frameon=False)
+    panels[0, -1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return figure
 
 

@@ -42,9 +42,12 @@ class Ranking:
             return f"Ranks {over}: no difference is shown (Friedman, p = {self.p:.2g})."
         best = str(self.ranks.index[0])
         alike = [str(name) for name in self.ranks.index[1:] if self.differ.loc[best, name] >= ALPHA]
-        beside = (
-            f", not clearly before {', '.join(alike)}" if alike else ", clearly before all others"
-        )
+        if len(alike) == len(self.ranks) - 1:
+            beside = ", but clearly before none of the others"
+        elif alike:
+            beside = f", not clearly before {', '.join(alike)}"
+        else:
+            beside = ", clearly before all others"
         return (
             f"Ranks {over}: the methods differ (Friedman, p = {self.p:.2g}); {best} is first{beside} "
             f"(Nemenyi: mean ranks {self.critical_difference:.2f} apart)."

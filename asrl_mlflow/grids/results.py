@@ -16,8 +16,8 @@ from asrl_mlflow.grids.grid import Grid
 from asrl_mlflow.residuals import FloatArray
 
 LEVEL = 0.95
-# With fewer seeds there are too few ways to draw them again for an interval.
-FEWEST_SEEDS = 5
+# With fewer seeds, or tables, there are too few ways to draw them again for an interval.
+FEWEST_DRAWS = 5
 _RESAMPLES, _SEED = 9999, 0
 
 
@@ -60,8 +60,8 @@ class Ratio(NamedTuple):
     value : float
         Geometric mean over the seeds; below 1 the method is better.
     low, high : float
-        Its interval, by a paired bootstrap of the seeds, or of the settings where it is over all of them; NaN
-        where they are too few.
+        Its interval, by a paired bootstrap of the seeds, or of the tables where it is over all settings; NaN where
+        these are too few.
     """
 
     method: str
@@ -218,11 +218,17 @@ class Results:
             for setting in self.errors
         }
 
+    @property
+    def by_table(self) -> pd.DataFrame:
+        """The geometric means over settings and seeds: a row a table, a column a method."""
+        tables = [setting.table for setting in self.errors]
+        return self.means.transform(np.log).groupby(tables, sort=False).mean().transform(np.exp)
+
     def overall(self) -> list[Ratio]:
-        """Compare every loss with the one rival that is best over all settings, each of them one draw."""
-        means = self.means
-        rival = str(means[list(self.rivals)].transform(np.log).mean().idxmin())
-        return [_compare(means, loss, rival, len(self.losses)) for loss in self.losses]
+        """Compare every loss with the one rival that is best over all settings; a table is one draw."""
+        errors = self.by_table
+        rival = str(errors[list(self.rivals)].transform(np.log).mean().idxmin())
+        return [_compare(errors, loss, rival, len(self.losses)) for loss in self.losses]
 
     def table(self) -> pd.DataFrame:
         """Give geometric means of the ratio to the best rival: a row a method, a column a setting."""
@@ -276,7 +282,7 @@ def _compare(errors: pd.DataFrame, method: str, rival: str, comparisons: int) ->
 
 def _interval(logs: FloatArray, level: float) -> tuple[float, float]:
     """Percentile bootstrap of the mean; NaN where there are too few."""
-    if len(logs) < FEWEST_SEEDS:
+    if len(logs) < FEWEST_DRAWS:
         return math.nan, math.nan
     if logs.min() == logs.max():  # there is nothing to draw again
         return float(logs[0]), float(logs[0])

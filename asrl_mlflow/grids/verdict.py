@@ -8,7 +8,7 @@ import numpy as np
 
 from asrl_mlflow.datasets.contamination import WITH_SHARE, ContaminationKind
 from asrl_mlflow.grids.methods import PLAIN
-from asrl_mlflow.grids.results import FEWEST_SEEDS, Ratio, Results, Setting
+from asrl_mlflow.grids.results import FEWEST_DRAWS, Ratio, Results, Setting
 
 # Squared error would do where it does not clearly lose more than this to the best method.
 _SMALL_LOSS = 1.02
@@ -34,14 +34,13 @@ def verdict(results: Results) -> list[str]:
         for setting, each in results.ratios().items()
     ]
     if len(results.errors) > 1:
-        which = "the best rival over all of them"
-        count = len(results.errors)
-        lines.append(_sentence("all settings", results.overall(), which, count, "setting"))
+        which, tables = "the best rival over all of them", len(results.by_table)
+        lines.append(_sentence("all settings", results.overall(), which, tables, "table"))
     return [*lines, *_where_squared_error_does(results)]
 
 
 def _sentence(where: str, ratios: list[Ratio], which: str, draws: int, unit: str) -> str:
-    """Say how the best loss compares with a rival, by so many seeds or settings."""
+    """Say how the best loss compares with a rival, by so many seeds or tables."""
     best = min(ratios, key=lambda each: each.value)
     if best.method == best.rival:
         return f"{where}: no loss is better than {best.rival}."
@@ -51,12 +50,16 @@ def _sentence(where: str, ratios: list[Ratio], which: str, draws: int, unit: str
     beside = "as good as" if percent == "0%" else f"{percent} {word} than"
     said = f"{where}: {best.method} is {beside} {best.rival}, {which}"
     if math.isnan(best.low):
-        return f"{said} ({draws} {unit}{'s' * (draws > 1)}; an interval takes {FEWEST_SEEDS})."
+        return f"{said} ({_too_few(draws, unit)})."
     ends = sorted(_percent(each, is_better) for each in (best.low, best.high))
     interval = f"95%: {ends[0]:.0f} to {ends[1]:.0f}% {word}"
     if not best.is_clear:
         return f"{said}, which is not clear ({interval}): take either."
     return f"{said} ({interval})."
+
+
+def _too_few(draws: int, unit: str) -> str:
+    return f"{draws} {unit}{'s' * (draws > 1)}; an interval takes {FEWEST_DRAWS}"
 
 
 def _percent(ratio: float, is_better: bool) -> float:  # noqa: FBT001 - says what is counted
@@ -83,7 +86,7 @@ def _where_squared_error_does(results: Results) -> list[str]:
 def _up_to(results: Results, plain: str, settings: list[Setting], kind: ContaminationKind) -> str:
     """Say where squared error does, over the shares of one kind."""
     does: float | None = None
-    where = results.place(settings[0])
+    where, seeds = results.place(settings[0]), min(len(results.errors[each]) for each in settings)
     for setting in sorted(settings, key=lambda each: each.contamination.share):
         logs = results.errors[setting].transform(np.log)
         best, share = str(logs.mean().idxmin()), setting.contamination.share
@@ -91,13 +94,15 @@ def _up_to(results: Results, plain: str, settings: list[Setting], kind: Contamin
         # With too few seeds for an interval the value itself has to do.
         if (lost.value if math.isnan(lost.low) else lost.low) > _SMALL_LOSS:
             until = "would not do" if does is None else f"would do {_with_share(does)}"
+            few = f" ({_too_few(seeds, 'seed')})" if math.isnan(lost.low) else ""
             return (
                 f"{where}, {kind}: {plain} {until}; {_with_share(share)} its error is {lost.value:.2f} times "
-                f"that of {best}."
+                f"that of {best}{few}."
             )
         does = share
-    return f"{where}, {kind}: {plain} would do {_with_share(does or 0.0)}, and more was not tried."
+    few = f" ({_too_few(seeds, 'seed')})" if seeds < FEWEST_DRAWS else ""
+    return f"{where}, {kind}: {plain} would do {_with_share(does or 0.0)}, and more was not tried{few}."
 
 
 def _with_share(share: float) -> str:
-    return f"with {100 * share:g}% of bad labels" if share else "on clean targets"
+    return f"with {100 * share:g}% of bad labels" if share else "on the targets as they are"

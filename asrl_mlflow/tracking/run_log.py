@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 from mlflow.environment_variables import MLFLOW_RUN_ID
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
-from mlflow.utils.validation import MAX_DATASET_SCHEMA_SIZE
+from mlflow.utils.validation import MAX_DATASET_SCHEMA_SIZE, MAX_TAG_VAL_LENGTH
 
 from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.rounds import Round
@@ -44,6 +44,7 @@ _SECONDS_TO_FIRST_BATCH, _SECONDS_BETWEEN_BATCHES = 0.125, 1.0
 _SECONDS_TO_WAIT_FOR_THE_STORE = 240.0
 # MLflow refuses larger batches of metrics and of params.
 _METRICS_A_BATCH, _PARAMS_A_BATCH = 1000, 100
+_CUT = "\n\nThis is not all: a description has no room for more. See the artifacts."
 
 
 class RunLog:
@@ -118,7 +119,10 @@ class RunLog:
         self._send("tags", dict(tags))
 
     def describe(self, text: str) -> None:
-        """Set the run's description, in Markdown."""
+        """Set the run's description, in Markdown; lines beyond what MLflow keeps are left out, which it says."""
+        if len(text) > MAX_TAG_VAL_LENGTH:
+            kept = text[: MAX_TAG_VAL_LENGTH - len(_CUT) - 4].rpartition("\n")[0]
+            text = kept + ("\n```" if kept.count("```") % 2 else "") + _CUT
         self.tags({MLFLOW_RUN_NOTE: text})
 
     def artifact(self, path: str, content: bytes) -> None:

@@ -89,6 +89,17 @@ def test_rounds_can_be_read_while_training_goes_on(store):
         assert store.get_run(log.run_id).info.status == "RUNNING"
 
 
+def test_a_long_description_ends_with_a_whole_line_and_says_that_it_is_cut(store):
+    lines = [f"line {number}" for number in range(2000)]
+    with tracking.run("r", flow="train") as log:
+        log.describe("\n".join(["```text", *lines, "```"]))
+    kept = store.get_run(log.run_id).data.tags["mlflow.note.content"]
+    shown, fence, said = kept.rpartition("\n```")
+    assert shown.splitlines()[1:] == lines[: len(shown.splitlines()) - 1]
+    assert len(lines[-1]) < len(kept) <= 8000
+    assert (fence, "not all" in said) == ("\n```", True)
+
+
 def test_many_rounds_reach_the_store_in_few_calls(store, monkeypatch):
     tracking.connect()
     calls = []
