@@ -64,7 +64,7 @@ def connect(
 @contextmanager
 def _without_tracebacks() -> Iterator[None]:
     """Let Dask's loggers be silent for the block: where a scheduler is gone they tell how they noticed."""
-    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
+    loggers = [logging.getLogger("distributed"), logging.getLogger("distributed.client")]
     before = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)

@@ -391,7 +391,7 @@ REFUSED = {
     "all tables for one training": (
         ["train", "--data=all"],
         "train: Data needs a .csv or .parquet file or one of diabetes, breast_cancer, wine, digits, california, concrete, "
-        "gas_turbine, power_plant, airfoil; got 'all'; check the path.",
+        "gas_turbine, power_plant, airfoil, airquality_co; got 'all'; check the path.",
     ),
 }
 
