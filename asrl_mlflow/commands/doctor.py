@@ -102,7 +102,7 @@ def _lines(found: Diagnosis) -> dict[str, str]:
     return {
         "rows": f"{len(found.found.target)}, of which an out-of-fold prediction was made",
         "explained": f"{found.explained:.0%} of the target's spread, by one quick fit",
-        "noise": f"scale {outliers.scale:.4g} in target units; tails {tails} (Student, {degrees:.1f} degrees of freedom)",
+        "noise": f"scale {outliers.scale:.4g} in target units; tails {tails} (Student, {degrees:.1f} degrees of freedom), the farthest target {found.farthest:.0f} scales away",
         "gross outliers": (
             f"{outliers.above:.1%} above and {outliers.below:.1%} below the prediction"
             if outliers.share > _FEWEST

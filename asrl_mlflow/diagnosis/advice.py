@@ -13,6 +13,8 @@ from asrl_mlflow.residuals.outliers import Outliers
 _FEW = 0.01
 # Share of rows with the same target from which on these are not the middle of anything.
 _SPIKE = 0.2
+# Scales of the noise beyond which a single target spoils squared error, though it makes no share to speak of.
+_FAR = 20.0
 # Degrees of freedom below which tails alone spoil squared error: the variance is infinite up to 2.
 VERY_HEAVY = 2.3
 
@@ -47,8 +49,8 @@ class Advice:
         return ",".join(f"{key}={value}" for key, value in to_config(self.loss)["params"].items())
 
 
-def advise(outliers: Outliers, most_frequent: float) -> Advice:
-    """Choose a loss by rules that were measured (docs/explanation/intervals.md), not by trying losses.
+def advise(outliers: Outliers, most_frequent: float, farthest: float) -> Advice:
+    """Choose a loss by rules that were measured (docs/explanation/doctor.md), not by trying losses.
 
     Parameters
     ----------
@@ -56,15 +58,17 @@ def advise(outliers: Outliers, most_frequent: float) -> Advice:
         Of out-of-fold residuals.
     most_frequent : float, in (0, 1]
         Share of the rows that have the target's most frequent value.
+    farthest : float, >= 0
+        Distance of the farthest residual from the center of the others, in their scales.
 
     Examples
     --------
     >>> import numpy as np
     >>> from asrl_mlflow.residuals.outliers import find_outliers
     >>> noise = np.random.default_rng(0).normal(size=1000)
-    >>> advise(find_outliers(noise), 0.001).name
+    >>> advise(find_outliers(noise), 0.001, 3.5).name
     'squared_error'
-    >>> advise(find_outliers(np.where(np.arange(1000) % 10 == 0, 40.0, noise)), 0.1).name
+    >>> advise(find_outliers(np.where(np.arange(1000) % 10 == 0, 40.0, noise)), 0.1, 41.0).name
     'auto'
     """
     if most_frequent > _SPIKE:
@@ -86,6 +90,12 @@ def advise(outliers: Outliers, most_frequent: float) -> Advice:
     if outliers.share > 0:
         reason = f"only {outliers.share:.1%} of the targets are gross outliers, which it leaves out in the end"
         return Advice(MM.name, MM(), reason)
+    if farthest > _FAR:
+        reason = (
+            f"too few targets are outliers to tell a share, but the farthest is {farthest:.0f} scales of the noise away, "
+            "which squares cannot bear; it leaves it out in the end"
+        )
+        return Advice(MM.name, MM(), reason)
     reason = "no gross outliers and no very heavy tails: a robust loss would gain little"
     return Advice(SquaredError.name, SquaredError(), reason)
 
@@ -96,7 +106,7 @@ def advise_levels(outliers: Outliers, most_frequent: float) -> Advice | None:
     Parameters
     ----------
     outliers, most_frequent
-        As for `advise`.
+        As `advise` takes them.
 
     Returns
     -------

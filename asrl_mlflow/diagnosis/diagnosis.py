@@ -43,6 +43,8 @@ class Diagnosis:
         How many decimal digits of the noise float32 keeps, which is how XGBoost keeps targets.
     most_frequent : float, in (0, 1]
         Share of the rows that have the target's most frequent value.
+    farthest : float, >= 0
+        How far the farthest target is from its prediction, in scales of the noise.
     advice : Advice
         The loss to begin with, and why.
     levels : Advice, optional
@@ -56,6 +58,7 @@ class Diagnosis:
     explained: float
     digits: float
     most_frequent: float
+    farthest: float
     advice: Advice
     levels: Advice | None
 
@@ -73,6 +76,7 @@ class Diagnosis:
                 "contradicting_rows": self.repeats.contradicting,
                 "digits": self.digits,
                 "most_frequent": self.most_frequent,
+                "farthest": self.farthest,
             }
         )
 
@@ -113,6 +117,7 @@ def diagnose(rows: Rows, params: Mapping[str, Any], rounds: int, seed: int) -> D
     outliers = find_outliers(found.residual, found.weight)
     explained = _explained(found.target, found.residual)
     most_frequent = float(np.unique(rows.target, return_counts=True)[1].max() / len(rows))
+    farthest = _farthest(found.residual, outliers)
     return Diagnosis(
         found=found,
         outliers=outliers,
@@ -120,7 +125,8 @@ def diagnose(rows: Rows, params: Mapping[str, Any], rounds: int, seed: int) -> D
         explained=explained,
         digits=_digits(rows.target, outliers.scale),
         most_frequent=most_frequent,
-        advice=advise(outliers, most_frequent),
+        farthest=farthest,
+        advice=advise(outliers, most_frequent, farthest),
         levels=advise_levels(outliers, most_frequent),
     )
 
@@ -130,6 +136,13 @@ def _explained(target: FloatArray, residual: FloatArray) -> float:
         float(np.median(np.abs(each - np.median(each)))) for each in (target, residual)
     )
     return 1 - (after / before) ** 2 if before > 0 else 0.0
+
+
+def _farthest(residual: FloatArray, outliers: Outliers) -> float:
+    """How far the farthest residual is from the center of the others, in their scales; 0 where these are equal."""
+    if outliers.scale == 0:
+        return 0.0
+    return float(np.max(np.abs(residual - outliers.center))) / outliers.scale
 
 
 def _digits(target: FloatArray, scale: float) -> float:

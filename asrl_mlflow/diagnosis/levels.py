@@ -15,7 +15,7 @@ _DIGITS = 3
 
 
 def starting_levels(outliers: Outliers) -> ContinuousASRL:
-    """Choose levels by a rule, not by trying any: a start for those who want `asrl_c` with levels of its own.
+    """Choose levels by a rule that was measured (docs/explanation/doctor.md): a start for those who want `asrl_c` with levels of its own.
 
     `q_low` is the share of rows whose residuals lie within 1.5 scales of those of right targets, `q_high` that
     within 2.2, by the Student distribution that was fitted to these. Shares are of right targets; of outliers

@@ -86,6 +86,7 @@ def test_every_logger_of_the_package_is_below_the_documented_one():
         own = text.count("logging.getLogger(__name__)") + text.count("logging.getLogger(LOGGER)")
         # What others log is silenced where our own line says it.
         others = sum(
-            text.count(f'logging.getLogger("{name}') for name in ("mlflow", "alembic", "sqlalchemy", "distributed")
+            text.count(f'logging.getLogger("{name}')
+            for name in ("mlflow", "alembic", "sqlalchemy", "distributed")
         )
         assert text.count("logging.getLogger(") == own + others, path

@@ -70,6 +70,14 @@ def test_rows_with_equal_features_contradict_each_other_where_targets_are_far_ap
     assert (found.repeats.rows, found.repeats.contradicting) == (200, 20)
 
 
+def test_a_single_target_that_is_far_off_is_no_share_but_squared_error_is_not_advised(frame):
+    x, y = frame.drop(columns="target"), frame["target"].to_numpy()
+    spoiled = np.where(np.arange(len(y)) == 7, 1e4, y)
+    near, far = (diagnose(from_arrays(x, each).rows, PARAMS, 20, seed=0) for each in (y, spoiled))
+    assert (near.advice.name, near.farthest < 10) == ("squared_error", True)
+    assert (far.outliers.share, far.advice.name, far.farthest > 1000) == (0, "mm", True)
+
+
 def test_where_most_targets_are_one_value_no_robust_loss_is_advised():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(1000, 3)), rng.poisson(0.4, 1000).astype(float)
