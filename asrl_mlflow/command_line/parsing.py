@@ -37,7 +37,7 @@ class Share(click.FloatRange):
         return number
 
 
-class Jobs(click.ParamType[int | str]):
+class Jobs(click.ParamType):  # type: ignore[type-arg]  # before click 8.3 it took none
     """A number of jobs, or the name of the engine that has the workers.
 
     Parameters
