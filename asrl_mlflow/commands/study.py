@@ -58,7 +58,7 @@ _NOTE = (
     "Test MAE divided by that of the best rival of each setting, which nobody knows before: below 1 is better than it.\n"
     "Geometric means over the seeds; seconds are of a cell's whole search and fit."
 )
-_ONE_TABLE = "All seeds draw from the rows of one table: p is smaller than it should be."
+_NOT_INDEPENDENT = "Comparisons on one table share its rows: p is smaller than it should be."
 
 
 def parse_methods(
@@ -410,7 +410,8 @@ def _show(results: Results, grid: Grid, parent: RunLog, *, figures: bool) -> Non
     ranking = rank(others.blocks)
     lines = verdict(results)
     if ranking is not None:
-        lines += [ranking.describe(), *([_ONE_TABLE] if len(results.by_table) == 1 else [])]
+        is_dependent = ranking.blocks > len(results.by_table)
+        lines += [ranking.describe(), *([_NOT_INDEPENDENT] if is_dependent else [])]
     context = _describe(results, grid)
     wide = others.table()
     # The longer side downwards.

@@ -85,7 +85,9 @@ class Grid:
         described = {
             **dataclasses.asdict(self),
             "minutes": minutes,
-            "tables": [each.digest for each in tables.values()],
+            "tables": [
+                (name, each.digest, dataclasses.asdict(each.roles)) for name, each in tables.items()
+            ],
             "libraries": [find_method(name).library for name in self.methods],
         }
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:32]

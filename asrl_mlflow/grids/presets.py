@@ -72,7 +72,7 @@ _CONTAMINATION = Preset(
         Contamination("cauchy"),
     ),
     learning_rates=(0.1,),
-    repeats=5,
+    repeats=9,  # what intervals of twelve comparisons take
     trials=20,
 )
 

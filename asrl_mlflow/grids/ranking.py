@@ -26,7 +26,7 @@ class Ranking:
     critical_difference : float
         By how much the mean ranks of two methods differ at least where Nemenyi's p is below 0.05.
     blocks : int
-        How many comparisons there are: settings times seeds.
+        How many comparisons there are.
     """
 
     ranks: pd.Series[float]

@@ -16,8 +16,6 @@ from asrl_mlflow.grids.grid import Grid
 from asrl_mlflow.residuals import FloatArray
 
 LEVEL = 0.95
-# With fewer seeds, or tables, there are too few ways to draw them again for an interval.
-FEWEST_DRAWS = 5
 _RESAMPLES, _SEED = 9999, 0
 
 
@@ -59,6 +57,8 @@ class Ratio(NamedTuple):
         Names; the rival is the one with the smallest geometric mean over the seeds, known only afterwards.
     value : float
         Geometric mean over the seeds; below 1 the method is better.
+    needed : int
+        How many seeds, or tables, an interval takes: see `draws_needed`.
     low, high : float
         Its interval, by a paired bootstrap of the seeds, or of the tables where it is over all settings; NaN where
         these are too few.
@@ -67,6 +67,7 @@ class Ratio(NamedTuple):
     method: str
     rival: str
     value: float
+    needed: int
     low: float
     high: float
 
@@ -273,17 +274,30 @@ class Results:
         return {name: [row[name] for row in rows] for name in rows[0]}
 
 
+def draws_needed(comparisons: int) -> int:
+    """How many seeds, or tables, intervals of so many comparisons take, to hold all of them with 95%.
+
+    A bootstrap of n draws gives at most their range, which misses the median with 2**(1 - n).
+
+    Examples
+    --------
+    >>> draws_needed(1), draws_needed(12)
+    (6, 9)
+    """
+    return math.ceil(1 + math.log2(comparisons / (1 - LEVEL)))
+
+
 def _compare(errors: pd.DataFrame, method: str, rival: str, comparisons: int) -> Ratio:
     """The ratio of two columns, each row of which is a draw of both."""
     logs = np.log((errors[method] / errors[rival]).to_numpy())
-    low, high = _interval(logs, 1 - (1 - LEVEL) / comparisons)
-    return Ratio(method, rival, math.exp(logs.mean()), math.exp(low), math.exp(high))
+    needed, low, high = draws_needed(comparisons), math.nan, math.nan
+    if len(logs) >= needed:
+        low, high = _interval(logs, 1 - (1 - LEVEL) / comparisons)
+    return Ratio(method, rival, math.exp(logs.mean()), needed, math.exp(low), math.exp(high))
 
 
 def _interval(logs: FloatArray, level: float) -> tuple[float, float]:
-    """Percentile bootstrap of the mean; NaN where there are too few."""
-    if len(logs) < FEWEST_DRAWS:
-        return math.nan, math.nan
+    """Percentile bootstrap of the mean."""
     if logs.min() == logs.max():  # there is nothing to draw again
         return float(logs[0]), float(logs[0])
     # Here, not above: it takes half a second to import.

@@ -8,7 +8,7 @@ import numpy as np
 
 from asrl_mlflow.datasets.contamination import WITH_SHARE, ContaminationKind
 from asrl_mlflow.grids.methods import PLAIN
-from asrl_mlflow.grids.results import FEWEST_DRAWS, Ratio, Results, Setting
+from asrl_mlflow.grids.results import Ratio, Results, Setting
 
 # Squared error would do where it does not clearly lose more than this to the best method.
 _SMALL_LOSS = 1.02
@@ -50,7 +50,7 @@ def _sentence(where: str, ratios: list[Ratio], which: str, draws: int, unit: str
     beside = "as good as" if percent == "0%" else f"{percent} {word} than"
     said = f"{where}: {best.method} is {beside} {best.rival}, {which}"
     if math.isnan(best.low):
-        return f"{said} ({_too_few(draws, unit)})."
+        return f"{said} ({_too_few(draws, unit, best.needed)})."
     ends = sorted(_percent(each, is_better) for each in (best.low, best.high))
     interval = f"95%: {ends[0]:.0f} to {ends[1]:.0f}% {word}"
     if not best.is_clear:
@@ -58,8 +58,8 @@ def _sentence(where: str, ratios: list[Ratio], which: str, draws: int, unit: str
     return f"{said} ({interval})."
 
 
-def _too_few(draws: int, unit: str) -> str:
-    return f"{draws} {unit}{'s' * (draws > 1)}; an interval takes {FEWEST_DRAWS}"
+def _too_few(draws: int, unit: str, needed: int) -> str:
+    return f"{draws} {unit}{'s' * (draws > 1)}; an interval takes {needed}"
 
 
 def _percent(ratio: float, is_better: bool) -> float:  # noqa: FBT001 - says what is counted
@@ -86,21 +86,22 @@ def _where_squared_error_does(results: Results) -> list[str]:
 def _up_to(results: Results, plain: str, settings: list[Setting], kind: ContaminationKind) -> str:
     """Say where squared error does, over the shares of one kind."""
     does: float | None = None
-    where, seeds = results.place(settings[0]), min(len(results.errors[each]) for each in settings)
+    where, few = results.place(settings[0]), ""
     for setting in sorted(settings, key=lambda each: each.contamination.share):
         logs = results.errors[setting].transform(np.log)
         best, share = str(logs.mean().idxmin()), setting.contamination.share
         lost = results.ratio(setting, plain, 1, best)
+        is_measured = not math.isnan(lost.low)
+        few = "" if is_measured else f" ({_too_few(len(logs), 'seed', lost.needed)})"
         # With too few seeds for an interval the value itself has to do.
-        if (lost.value if math.isnan(lost.low) else lost.low) > _SMALL_LOSS:
+        if (lost.high if is_measured else lost.value) > _SMALL_LOSS:
             until = "would not do" if does is None else f"would do {_with_share(does)}"
-            few = f" ({_too_few(seeds, 'seed')})" if math.isnan(lost.low) else ""
+            unclear = ", which is not clear" if is_measured and lost.low <= _SMALL_LOSS else ""
             return (
                 f"{where}, {kind}: {plain} {until}; {_with_share(share)} its error is {lost.value:.2f} times "
-                f"that of {best}{few}."
+                f"that of {best}{unclear}{few}."
             )
         does = share
-    few = f" ({_too_few(seeds, 'seed')})" if seeds < FEWEST_DRAWS else ""
     return f"{where}, {kind}: {plain} would do {_with_share(does or 0.0)}, and more was not tried{few}."
 
 

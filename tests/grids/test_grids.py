@@ -435,8 +435,8 @@ def test_ranks_are_scipy_s_and_the_critical_difference_is_demsar_s():
 
 
 def test_the_verdict_says_which_loss_how_sure_it_is_and_where_squared_error_would_do():
-    ones = np.ones(6)
-    jitter = np.array([0.99, 1.01, 1.0, 0.98, 1.02, 1.0])
+    ones = np.ones(7)
+    jitter = np.array([0.99, 1.01, 1.0, 0.98, 1.02, 1.0, 1.0])
     lines = verdict(
         results(
             SPOILED,
@@ -452,7 +452,7 @@ def test_the_verdict_says_which_loss_how_sure_it_is_and_where_squared_error_woul
     )
     assert lines[3] == (
         "all settings: asrl_c is 9% better than huber, the best rival over all of them (1 table; an interval "
-        "takes 5)."
+        "takes 6)."
     )
     assert lines[4:] == [
         "diabetes, sym: xgboost_squared would do with 5% of bad labels; with 20% of bad labels its error is "
@@ -472,10 +472,10 @@ def test_the_seeds_of_several_tables_are_no_comparisons_of_their_own():
     assert both.blocks.to_numpy().tolist() == [[1.0, 2.0]] * 6
     (ratio,) = both.overall()
     assert (ratio.value, ratio.is_clear) == (0.5, False)
-    assert "(2 tables; an interval takes 5)" in verdict(both)[6]
+    assert "(2 tables; an interval takes 6)" in verdict(both)[6]
     five = {
         setting._replace(table=f"{setting.table}{copy}"): frame
-        for copy in range(5)
+        for copy in range(6)
         for setting, frame in one.errors.items()
     }
     (ratio,) = dataclasses.replace(one, errors=five).overall()
@@ -547,3 +547,10 @@ def test_what_no_grid_can_compare_is_refused(name, said):
     with pytest.raises(InputError, match="A grid needs losses") as refused:
         find_method(name)
     assert said in str(refused.value)
+
+
+def test_grids_of_other_roles_of_one_table_have_runs_of_their_own():
+    table = load("diabetes")
+    renamed = dataclasses.replace(table, roles=dataclasses.replace(table.roles, weight="age"))
+    assert GRID.digest({"t": table}, None) != GRID.digest({"t": renamed}, None)
+    assert GRID.digest({"t": table}, None) == GRID.digest({"t": load("diabetes")}, None)
