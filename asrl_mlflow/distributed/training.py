@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from os import PathLike
 from queue import Empty, SimpleQueue
-from threading import Thread
-from typing import Any, TypeVar
+from typing import Any
 
 import distributed
 import xgboost
@@ -25,6 +24,7 @@ from asrl_mlflow.errors import ClusterError, InputError
 from asrl_mlflow.losses import BaseLoss, Loss, to_config
 from asrl_mlflow.residuals.sample_weights import WeightRule
 from asrl_mlflow.rounds import Round
+from asrl_mlflow.system.clusters import SILENCE, SilenceError, ask
 
 _logger = logging.getLogger(__name__)
 
@@ -32,16 +32,8 @@ _logger = logging.getLogger(__name__)
 _LOOK, _COUNT = 0.05, 1.0
 # How long the other workers may take to notice that one has ended.
 _PATIENCE = 10.0
-# Workers tell Dask every few seconds, also while they train, that they are there.
-_SILENCE = 40.0
 # How long workers may be taken by a training of which nothing runs.
 _UNUSED = 60.0
-
-_Answer = TypeVar("_Answer")
-
-
-class _SilenceError(TimeoutError):
-    """The cluster does not answer."""
 
 
 def train(
@@ -134,7 +126,7 @@ def train(
     with _needing_scheduler(client), _taking(client, addresses):
         job = Job(
             name=name,
-            collective=_ask(
+            collective=ask(
                 client.run_on_scheduler,
                 start_tracker,
                 len(addresses),
@@ -212,39 +204,11 @@ def _find_lost(client: distributed.Client, addresses: Sequence[str]) -> list[str
     """Find the workers that are gone, or have been silent for long while others were heard."""
     seen = {
         address: worker["last_seen"]
-        for address, worker in _ask(client.scheduler_info, n_workers=-1)["workers"].items()
+        for address, worker in ask(client.scheduler_info, n_workers=-1)["workers"].items()
     }
     # Beside the newest sign of life, as clocks of machines differ.
     newest = max(seen.values(), default=0.0)
-    return [each for each in addresses if each not in seen or newest - seen[each] > _SILENCE]
-
-
-def _ask(call: Callable[..., _Answer], *arguments: Any, **known: Any) -> _Answer:  # noqa: ANN401 - of any call
-    """Ask the cluster, but not for ever: Dask waits for a frozen process as long as that lasts.
-
-    Raises
-    ------
-    _SilenceError
-        There was no answer.
-    """
-    answers: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
-
-    def run() -> None:
-        try:
-            answers.put((True, call(*arguments, **known)))
-        except BaseException as error:  # noqa: BLE001 - raised below
-            answers.put((False, error))
-
-    Thread(target=run, daemon=True).start()
-    try:
-        is_sound, answer = answers.get(timeout=_SILENCE)
-    except Empty:
-        msg = f"no answer within {_SILENCE:.0f} s"  # its own words are added elsewhere
-        raise _SilenceError(msg) from None
-    if not is_sound:
-        raise answer
-    found: _Answer = answer
-    return found
+    return [each for each in addresses if each not in seen or newest - seen[each] > SILENCE]
 
 
 @contextmanager
@@ -260,7 +224,7 @@ def _taking(client: distributed.Client, addresses: Sequence[str]) -> Iterator[No
     used = time.monotonic()
     while not lock.acquire(timeout=_COUNT):
         _check_alive(client, addresses)
-        if any(_ask(client.processing, list(addresses)).values()):
+        if any(ask(client.processing, list(addresses)).values()):
             used = time.monotonic()
         elif time.monotonic() - used > _UNUSED:
             msg = (
@@ -281,7 +245,7 @@ def _needing_scheduler(client: distributed.Client) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if client.status == "running" and not isinstance(error, _SilenceError):
+        if client.status == "running" and not isinstance(error, SilenceError):
             raise
         msg = (
             "A training needs the scheduler of its workers; got no answer of it; start it again, from the last "
@@ -336,7 +300,7 @@ class _Watch:
         }
         try:
             self._wait(futures)
-            found = _ask(client.gather, list(futures.values()))
+            found = ask(client.gather, list(futures.values()))
             outcome: Outcome = next(each for each in found if each is not None)
             for round_ in outcome.rounds[self._heard :]:
                 self._hear(round_)
@@ -372,7 +336,7 @@ class _Watch:
         if kind == "round":
             self._hear(pickle.loads(content))  # noqa: S301 - of our own workers
         elif self._on_checkpoint is not None:
-            booster = _ask(distributed.Queue(self._job.name, client=self._client).get)
+            booster = ask(distributed.Queue(self._job.name, client=self._client).get)
             self._on_checkpoint(xgboost.Booster(model_file=bytearray(booster)))
 
     def _hear(self, round_: Round) -> None:
@@ -409,8 +373,8 @@ class _Watch:
             return
         lost = _find_lost(self._client, list(futures))
         here = [address for address in futures if address not in lost]
-        with suppress(_SilenceError):  # of one that is frozen
-            _ask(self._client.run, stop, self._job.name, workers=here, on_error="ignore")
+        with suppress(SilenceError):  # of one that is frozen
+            ask(self._client.run, stop, self._job.name, workers=here, on_error="ignore")
         self._wait_a_little(futures)
         stuck = [each for each in here if not futures[each].done()]
         self._client.cancel(list(futures.values()), force=True)

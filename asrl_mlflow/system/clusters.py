@@ -6,10 +6,12 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
-from typing import TypeVar
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, TypeVar
 
 import dask
 from distributed import Client, Future, LocalCluster
@@ -17,9 +19,12 @@ from distributed import Client, Future, LocalCluster
 from asrl_mlflow.errors import ClusterError
 
 Value = TypeVar("Value")
+Answer = TypeVar("Answer")
 
 # Whoever cannot be reached so many seconds is not there.
 _SECONDS_TO_CONNECT = 30
+# Workers tell Dask every few seconds, also while they train, that they are there.
+SILENCE = 40.0
 
 
 @contextmanager
@@ -73,6 +78,43 @@ def _without_tracebacks() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)
+
+
+class SilenceError(TimeoutError):
+    """The cluster does not answer."""
+
+
+def ask(call: Callable[..., Answer], *arguments: Any, **known: Any) -> Answer:  # noqa: ANN401 - of any call
+    """Ask a cluster, but not for ever: Dask waits for a frozen process as long as that lasts.
+
+    Parameters
+    ----------
+    call : callable
+        Of Dask's; called with the arguments.
+
+    Raises
+    ------
+    SilenceError
+        There was no answer for 40 seconds.
+    """
+    answers: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            answers.put((True, call(*arguments, **known)))
+        except BaseException as error:  # noqa: BLE001 - raised below
+            answers.put((False, error))
+
+    Thread(target=run, daemon=True).start()
+    try:
+        is_sound, answer = answers.get(timeout=SILENCE)
+    except Empty:
+        msg = f"no answer within {SILENCE:.0f} s"
+        raise SilenceError(msg) from None
+    if not is_sound:
+        raise answer
+    found: Answer = answer
+    return found
 
 
 def send(client: Client, value: Value) -> Future[Value]:

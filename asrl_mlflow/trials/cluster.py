@@ -8,6 +8,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -16,7 +17,7 @@ from typing import Any
 from distributed import Client, Future, Scheduler, get_worker
 
 from asrl_mlflow.errors import ClusterError
-from asrl_mlflow.system.clusters import send
+from asrl_mlflow.system.clusters import ask, send
 from asrl_mlflow.trials.assignment import ENDS, Assignment, Message
 from asrl_mlflow.trials.judging import Contest, Judge
 from asrl_mlflow.trials.pool import MOST_DEATHS_IN_A_ROW
@@ -151,7 +152,8 @@ class ClusterPool:
         self._rows.release()
         self.client.unsubscribe_topic(self.topic)
         # The scheduler would keep a thousand messages, for whoever asks later.
-        self.client.run_on_scheduler(_forget, self.topic)
+        with suppress(OSError):  # of a scheduler that is gone, or frozen
+            ask(self.client.run_on_scheduler, _forget, self.topic)
 
     def submit(self, address: str, *work: Any) -> Future[Any]:  # noqa: ANN401 - any function
         """Let a worker of Dask's, and no other, call a function with arguments."""
@@ -182,7 +184,7 @@ class ClusterPool:
         self._check_scheduler()
         self._counted_at = time.monotonic()
         try:
-            found: Mapping[str, int] = self.client.nthreads()
+            found: Mapping[str, int] = ask(self.client.nthreads)
         except OSError as error:
             raise ClusterError(_tell_needs(str(error))) from error
         if found:

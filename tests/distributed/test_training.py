@@ -176,7 +176,7 @@ def test_workers_that_a_dead_training_had_taken_are_not_waited_for_for_ever(clie
 
 def test_a_cluster_that_does_not_answer_is_not_waited_for_for_ever(client, monkeypatch):
     dtrain = matrix(client)
-    monkeypatch.setattr(training, "_SILENCE", 0.2)
+    monkeypatch.setattr("asrl_mlflow.system.clusters.SILENCE", 0.2)
     monkeypatch.setattr(training, "start_tracker", lambda *_: time.sleep(1))
     with pytest.raises(ClusterError, match="needs the scheduler of its workers; got no answer"):
         distributed.train(client, PARAMS, dtrain, 1, loss=LOSS)
