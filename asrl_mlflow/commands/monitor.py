@@ -150,9 +150,9 @@ def _errors(
     """The errors of the rows as the loss measures them, and residuals where the target is a number."""
     version = opened.version
     known, target = version.record.data.get("classes", []), version.record.data["target"]
-    predicted = opened.predict_rows(frame[list(features)], data)
     if target not in frame:
         return None, None
+    predicted = opened.predict_rows(frame[list(features)], data)
     if frame[target].isna().any():
         count = int(frame[target].isna().sum())
         msg = f"{data}: needs the target {target!r} in every row or in none; got {count} without; leave them out."

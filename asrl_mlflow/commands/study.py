@@ -200,6 +200,12 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
         judged, failed, cells = _work(grid, tables, jobs, goes_on, parent)
         results = Results.of(grid, judged)
         _tell_missing(results, judged, failed, cells)
+        if failed and not results.errors:
+            msg = (
+                f"A study needs a seed of which all cells succeed; got {len(failed)} of {cells} cells that failed; mend "
+                "what they say, and start the same command again."
+            )
+            raise InputError(msg)
         _show(results, grid, parent, figures=values["figures"])
         if grid.rules.curves and results.errors:
             _show_convergence(results, judged, parent, figures=values["figures"])

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
 from asrl_mlflow.datasets.splits import Rows
 
-# Targets of equal rows that are farther apart than so many scales of the noise contradict each other: two
-# draws of it are so in one of some 300 pairs.
-_SCALES_APART = 4.0
+# Of groups of equal rows, how many may hold a target that is taken for a contradiction by the noise alone.
+_BY_CHANCE = 0.005
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Repeats:
     rows : int
         How many there are.
     contradicting : int
-        How many of these have a group whose targets are farther apart than noise explains.
+        How many of these have a target farther from the median of their group than normal noise explains, however
+        many rows the group has.
     """
 
     rows: int
@@ -51,8 +52,10 @@ def find_repeats(rows: Rows, scale: float) -> Repeats:
     key = pd.util.hash_pandas_object(rows.features, index=False).to_numpy()
     targets = pd.Series(rows.target).groupby(key)
     count = targets.transform("size").to_numpy()
-    apart = (targets.transform("max") - targets.transform("min")).to_numpy()
+    away = np.abs(rows.target - targets.transform("median").to_numpy())
+    # A target is one of those whose median it is held against.
+    limit = norm.isf(_BY_CHANCE / (2 * count)) * np.sqrt(1 - 1 / count)
     return Repeats(
         rows=int(np.count_nonzero(count > 1)),
-        contradicting=int(np.count_nonzero((count > 1) & (apart > _SCALES_APART * scale))),
+        contradicting=int(np.count_nonzero((count > 1) & (away > limit * scale))),
     )

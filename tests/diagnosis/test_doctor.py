@@ -15,6 +15,7 @@ from asrl_mlflow.datasets.dataset import load
 from asrl_mlflow.datasets.splits import join, split
 from asrl_mlflow.diagnosis import diagnose, draw_diagnosis
 from asrl_mlflow.diagnosis.levels import starting_levels
+from asrl_mlflow.diagnosis.repeats import Repeats, find_repeats
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.figures.style import png
 from asrl_mlflow.residuals.outliers import Outliers
@@ -144,3 +145,11 @@ def test_the_command_refuses_classes_and_does_not_look_at_test_rows(flow, store)
     assert flow("doctor", "--figures=false")[0] == 0
     run = store.get_run(newest(store))
     assert run.data.metrics["doctor.repeated_rows"] == 0
+
+
+def test_a_large_group_of_equal_rows_contradicts_itself_only_where_noise_does_not_explain_it():
+    rng = np.random.default_rng(0)
+    x, y = (np.arange(1000) % 2)[:, None].astype(float), rng.normal(size=1000)
+    assert find_repeats(from_arrays(x, y).rows, scale=1.0) == Repeats(rows=1000, contradicting=0)
+    y[7] += 20
+    assert find_repeats(from_arrays(x, y).rows, scale=1.0).contradicting == 1
