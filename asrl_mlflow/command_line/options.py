@@ -125,6 +125,14 @@ BOOSTING = (
         help="Stop when the validation MAE, or log loss, has not improved for so many rounds.",
     ),
 )
+JOBS = (
+    option(
+        "--jobs",
+        type=click.IntRange(1),
+        of_host=True,
+        help="Worker processes, of one thread each.  [default: one a core]",
+    ),
+)
 SIGNATURE = (
     option(
         "--require-signature",

@@ -14,7 +14,7 @@ from asrl_mlflow import tracking
 from asrl_mlflow.command_line.command import Command
 from asrl_mlflow.command_line.completion import complete_data, complete_losses
 from asrl_mlflow.command_line.given import command_line, option
-from asrl_mlflow.command_line.options import DATA, FIGURES, dataset, losses_for, options, tell
+from asrl_mlflow.command_line.options import DATA, FIGURES, JOBS, dataset, losses_for, options, tell
 from asrl_mlflow.command_line.parsing import parse_losses, parse_shares
 from asrl_mlflow.command_line.running import end
 from asrl_mlflow.datasets.contamination import OF_CLASSES, Contamination, ContaminationKind
@@ -85,13 +85,8 @@ _CLEARLY = (
             help="Of the search of each loss, share and seed.",
         ),
         option("--rounds", type=click.IntRange(1), default=100, help="Boosting rounds, at most."),
-        option(
-            "--jobs",
-            type=click.IntRange(1),
-            of_host=True,
-            help="Worker processes, of one thread each.  [default: one a core]",
-        ),
     ),
+    JOBS,
     FIGURES,
 )
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options

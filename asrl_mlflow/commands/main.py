@@ -17,10 +17,10 @@ from tqdm import tqdm
 from asrl_mlflow import reports, tracking
 from asrl_mlflow.command_line.command import Command
 from asrl_mlflow.command_line.given import command_line, option
-from asrl_mlflow.command_line.options import DATA, FIGURES, ROUNDS, dataset, options, tell
+from asrl_mlflow.command_line.options import DATA, FIGURES, JOBS, ROUNDS, dataset, options, tell
 from asrl_mlflow.command_line.running import end
 from asrl_mlflow.commands.register import REGISTERED_MODEL, registered, tell_promotion
-from asrl_mlflow.commands.tune import JOBS, STORAGE, tell_choice, tuned
+from asrl_mlflow.commands.tune import STORAGE, tell_choice, tuned
 from asrl_mlflow.comparisons.keeping import draw_comparison
 from asrl_mlflow.datasets import Contamination, Dataset, Split
 from asrl_mlflow.errors import InputError

@@ -15,7 +15,7 @@ from asrl_mlflow import tracking
 from asrl_mlflow.command_line.command import Command
 from asrl_mlflow.command_line.completion import complete_data, complete_losses
 from asrl_mlflow.command_line.given import command_line, option
-from asrl_mlflow.command_line.options import DATA, FIGURES, dataset, options, tell
+from asrl_mlflow.command_line.options import DATA, FIGURES, JOBS, dataset, options, tell
 from asrl_mlflow.command_line.parsing import (
     ALL,
     Share,
@@ -151,13 +151,8 @@ def parse_methods(
             type=Share(0, min_open=True),
             help="Minutes: the grid is cut to what fits, and nothing is begun after them.",
         ),
-        option(
-            "--jobs",
-            type=click.IntRange(1),
-            of_host=True,
-            help="Worker processes, of one thread each.  [default: one a core]",
-        ),
     ),
+    JOBS,
     FIGURES,
 )
 def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by their options

@@ -52,14 +52,6 @@ if TYPE_CHECKING:
 
 _DASK = "dask"
 
-JOBS = (
-    option(
-        "--jobs",
-        type=click.IntRange(1),
-        of_host=True,
-        help="Worker processes, of one thread each.  [default: one a core]",
-    ),
-)
 STORAGE = (
     option(
         "--storage",
