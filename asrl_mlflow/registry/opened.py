@@ -216,25 +216,6 @@ def load_columns(uri: str, *, trusted: Keys | None = None) -> list[dict[str, Any
         return opened.columns
 
 
-def load_distribution(uri: str, *, trusted: Keys | None = None) -> dict[str, dict[str, Any]]:
-    """Load how the columns of a version's test rows are distributed; empty where it had none.
-
-    Parameters
-    ----------
-    uri : str
-        The version, as for `find`.
-    trusted : sequence of str or Path, optional
-        Public keys that may have signed it, as for `open_verified`.
-
-    Raises
-    ------
-    InputError
-        As for `open_verified`.
-    """
-    with open_version(uri, trusted=trusted) as opened:
-        return opened.distribution
-
-
 def load_unseen_residuals(uri: str, *, trusted: Keys | None = None) -> UnseenResiduals:
     """Load a version's residuals on rows that it did not learn from.
 

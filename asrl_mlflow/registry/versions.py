@@ -161,15 +161,7 @@ def version_with_alias(name: str, alias: str) -> str | None:
 
 @contextmanager
 def open_copy(uri: str, trusted: Keys | None) -> Iterator[tuple[RegisteredVersion, Path]]:
-    """Open a private copy of a version's files, after checking it against manifest and signature.
-
-    Parameters
-    ----------
-    uri : str
-        The version, as for `find`.
-    trusted : sequence of str or Path, optional
-        Public keys, PEM files: one of them must have signed these files, and with them the version's name
-        and number. Without keys no signature is asked for; an empty sequence is refused.
+    """Open a version's files as `opened.open_verified` does, with its arguments and errors.
 
     Yields
     ------
@@ -177,14 +169,6 @@ def open_copy(uri: str, trusted: Keys | None) -> Iterator[tuple[RegisteredVersio
         Which it is.
     Path
         The folder of the copy, deleted afterwards.
-
-    Raises
-    ------
-    InputError
-        As for `find`; or the files cannot be downloaded, are not those that were registered, or are not
-        signed as this version by a trusted key.
-    StorageError
-        The disk is too full for the copy.
     """
     keys = None if trusted is None else read_keys(trusted)
     found, tags = _find_with_tags(uri)
