@@ -110,6 +110,17 @@ def flow(store, monkeypatch, capsys):
         signal.signal(number, handler)
 
 
+@pytest.fixture(scope="module")
+def cluster():
+    """Two workers of Dask's, threads of this process, that answer at an address."""
+    from distributed import LocalCluster  # noqa: PLC0415 - comes with the newer interpreters only
+
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=":0"
+    ) as cluster:
+        yield cluster
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A folder with six megabytes of its own."""

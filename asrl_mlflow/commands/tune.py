@@ -30,7 +30,6 @@ from asrl_mlflow.command_line.options import (
 )
 from asrl_mlflow.command_line.parsing import Jobs, Share
 from asrl_mlflow.command_line.running import end
-from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments import report
 from asrl_mlflow.losses import (
     CLASSIFICATION_LOSSES,
@@ -43,6 +42,7 @@ from asrl_mlflow.losses import (
 )
 from asrl_mlflow.metrics import TASKS
 from asrl_mlflow.studies.storages import default_storage
+from asrl_mlflow.system.extras import needing
 from asrl_mlflow.system.uris import public_address
 from asrl_mlflow.tuning.api import Outcome, Plan, tune_plan
 from asrl_mlflow.tuning.plan import EARLY_STOPPING_ROUNDS
@@ -166,12 +166,9 @@ def _cluster(values: Mapping[str, Any]) -> Iterator[Client | None]:
     if values["engine"] is None:
         yield None
         return
-    try:
+    with needing(_DASK):
         # Here, not above: it needs the extra `dask`.
         from asrl_mlflow.system.clusters import connect  # noqa: PLC0415 - see above
-    except ImportError as error:
-        msg = f"--engine=dask needs packages that are not installed ({error}); pip install 'asrl-mlflow[dask]'."
-        raise InputError(msg) from error
     # A process for each core: threads of one would wait for one another.
     with connect(values["scheduler"], values["workers"], threads=1) as client:
         yield client

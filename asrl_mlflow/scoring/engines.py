@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Protocol, TypeVar
 
 import joblib
 
-from asrl_mlflow.errors import ClusterError, InputError
+from asrl_mlflow.errors import ClusterError
+from asrl_mlflow.system.extras import needing
 
 Value = TypeVar("Value")
 Result = TypeVar("Result")
@@ -57,7 +58,7 @@ def run_on_dask(
     workers: int | None,
 ) -> Iterator[Result]:
     """Run on a Dask cluster; see `Engine`."""
-    with _needing("dask"):
+    with needing("dask"):
         from distributed import CancelledError, KilledWorker, as_completed  # noqa: PLC0415 - an extra
 
         from asrl_mlflow.system.clusters import connect, send  # noqa: PLC0415 - as above
@@ -82,7 +83,7 @@ def run_on_spark(
 
     Without an address that of `spark-submit` counts, where that has started this process.
     """
-    with _needing("spark"):
+    with needing("spark"):
         from py4j.protocol import Py4JError  # noqa: PLC0415 - an extra
         from pyspark import SparkConf  # noqa: PLC0415 - as above
         from pyspark.errors import PySparkException  # noqa: PLC0415 - as above
@@ -117,15 +118,6 @@ ENGINES: Mapping[str, Engine] = {"dask": run_on_dask, "spark": run_on_spark}
 
 def _call(value: Value, work: Callable[[Value], Result]) -> Result:
     return work(value)
-
-
-@contextmanager
-def _needing(extra: str) -> Iterator[None]:
-    try:
-        yield
-    except ImportError as error:
-        msg = f"--engine={extra} needs packages that are not installed ({error}); pip install 'asrl-mlflow[{extra}]'."
-        raise InputError(msg) from error
 
 
 def _no_cluster(engine: str, scheduler: str | None, needed: str, error: Exception) -> str:

@@ -28,8 +28,29 @@ _SECONDS_WITHOUT_WORKERS = 60.0
 
 
 def count_threads(client: Client) -> int:
-    """How many trials the workers of a cluster can judge at once: as many as they have threads."""
-    return sum(client.nthreads().values())
+    """How many trials the workers of a cluster can judge at once: as many as they have threads.
+
+    Raises
+    ------
+    ClusterError
+        The scheduler does not answer.
+    """
+    return sum(_threads_of(client).values())
+
+
+def _check_scheduler(client: Client) -> None:
+    if client.status != "running":
+        raise ClusterError(_tell_needs("no answer of the scheduler"))
+
+
+def _threads_of(client: Client) -> Mapping[str, int]:
+    """How many threads each worker of a cluster has now, by its address."""
+    _check_scheduler(client)
+    try:
+        found: Mapping[str, int] = ask(client.nthreads)
+    except OSError as error:
+        raise ClusterError(_tell_needs(str(error))) from error
+    return found
 
 
 @dataclass(eq=False)
@@ -172,21 +193,14 @@ class ClusterPool:
         if future.status == "error":
             error = future.exception()
             raise ClusterError(_tell_needs(f"{type(error).__name__}: {error}")) from error
-        self._check_scheduler()
+        # Cancelled: its worker is gone, which is noticed by itself, or the scheduler is.
+        _check_scheduler(self.client)
         return None
 
-    def _check_scheduler(self) -> None:
-        if self.client.status != "running":
-            raise ClusterError(_tell_needs("no answer of the scheduler"))
-
     def _find_threads(self) -> Mapping[str, int]:
-        """How many threads each worker of the cluster has now."""
-        self._check_scheduler()
+        """The threads of the workers that are there; ends where there were none for a while."""
         self._counted_at = time.monotonic()
-        try:
-            found: Mapping[str, int] = ask(self.client.nthreads)
-        except OSError as error:
-            raise ClusterError(_tell_needs(str(error))) from error
+        found = _threads_of(self.client)
         if found:
             self._had_workers_at = self._counted_at
         elif self._counted_at - self._had_workers_at > _SECONDS_WITHOUT_WORKERS:

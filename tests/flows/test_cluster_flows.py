@@ -19,7 +19,6 @@ from packaging.version import Version
 if Version(xgboost.__version__) < Version("3.4"):
     pytest.skip("workers need XGBoost 3.4", allow_module_level=True)
 
-from distributed import LocalCluster
 
 from asrl_mlflow import registry
 from asrl_mlflow.experiments.cluster import FOLDER
@@ -33,15 +32,6 @@ FRAME = pd.DataFrame(RNG.integers(0, 50, size=(ROWS, 4)).astype(float), columns=
 FRAME["w"] = RNG.integers(1, 4, ROWS)
 FRAME["y"] = 40 + FRAME.a / 6 + np.sin(FRAME.b) + RNG.normal(size=ROWS)
 FRAME.loc[::10, "y"] += 50
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """Two workers, threads of this process, that answer at an address."""
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=":0"
-    ) as cluster:
-        yield cluster
 
 
 @pytest.fixture

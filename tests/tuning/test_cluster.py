@@ -14,25 +14,23 @@ from optuna.trial import TrialState
 
 pytest.importorskip("distributed", reason="trials on a cluster need Dask")
 
-from distributed import Client, LocalCluster
+from distributed import Client
 
 from asrl_mlflow import tune
+from asrl_mlflow.datasets import Contamination, from_arrays, split
+from asrl_mlflow.errors import ClusterError
+from asrl_mlflow.experiments.settings import Settings
+from asrl_mlflow.losses import Huber
 from asrl_mlflow.system import clusters
+from asrl_mlflow.trials.assignment import ENDS, Assignment
+from asrl_mlflow.trials.cluster import ClusterPool, count_threads
+from asrl_mlflow.tuning import Plan
 from tests.processes import spawn
 from tests.stores import runs
 from tests.tuning.test_tune import QUICK, check_stores_agree, in_work, trials_of, wait_until
 
 # So long that it is interrupted.
 ENDLESS = ("--rounds=5000", "--early-stopping-rounds=5000")
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """Two workers, threads of this process, that answer at an address."""
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=":0"
-    ) as cluster:
-        yield cluster
 
 
 class Cluster:
@@ -160,6 +158,20 @@ def test_the_trial_of_a_worker_that_is_killed_is_done_by_another(flow, store, ot
     assert [trial.state for trial in trials].count(TrialState.FAIL) == 1
 
 
+def test_a_scheduler_that_freezes_is_not_waited_for_for_ever(others, monkeypatch):
+    with Client(others.address) as client:
+        others.have(1)
+        assert count_threads(client) == 1
+        monkeypatch.setattr(clusters, "SILENCE", 0.5)
+        os.kill(others.scheduler.pid, signal.SIGSTOP)
+        try:
+            for ask in (lambda: count_threads(client), ClusterPool(client)._replace):
+                with pytest.raises(ClusterError, match="no answer within"):
+                    ask()
+        finally:
+            os.kill(others.scheduler.pid, signal.SIGCONT)
+
+
 def test_a_scheduler_that_is_killed_ends_the_command_and_gives_the_trials_back(
     flow, store, others, when_in_work
 ):
@@ -208,3 +220,32 @@ def test_where_dask_is_not_installed_its_extra_is_named(flow, store, monkeypatch
     monkeypatch.setitem(sys.modules, "asrl_mlflow.system.clusters", None)
     code, _, err = flow("tune", *QUICK, "--jobs=dask")
     assert (code, "pip install 'asrl-mlflow[dask]'" in err) == (2, True)
+
+
+def test_deaths_of_workers_count_only_while_no_trial_ends(cluster, table):
+    x, y = table
+    plan = Plan(
+        loss=Huber,
+        table=from_arrays(x, y),
+        metric="mae",
+        seed=0,
+        settings=Settings(rounds=2),
+        contamination=Contamination(),
+        tune_booster=False,
+    )
+    contest = plan.contest(split(plan.table.rows, 0))
+    with Client(cluster) as client:
+        pool = ClusterPool(client)
+        pool.start(contest, 1)
+        pool._died_in_a_row = 9
+        ends = []
+        try:
+            while not ends:
+                pool.wait(1)
+                for worker, message in pool.receive():
+                    if message == ("ready",):
+                        worker.judge(Assignment.of(Huber(), {}, {}))
+                    ends += [message] if message[0] in ENDS else []
+        finally:
+            pool.close()
+    assert (ends[0][0], pool._died_in_a_row) == ("done", 0)
