@@ -385,19 +385,23 @@ def _tell_missing(
     """Say what is not among the results, and why."""
     trials = int(sum(each.metrics.get(FAILED_TRIALS, 0) for each in judged))
     missing = cells - len(judged) - len(failed)
-    lines = {
-        f"{missing} cells are left: the same command goes on with them": missing,
-        f"{len(failed)} of {cells} cells failed, which the same command tries again:": len(failed),
-        **{f"  {each.cell.name}: {each.reason}": 1 for each in failed[:_MOST_TOLD]},
-        f"  and {len(failed) - _MOST_TOLD} more": max(0, len(failed) - _MOST_TOLD),
-        f"{results.left_out} cells are done and left out, as a method has no result with their seed": (
-            results.left_out
-        ),
-        f"{trials} trials failed and were passed over": trials,
-    }
-    for line, count in lines.items():
-        if count:
-            click.echo(line, err=True)
+    if missing:
+        click.echo(f"{missing} cells are left: the same command goes on with them", err=True)
+    if failed:
+        click.echo(
+            f"{len(failed)} of {cells} cells failed, which the same command tries again:", err=True
+        )
+        for each in failed[:_MOST_TOLD]:
+            click.echo(f"  {each.cell.name}: {each.reason}", err=True)
+    if len(failed) > _MOST_TOLD:
+        click.echo(f"  and {len(failed) - _MOST_TOLD} more", err=True)
+    if results.left_out:
+        click.echo(
+            f"{results.left_out} cells are done and left out, as a method has no result with their seed",
+            err=True,
+        )
+    if trials:
+        click.echo(f"{trials} trials failed and were passed over", err=True)
 
 
 def _show(results: Results, grid: Grid, parent: RunLog, *, figures: bool) -> None:

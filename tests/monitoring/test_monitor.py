@@ -131,6 +131,27 @@ def test_without_outcomes_features_alone_are_compared(flow, store, model):
     assert (code, "feature.x0" in said) == (6, True)
 
 
+def test_a_category_that_training_had_not_is_an_alarm_where_no_outcomes_are_there(flow, store):
+    rng = np.random.default_rng(8)
+    frame = pd.DataFrame({"x": rng.normal(size=400), "k": rng.choice(["a", "b"], 400)})
+    known = frame.assign(k=frame.k.astype("category"), y=40 + 5 * frame.x)
+    known.to_parquet("mixed.parquet")
+    assert (
+        flow("train", "--data=mixed.parquet", "--target=y", "--rounds=5", "--figures=false")[0] == 0
+    )
+    registry.register(newest(store))
+    later = np.where(frame.index % 4, frame.k, "c")
+    frame.assign(k=pd.Categorical(later)).to_parquet("later.parquet")
+    command = (
+        "monitor",
+        "--model-uri=models:/asrl-mixed/1",
+        "--data=later.parquet",
+        "--figures=false",
+    )
+    code, said, err = flow(*command)
+    assert (code, "feature.k" in said) == (6, True), err
+
+
 def test_a_version_is_downloaded_and_checked_once(flow, model, monkeypatch):
     checked, check_copy = [], versions.check_copy
 
