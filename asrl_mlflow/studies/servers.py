@@ -13,7 +13,7 @@ import sqlalchemy
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import TrialState
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, PendingRollbackError
 
 _logger = logging.getLogger(__name__)
 
@@ -39,7 +39,8 @@ _TIMEOUTS: Mapping[str, Mapping[str, int]] = {
 }
 # Of libpq's environment, which counts where the address says nothing.
 _VARIABLES = {"connect_timeout": "PGCONNECT_TIMEOUT"}
-_AWAY = (OperationalError, InterfaceError)
+# The last is what Optuna's own second query meets, on the connection that its first one lost.
+_AWAY = (OperationalError, InterfaceError, PendingRollbackError)
 
 
 def timeouts(url: str) -> dict[str, int]:

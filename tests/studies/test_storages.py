@@ -6,10 +6,12 @@ import contextlib
 import multiprocessing
 import socket
 import threading
+import time
 from pathlib import Path
 
 import optuna
 import pytest
+import sqlalchemy
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
@@ -240,6 +242,34 @@ def test_a_server_that_is_restarted_is_waited_for(study_in, postgres, caplog):
     assert [each.state for each in trials] == [TrialState.COMPLETE] * 3
     (note,) = [each.getMessage() for each in caplog.records]
     assert note == "The storage of studies does not answer; it is waited for up to 40 s."
+
+
+def test_a_connection_may_be_lost_before_any_statement(study_in, postgres, monkeypatch):
+    monkeypatch.setattr(servers, "_SECONDS_BETWEEN_CALLS", 0.0)
+    study = study_in(postgres.url)
+    admin = sqlalchemy.create_engine(postgres.url, isolation_level="AUTOCOMMIT")
+    end = sqlalchemy.text("SELECT pg_terminate_backend(:pid)")
+    alive = sqlalchemy.text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid")
+    seen = lost = 0
+
+    def lose(connection, *_):
+        nonlocal seen
+        seen += 1
+        if seen == lost:
+            pid = connection.connection.driver_connection.info.backend_pid
+            with admin.connect() as other:
+                assert other.scalar(end, {"pid": pid})
+                while other.scalar(alive, {"pid": pid}):
+                    time.sleep(0.001)
+
+    sqlalchemy.event.listen(study._storage._backend.engine, "before_cursor_execute", lose)
+    while seen >= lost:
+        seen, lost, before = 0, lost + 1, len(study.trials)
+        judged(study, 1)
+        ended = [trial for trial in study.trials[before:] if trial.state == TrialState.COMPLETE]
+        assert [list(trial.params) for trial in ended] == [["x"]]
+    assert lost > 20
+    admin.dispose()
 
 
 def test_a_lost_connection_is_noticed_in_seconds_unless_the_address_says_otherwise(
