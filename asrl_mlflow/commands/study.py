@@ -31,7 +31,7 @@ from asrl_mlflow.datasets.dataset import DEFAULT, PAPER, Dataset
 from asrl_mlflow.datasets.published import WITH_TRUTH
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.figures.style import png
-from asrl_mlflow.grids import Failed, Grid, Judged, Results, Rules, attempt
+from asrl_mlflow.grids import Failed, Grid, Judged, Results, Rules, attempt, give_up
 from asrl_mlflow.grids.budget import measure_pace, plan
 from asrl_mlflow.grids.cells import FAILED_TRIALS
 from asrl_mlflow.grids.convergence import Convergence
@@ -349,7 +349,7 @@ def _work(
     keys = {task.cell: key for key, task in tasks.items()}
     failed = []
     with tqdm(total=len(tasks), initial=len(done), unit="cell", disable=None) as bar:
-        for each in work_on_all(attempt, left, jobs, goes_on=goes_on):
+        for each in work_on_all(attempt, left, jobs, goes_on=goes_on, died=give_up):
             bar.set_description(each.cell.name)
             key = keys[each.cell]
             if isinstance(each, Failed):

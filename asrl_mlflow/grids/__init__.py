@@ -7,7 +7,7 @@ and what they stand on.
 
 from __future__ import annotations
 
-from asrl_mlflow.grids.cells import Cell, Failed, Judged, Rules, Task, attempt, judge
+from asrl_mlflow.grids.cells import Cell, Failed, Judged, Rules, Task, attempt, give_up, judge
 from asrl_mlflow.grids.grid import Grid
 from asrl_mlflow.grids.results import Ratio, Results, Setting
 
@@ -22,5 +22,6 @@ __all__ = [
     "Setting",
     "Task",
     "attempt",
+    "give_up",
     "judge",
 ]

@@ -11,6 +11,8 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.grids.cells import Task, fits, probe
 from asrl_mlflow.grids.grid import Grid
 
+# A fit of so many rows is long enough to be timed; on a large table planning shall not take the budget itself.
+_ROWS_TO_TIME = 20_000
 # As few as a grid is cut down to: seeds and trials that still say something, rows that can be split.
 _FEW_SEEDS, _FEW_TRIALS, _FEW_ROWS = 5, 5, 500
 _MINUTE = 60.0
@@ -42,6 +44,8 @@ def measure_pace(
 ) -> Pace:
     """Measure the seconds that a fit of each method takes on each table, one fit each.
 
+    It is of at most 20,000 rows, and taken to be as much longer as the table has more.
+
     Parameters
     ----------
     grid : Grid
@@ -55,9 +59,11 @@ def measure_pace(
     for task in grid.tasks(tables):
         key = (task.cell.table, task.cell.method)
         if key not in pace:
-            whole = dataclasses.replace(task, cell=dataclasses.replace(task.cell, rows=None))
+            rows = len(task.table.rows)
+            timed = min(rows, _ROWS_TO_TIME)
+            cell = dataclasses.replace(task.cell, rows=timed)
             try:
-                pace[key] = probe(whole)
+                pace[key] = probe(dataclasses.replace(task, cell=cell)) * rows / timed
             except Exception:  # noqa: BLE001 - every library fails in its own way
                 # Its cells may fail as soon; they will say why.
                 pace[key] = 0.0

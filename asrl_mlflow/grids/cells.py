@@ -93,7 +93,9 @@ class Cell:
         """What its run is called."""
         spoiled = self.kind if not self.share else f"{self.kind} {100 * self.share:g}%"
         shifted = "" if self.shift == "none" else ", shifted"
-        return f"{self.method} on {self.table}, {spoiled}{shifted}, seed {self.seed}"
+        rows = "" if self.rows is None else f", {self.rows} rows"
+        rate = f", learning rate {self.learning_rate:g}"
+        return f"{self.method} on {self.table}{rows}, {spoiled}{shifted}{rate}, seed {self.seed}"
 
     @property
     def contamination(self) -> Contamination:
@@ -208,6 +210,11 @@ def attempt(task: Task) -> Judged | Failed:
         return Failed(task.cell, one_line(error))
     found = judged.metrics["test.mae"]
     return judged if math.isfinite(found) else Failed(task.cell, f"its test MAE is {found}")
+
+
+def give_up(task: Task) -> Failed:
+    """Say of a cell that the process which judged it has died."""
+    return Failed(task.cell, "its process died; give it more memory, or fewer --rows or --jobs")
 
 
 def judge(task: Task) -> Judged:

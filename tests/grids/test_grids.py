@@ -26,6 +26,7 @@ from asrl_mlflow.grids import (
     Setting,
     Task,
     attempt,
+    budget,
     judge,
 )
 from asrl_mlflow.grids.budget import measure_pace, plan
@@ -382,6 +383,21 @@ def test_a_budget_cuts_seeds_then_trials_then_rows_and_refuses_what_does_not_fit
     with pytest.raises(InputError, match=r"takes about 0\.\d+ minutes; got 0\.01 after planning"):
         plan(grid, tables, pace, 0.01, jobs=1)
     assert set(measure_pace(GRID, tables)) == set(pace)
+
+
+def test_a_pace_is_timed_on_few_rows_and_is_that_of_all(monkeypatch):
+    seen = []
+
+    def probe(task):
+        parts = task.split()
+        seen.append(sum(map(len, (parts.train, parts.valid, parts.test))))
+        return 2.0
+
+    monkeypatch.setattr(budget, "probe", probe)
+    monkeypatch.setattr(budget, "_ROWS_TO_TIME", 221)
+    pace = measure_pace(GRID, {"diabetes": TABLE})
+    assert seen == [221] * 2
+    assert set(pace.values()) == {2.0 * 442 / 221}
 
 
 def test_a_seed_that_some_method_lacks_is_left_out_and_counted():

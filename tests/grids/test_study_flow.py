@@ -7,12 +7,15 @@ import os
 import signal
 import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from asrl_mlflow.commands import study
+from asrl_mlflow.grids import attempt
 from asrl_mlflow.grids.methods import find_method
 from asrl_mlflow.system import processes
 from asrl_mlflow.system.processes import Owner
@@ -36,7 +39,9 @@ def test_the_flow_has_a_run_a_cell_and_says_what_comes_out_and_does_no_cell_twic
     assert len(children) == 12
     assert {run.info.status for run in (parent, *children)} == {"FINISHED"}
     assert len({run.data.tags[CELL_TAG] for run in children}) == 12
-    assert "asrl_c on diabetes, asym 20%, seed 1" in {run.info.run_name for run in children}
+    assert "asrl_c on diabetes, 100 rows, asym 20%, learning rate 0.1, seed 1" in {
+        run.info.run_name for run in children
+    }
     for run in children:
         assert {"method.name", "method.library", "booster.max_depth", "contaminate.share"} <= set(
             run.data.params
@@ -102,7 +107,10 @@ def test_a_cell_that_fails_ends_no_grid_and_is_tried_again_by_the_same_command(
     assert (code, err.count("Traceback")) == (2, 0)
     assert "study: A study needs a seed of which all cells succeed; got 4 of 12 cells" in err
     assert "4 of 12 cells failed, which the same command tries again:" in err
-    assert "  xgboost_quantile on diabetes, none, seed 0: XGBoostError: " in err
+    assert (
+        "  xgboost_quantile on diabetes, 100 rows, none, learning rate 0.1, seed 0: XGBoostError: "
+        in err
+    )
     assert "8 cells are done and left out, as a method has no result with their seed" in err
     (parent,), children = runs(store)
     failed = [run for run in children if run.info.status == "FAILED"]
@@ -119,6 +127,26 @@ def test_a_cell_that_fails_ends_no_grid_and_is_tried_again_by_the_same_command(
     assert not {"failed", "left out"} & set(err.split())
     statuses = [run.info.status for run in runs(store)[1]]
     assert (statuses.count("FINISHED"), statuses.count("FAILED")) == (12, 4)
+
+
+def test_a_cell_whose_process_dies_is_a_failed_run_and_the_others_go_on(flow, store, monkeypatch):
+    monkeypatch.setattr(study, "attempt", die_with_huber)
+    options = ("--jobs=2", "--rows=100", "--repeats=2", "--trials=1", "--rounds=3")
+    methods = ("--contaminate=none", "--losses=asrl_c", "--rivals=xgboost_squared,huber")
+    code, _, err = flow("study", *options, *methods, "--figures=false")
+    assert (code, err.count("Traceback")) == (2, 0)
+    assert "2 of 6 cells failed, which the same command tries again:" in err
+    assert "seed 0: its process died; give it more memory, or fewer --rows or --jobs" in err
+    states = Counter((run.data.params["method.name"], run.info.status) for run in runs(store)[1])
+    others = dict.fromkeys([("asrl_c", "FINISHED"), ("xgboost_squared", "FINISHED")], 2)
+    assert states == {**others, ("huber", "FAILED"): 2}
+
+
+def die_with_huber(task):
+    """Stands where a cell is judged; one method kills its process, as the system does if memory is short."""
+    if task.cell.method == "huber":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return attempt(task)
 
 
 def test_real_errors_are_of_tables_that_have_the_truth_and_nothing_is_spoiled(flow, store):
