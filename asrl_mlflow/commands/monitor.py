@@ -25,6 +25,7 @@ from asrl_mlflow.datasets.tables import list_columns, read_table
 from asrl_mlflow.errors import InputError, listed
 from asrl_mlflow.figures.style import png
 from asrl_mlflow.monitoring import FEATURE, Batch, Check, Reference, draw_batches, judge
+from asrl_mlflow.records.features import find_unknown
 from asrl_mlflow.registry import OpenVersion, RegisteredVersion
 from asrl_mlflow.tracking.keys import monitor_metrics, monitor_params
 
@@ -73,15 +74,16 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
             raise InputError(msg)
         features = [each["name"] for each in opened.columns]
         frame = _read(Path(values["data"]), version, features, values["by"])
-        errors, residual = _errors(frame, opened, features, values["data"])
+        is_known = ~find_unknown(frame, opened.columns)
+        errors, residual = _errors(frame, opened, is_known, values["data"])
         reference = _reference(opened, values["by"])
     batches = [
         judge(
             name,
             frame.iloc[rows],
-            None if errors is None else errors[rows],
+            None if errors is None else errors[rows[is_known[rows]]],
             reference,
-            None if residual is None else residual[rows],
+            None if residual is None else residual[rows[is_known[rows]]],
         )
         for name, rows in _split(frame, values["by"], values["data"])
     ]
@@ -92,7 +94,9 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
         for number, batch in enumerate(batches):
             log.step(number, _metrics(batch, rate))
         changed = [batch for batch in batches if batch.alarms(rate)]
-        log.metrics(monitor_metrics({"batches": len(batches), "alarms": len(changed)}))
+        unknown = int((~is_known).sum())
+        counts = {"batches": len(batches), "alarms": len(changed), "rows_unknown": unknown}
+        log.metrics(monitor_metrics(counts))
         log.table("monitor.json", _columns(batches, rate))
         log.describe(
             f"{len(changed)} of {len(batches)} batches of `{values['data']}` differ from what `{version.uri}` "
@@ -105,6 +109,11 @@ def command(**values: Any) -> int:  # noqa: ANN401 - click's values, typed by th
     if errors is None:
         click.echo(
             f"\nNo column {version.record.data['target']!r}: only features were compared, no outcomes."
+        )
+    if unknown:
+        click.echo(
+            f"\n{unknown} of {len(frame)} rows have a category that the training had not: the model predicts none of "
+            "them, and only their features were compared."
         )
     code = end(log)
     # What a scheduler asks for comes before what the store did not take, which has its own line.
@@ -144,29 +153,38 @@ def _read(
 def _errors(
     frame: pd.DataFrame,
     opened: OpenVersion,
-    features: Sequence[str],
+    is_known: npt.NDArray[np.bool_],
     data: str,
 ) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.float64] | None]:
-    """The errors of the rows as the loss measures them, and residuals where the target is a number."""
+    """The errors of the rows as the loss measures them, and residuals where the target is a number.
+
+    Both are missing in rows that the model cannot predict.
+    """
     version = opened.version
-    known, target = version.record.data.get("classes", []), version.record.data["target"]
+    classes, target = version.record.data.get("classes", []), version.record.data["target"]
     if target not in frame:
         return None, None
-    predicted = opened.predict_rows(frame[list(features)], data)
     if frame[target].isna().any():
         count = int(frame[target].isna().sum())
         msg = f"{data}: needs the target {target!r} in every row or in none; got {count} without; leave them out."
         raise InputError(msg)
-    if not known:
+    if not classes:
         outcome = frame[target].to_numpy(np.float64)
     else:
-        codes = pd.Index(known).get_indexer(pd.Index(frame[target].astype(object)))
+        codes = pd.Index(classes).get_indexer(pd.Index(frame[target].astype(object)))
         if (codes < 0).any():
-            msg = f"{data}: needs classes that {version.uri} knows, {listed(known)}; got others in {target!r}."
+            msg = f"{data}: needs classes that {version.uri} knows, {listed(classes)}; got others in {target!r}."
             raise InputError(msg)
         outcome = codes.astype(np.float64)
-    errors = version.record.build_loss().row_errors(outcome, predicted)
-    return errors, None if known else outcome - predicted
+    errors, residual = np.full((2, len(frame)), np.nan)
+    if is_known.any():
+        features = [each["name"] for each in opened.columns]
+        predicted = opened.predict_rows(frame.loc[is_known, features], data)
+        outcome = outcome[is_known]
+        errors[is_known] = version.record.build_loss().row_errors(outcome, predicted)
+        if not classes:
+            residual[is_known] = outcome - predicted
+    return errors, None if classes else residual
 
 
 def _reference(opened: OpenVersion, by: str | None) -> Reference:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from asrl_mlflow.figures.style import CONTEXT_GREY, TEXT_GREY, open_figure, style_axes
@@ -29,12 +30,10 @@ def draw_batches(batches: Sequence[Batch], rate: float, context: str) -> Figure:
         Which model and table it is about.
     """
     alarms = [{check.name for check in batch.alarms(rate)} for batch in batches]
-    least = {
-        check.name: min(
-            each.p_value for batch in batches for each in batch.checks if each.name == check.name
-        )
-        for check in batches[0].checks
-    }
+    least: dict[str, float] = {}
+    for batch in batches:
+        for check in batch.checks:
+            least[check.name] = min(check.p_value, least.get(check.name, 1.0))
     # The sort is stable: what is about outcomes stands before features that are as quiet.
     shown = sorted(least, key=lambda name: least[name])[:_MOST_PANELS]
     more = (
@@ -53,6 +52,19 @@ def draw_batches(batches: Sequence[Batch], rate: float, context: str) -> Figure:
         _draw_check(axes, name, batches, alarms)
     for axes in panels[len(shown) :]:
         axes.set_visible(False)
+    alarm, quiet = (
+        Line2D([], [], color=color, marker="o", linestyle="none", markersize=size)
+        for color, size in ((_ALARM, 7), (_QUIET, 4))
+    )
+    dashes = Line2D([], [], color=CONTEXT_GREY, linewidth=1, linestyle="--")
+    body.legend(
+        [alarm, quiet, dashes],
+        ["alarm", "no alarm", "expected"],
+        loc="outside lower center",
+        ncols=3,
+        frameon=False,
+        fontsize="small",
+    )
     return figure
 
 
@@ -60,19 +72,22 @@ def _draw_check(
     axes: Axes, name: str, batches: Sequence[Batch], alarms: Sequence[set[str]]
 ) -> None:
     style_axes(axes)
-    checks = [next(each for each in batch.checks if each.name == name) for batch in batches]
+    # A batch none of whose rows the model can predict has no checks of outcomes.
+    checks = [next((each for each in batch.checks if each.name == name), None) for batch in batches]
+    observed = [math.nan if check is None else check.observed for check in checks]
     places = range(len(batches))
     is_share = name in {"coverage", "shift"} or name.startswith("beyond.")
-    axes.plot(places, [check.observed for check in checks], color=_QUIET, linewidth=1)
+    axes.plot(places, observed, color=_QUIET, linewidth=1)
     axes.scatter(
         places,
-        [check.observed for check in checks],
+        observed,
         c=[_ALARM if name in found else _QUIET for found in alarms],
         s=[44 if name in found else 16 for found in alarms],
         zorder=3,
     )
     if is_share:
-        axes.axhline(checks[0].expected, color=CONTEXT_GREY, linewidth=1, linestyle="--")
+        expected = next(check.expected for check in checks if check is not None)
+        axes.axhline(expected, color=CONTEXT_GREY, linewidth=1, linestyle="--")
         axes.yaxis.set_major_formatter("{x:.0%}")
     axes.set_title(
         name if is_share else f"{name}: stability index", fontsize="small", color=TEXT_GREY

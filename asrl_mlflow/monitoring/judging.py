@@ -127,11 +127,12 @@ def judge(
         The batch.
     features : DataFrame of shape (m, features)
         Its rows.
-    errors : float64 array of shape (m,), optional
-        Its errors, measured as those of the reference; None where outcomes are not known yet.
+    errors : float64 array of shape (k,), k <= m, optional
+        Errors of its rows that the model can predict, measured as those of the reference; None where outcomes are
+        not known yet.
     reference : Reference
         What the model was measured on.
-    residual : float64 array of shape (m,), optional
+    residual : float64 array of shape (k,), optional
         Target minus prediction of the same rows; without it, or without the reference's, sides are not compared.
 
     Examples
@@ -145,7 +146,7 @@ def judge(
     ['beyond.delta_high', 'coverage', 'errors']
     """
     checks = []
-    if errors is not None and reference.errors.size:
+    if errors is not None and errors.size and reference.errors.size:
         checks += [
             _check_coverage(errors, reference),
             *(
@@ -154,12 +155,14 @@ def judge(
             ),
             _check_errors(errors, reference.errors),
         ]
-    if residual is not None and reference.residual is not None and reference.residual.size:
-        checks.append(_check_shift(residual, reference.residual))
+    known = reference.residual
+    if residual is not None and residual.size and known is not None and known.size:
+        checks.append(_check_shift(residual, known))
     for feature, described in reference.features.items():
         counts = np.array(count_bins(features[feature], described))
         checks.append(_check_counts(f"{FEATURE}{feature}", np.array(described["counts"]), counts))
-    return Batch(name, len(features) if errors is None else len(errors), tuple(checks))
+    rows = max(len(features), 0 if errors is None else errors.size)
+    return Batch(name, rows, tuple(checks))
 
 
 def _check_coverage(errors: Array, reference: Reference) -> Check:

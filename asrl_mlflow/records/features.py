@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 _EXAMPLE_ROWS = 3
@@ -26,6 +29,38 @@ def _describe_column(name: str, kind: object) -> dict[str, Any]:
     if not isinstance(kind, pd.CategoricalDtype):
         return {"name": name}
     return {"name": name, "categories": kind.categories.tolist()}
+
+
+def find_unknown(
+    features: pd.DataFrame, described: Sequence[Mapping[str, Any]]
+) -> npt.NDArray[np.bool_]:
+    """Find the rows with a category that was not there in training, which a model cannot predict.
+
+    Parameters
+    ----------
+    features : DataFrame of shape (n, features)
+        Rows with at least the columns that are described.
+    described : sequence of mapping
+        The columns, as `describe_columns` gives them.
+
+    Returns
+    -------
+    bool array of shape (n,)
+        Missing values are known.
+
+    Examples
+    --------
+    >>> described = describe_columns(pd.DataFrame({"k": pd.Categorical(["x", "y"])}))
+    >>> find_unknown(pd.DataFrame({"k": ["x", None, "z"]}), described)
+    array([False, False,  True])
+    """
+    unknown = np.zeros(len(features), bool)
+    for column in described:
+        if "categories" in column:
+            values = features[column["name"]]
+            is_known = values.astype(object).isin(column["categories"])
+            unknown |= ~(is_known | values.isna()).to_numpy(bool)
+    return unknown
 
 
 def example_rows(features: pd.DataFrame) -> str:

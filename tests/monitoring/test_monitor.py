@@ -131,25 +131,44 @@ def test_without_outcomes_features_alone_are_compared(flow, store, model):
     assert (code, "feature.x0" in said) == (6, True)
 
 
-def test_a_category_that_training_had_not_is_an_alarm_where_no_outcomes_are_there(flow, store):
+@pytest.fixture
+def mixed(flow, store):
+    """Rows with a category, and a registered model that has learned from them."""
     rng = np.random.default_rng(8)
     frame = pd.DataFrame({"x": rng.normal(size=400), "k": rng.choice(["a", "b"], 400)})
-    known = frame.assign(k=frame.k.astype("category"), y=40 + 5 * frame.x)
-    known.to_parquet("mixed.parquet")
-    assert (
-        flow("train", "--data=mixed.parquet", "--target=y", "--rounds=5", "--figures=false")[0] == 0
-    )
+    frame["y"] = 40 + 5 * frame.x + rng.normal(size=400)
+    frame.assign(k=frame.k.astype("category")).to_parquet("mixed.parquet")
+    given = ("--data=mixed.parquet", "--target=y", "--rounds=20", "--figures=false")
+    assert flow("train", *given)[0] == 0
     registry.register(newest(store))
-    later = np.where(frame.index % 4, frame.k, "c")
-    frame.assign(k=pd.Categorical(later)).to_parquet("later.parquet")
-    command = (
-        "monitor",
-        "--model-uri=models:/asrl-mixed/1",
-        "--data=later.parquet",
-        "--figures=false",
-    )
-    code, said, err = flow(*command)
-    assert (code, "feature.k" in said) == (6, True), err
+    return frame
+
+
+MONITOR_MIXED = ("monitor", "--model-uri=models:/asrl-mixed/1", "--data=later.parquet")
+
+
+@pytest.mark.parametrize("outcomes", ["k", "k y"])
+def test_a_category_that_training_had_not_is_an_alarm(flow, store, mixed, outcomes):
+    later = mixed.assign(k=pd.Categorical(np.where(mixed.index % 4, mixed.k, "c")))
+    later[["x", *outcomes.split()]].to_parquet("later.parquet")
+    code, said, err = flow(*MONITOR_MIXED, "--figures=false")
+    assert (code, "feature.k" in said, "coverage" in said) == (6, True, False), err
+    assert "100 of 400 rows have a category that the training had not: " in said
+    metrics = store.get_run(newest(store)).data.metrics
+    assert metrics["monitor.rows_unknown"] == 100
+    assert ("monitor.coverage" in metrics) == ("y" in outcomes)
+
+
+def test_a_batch_that_no_model_can_predict_has_no_checks_of_outcomes(flow, store, mixed):
+    day = np.arange(400) // 100
+    kinds = pd.Categorical(np.where(day == 2, "c", mixed.k))
+    mixed.assign(k=kinds, day=day).to_parquet("later.parquet")
+    code, _, err = flow(*MONITOR_MIXED, "--by=day")
+    assert (code, err.count("Traceback")) == (6, 0), err
+    run = newest(store)
+    history = store.get_metric_history(run, "monitor.coverage")
+    assert [each.step for each in history] == [0, 1, 3]
+    assert "figures/monitor.png" in artifacts(store, run)
 
 
 def test_a_version_is_downloaded_and_checked_once(flow, model, monkeypatch):
