@@ -10,6 +10,7 @@ from typing import Any
 
 import distributed
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xgboost
 from xgboost import collective
@@ -182,7 +183,7 @@ class _Partitions(xgboost.DataIter):
     def __init__(self, parts: Sequence[Part], arguments: Mapping[str, Any], name: str) -> None:
         super().__init__()
         for part in parts:
-            _check(part, name)
+            _check(part, name, arguments["missing"])
         self._parts, self._place = parts, 0
         self._names = {key: arguments[key] for key in ("feature_names", "feature_types")}
 
@@ -197,7 +198,7 @@ class _Partitions(xgboost.DataIter):
         return True
 
 
-def _check(part: Part, name: str) -> None:
+def _check(part: Part, name: str, missing: float) -> None:
     """Refuse what XGBoost would learn wrongly, or refuse without saying where."""
     data = part["data"]
     if isinstance(data, pd.DataFrame):
@@ -208,6 +209,11 @@ def _check(part: Part, name: str) -> None:
                 f"column {odd[0]!r} of {data[odd[0]].dtype}; encode it as numbers, or drop it."
             )
             raise InputError(msg)
+        for column in data:
+            values = data[column].to_numpy(np.float64, na_value=np.nan)
+            _check_finite(values, missing, f"{name}: column {column!r}")
+    elif isinstance(data, np.ndarray):
+        _check_finite(data, missing, name)
     if "label" not in part:
         msg = f"{name}: labels are needed; got rows without; pass label= to DaskQuantileDMatrix."
         raise InputError(msg)
@@ -217,5 +223,17 @@ def _check(part: Part, name: str) -> None:
         msg = (
             f"{name}: targets must be finite numbers below 3e38; got {bad} others in a partition of {label.size} "
             "rows; leave those rows out."
+        )
+        raise InputError(msg)
+
+
+def _check_finite(values: npt.NDArray[Any], missing: float, owner: str) -> None:
+    """Refuse infinite values, as everywhere; XGBoost's own refusal does not say where they are."""
+    with np.errstate(over="ignore"):
+        bad = int(np.count_nonzero(np.isinf(values.astype(np.float32, copy=False))))
+    if bad and not np.isinf(missing):
+        msg = (
+            f"{owner} must be missing or below 3.4e38; got {bad} infinite values in a partition of {len(values)} rows; "
+            "correct them, or leave those rows out."
         )
         raise InputError(msg)

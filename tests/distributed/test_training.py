@@ -227,6 +227,26 @@ def test_rows_that_cannot_be_learned_from_are_refused_in_one_line(client, spoil,
         distributed.train(client, PARAMS, dtrain, 5, loss=LOSS)
 
 
+def test_infinite_features_are_refused_with_their_column_unless_they_mean_missing(client):
+    frame = pd.DataFrame(X.astype(np.float64), columns=list("abcd"))
+    frame.loc[7, "c"] = 1e39
+    rows = dd.from_pandas(frame.assign(y=Y), npartitions=3)
+    dtrain = DaskQuantileDMatrix(client, rows[list("abcd")], label=rows["y"])
+    with pytest.raises(
+        InputError, match=r"dtrain: column 'c' must be missing or below .*; got 1 in"
+    ):
+        distributed.train(client, PARAMS, dtrain, 2, loss=LOSS)
+    spoiled = X.copy()
+    spoiled[7, 2] = np.inf
+    arrays = da.from_array(spoiled, chunks=(CHUNKS, 4)), da.from_array(Y, chunks=CHUNKS)
+    with pytest.raises(InputError, match=r"dtrain must be missing or below .*; got 1 in"):
+        distributed.train(
+            client, PARAMS, DaskQuantileDMatrix(client, arrays[0], label=arrays[1]), 2, loss=LOSS
+        )
+    dtrain = DaskQuantileDMatrix(client, arrays[0], label=arrays[1], missing=np.inf)
+    assert distributed.train(client, PARAMS, dtrain, 2, loss=LOSS).num_boosted_rounds() == 2
+
+
 def test_categories_are_refused_as_partitions_may_have_others(client):
     frame = pd.DataFrame({"a": pd.Categorical(list("xyxy")), "b": np.arange(4.0)})
     rows = dd.from_pandas(frame, npartitions=1)
