@@ -23,7 +23,7 @@ from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments import report
 from asrl_mlflow.figures.style import png
 from asrl_mlflow.label_noise import SHOWN, Cell, Comparison, Judged, Results, judge_all
-from asrl_mlflow.label_noise.pictures import draw_calibration, draw_noise, draw_reliabilities
+from asrl_mlflow.label_noise.figures import draw_calibration, draw_noise, draw_reliabilities
 from asrl_mlflow.losses import (
     BaseLoss,
     ClassificationLoss,

@@ -35,10 +35,10 @@ from asrl_mlflow.grids import Failed, Grid, Judged, Results, Rules, attempt, giv
 from asrl_mlflow.grids.budget import measure_pace, plan
 from asrl_mlflow.grids.cells import FAILED_TRIALS
 from asrl_mlflow.grids.convergence import Convergence
+from asrl_mlflow.grids.figures import draw_convergence, draw_levels, draw_ranks, draw_ratios
 from asrl_mlflow.grids.levels import find_levels
 from asrl_mlflow.grids.methods import find_method
 from asrl_mlflow.grids.past import CURVE, find_done, find_parent
-from asrl_mlflow.grids.pictures import draw_convergence, draw_levels, draw_ranks, draw_ratios
 from asrl_mlflow.grids.presets import PRESETS, REAL_ERRORS
 from asrl_mlflow.grids.ranking import rank
 from asrl_mlflow.grids.shift import split_apart

@@ -1,7 +1,7 @@
 """Compare losses and rivals over a grid of tables, contaminations and seeds: tuned alike, judged once.
 
 `grid` lists the cells, `budget` cuts them to the time there is, `cells` judges one, `past` finds what is
-done, `results`, `ranking` and `verdict` say what comes out, `pictures` draws it. Imports `experiments`, `studies`
+done, `results`, `ranking` and `verdict` say what comes out, `figures` draws it. Imports `experiments`, `studies`
 and what they stand on.
 """
 

@@ -1,7 +1,7 @@
 """Compare losses for classes under wrong labels: each tuned alike on wrong labels, judged on right ones.
 
 `cells` tunes and judges one loss at one share of wrong labels, and all of them in processes side by
-side, `results` says what comes out in tables and a sentence, `pictures` draws it. Imports `experiments`, `studies`, `trials` and what they stand on.
+side, `results` says what comes out in tables and a sentence, `figures` draws it. Imports `experiments`, `studies`, `trials` and what they stand on.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 from asrl_mlflow.residuals.kernel import backend
 from asrl_mlflow.residuals.sample_weights import RowCounts, WeightRule, row_counts
 from asrl_mlflow.residuals.statistics import (
+    NORMAL,
     FloatArray,
     Residuals,
     Subtracted,
@@ -18,6 +19,7 @@ from asrl_mlflow.residuals.statistics import (
 )
 
 __all__ = [
+    "NORMAL",
     "FloatArray",
     "Residuals",
     "RowCounts",

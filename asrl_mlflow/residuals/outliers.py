@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.residuals.statistics import NORMAL
 
 Array = npt.NDArray[np.float64]
 
@@ -24,7 +25,6 @@ _NEAREST, _FIRST, _FARTHEST = 4.0, 6.0, 1e100
 _NARROWEST, _WIDEST, _FIRST_WIDTH = 0.2, 0.7, 0.5
 _DEGREES = np.geomspace(1.0, 60.0, 30)
 _MOST_STEPS, _CLOSE = 400, 1e-9
-_NORMAL = 1.4826
 # Outliers stand apart: by the logarithm of the distance, bins of one of these widths have fewer rows before they
 # have more again, by so many standard deviations of the difference.
 _BINS, _APART, _MOST_BINS = (0.35, 0.6, 0.9), 2.2, 700
@@ -160,7 +160,7 @@ def find_outliers(residual: npt.ArrayLike, counts: npt.ArrayLike | None = None) 
     if known.size > _MOST_FITTED:
         chosen = np.random.default_rng(0).choice(known, _MOST_FITTED, replace=False)
     center = float(np.median(r[chosen])) if chosen.size else 0.0
-    unit = _NORMAL * float(np.median(np.abs(r[chosen] - center))) if chosen.size else 0.0
+    unit = NORMAL * float(np.median(np.abs(r[chosen] - center))) if chosen.size else 0.0
     if chosen.size < _FEWEST or unit <= np.finfo(np.float64).tiny:
         return Outliers(0.0, 0.0, center, unit, float(_DEGREES[-1]), np.zeros(r.shape))
     with np.errstate(over="ignore"):

@@ -36,6 +36,8 @@ backend = kernel.backend
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
+# By which the median of |r|, or the MAD, is the standard deviation of normal residuals: 1 / 0.6745.
+NORMAL = 1.4826
 # Positions are whole or half numbers. Whole weights add up exactly, and anything below a half keeps
 # them apart; fractional ones carry rounding errors, and a boundary this close counts as reached.
 _WHOLE_SLACK, _FRACTIONAL_SLACK = 0.25, 1e-6

@@ -31,10 +31,10 @@ from asrl_mlflow.grids import (
 )
 from asrl_mlflow.grids.budget import measure_pace, plan
 from asrl_mlflow.grids.convergence import Convergence
+from asrl_mlflow.grids.figures import draw_convergence, draw_levels, draw_ranks, draw_ratios
 from asrl_mlflow.grids.levels import find_levels, level_name
 from asrl_mlflow.grids.methods import BOOSTER_START, RIVALS, Boosting, find_method
 from asrl_mlflow.grids.methods.installed import installed
-from asrl_mlflow.grids.pictures import draw_convergence, draw_levels, draw_ranks, draw_ratios
 from asrl_mlflow.grids.presets import PRESETS
 from asrl_mlflow.grids.ranking import rank
 from asrl_mlflow.grids.shift import split_apart

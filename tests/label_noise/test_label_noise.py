@@ -15,7 +15,7 @@ from asrl_mlflow.datasets import load, split
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.label_noise import SHOWN, Cell, Comparison, Results, judge, judge_all
-from asrl_mlflow.label_noise.pictures import draw_calibration, draw_noise, draw_reliabilities
+from asrl_mlflow.label_noise.figures import draw_calibration, draw_noise, draw_reliabilities
 from asrl_mlflow.label_noise.results import CORRECTED, PLAIN
 from asrl_mlflow.losses import FullM, GeneralizedCrossEntropy, LogLoss, MLoss, SoftmaxCrossEntropy
 from asrl_mlflow.metrics import error, logloss

@@ -9,7 +9,7 @@ import numpy as np
 
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses.regression.loss import NEGLIGIBLE
-from asrl_mlflow.residuals.statistics import Residuals
+from asrl_mlflow.residuals.statistics import NORMAL, Residuals
 
 # XGBoost refuses splits that gain less than about 1e-6, an absolute number in target units squared.
 # Below this robust scale that is felt, so objective and regularisation are scaled up together.
@@ -58,7 +58,7 @@ class Scaling:
         median = target.median()
         mad, wide, largest = target.quantile_abs([0.5, 0.95, 1.0], centre=median)
         # Where most targets are equal but for noise in their last digits, the others give the scale.
-        scale = 1.4826 * mad if mad > NEGLIGIBLE * wide else (wide or math.sqrt(target.variance()))
+        scale = NORMAL * mad if mad > NEGLIGIBLE * wide else (wide or math.sqrt(target.variance()))
         if scale and not _LEAST_SCALE <= scale <= _MOST_SCALE:
             msg = (
                 f"train needs a target whose robust scale is in [{_LEAST_SCALE:g}, {_MOST_SCALE:g}], "

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from asrl_mlflow.grids.methods.method import Method
 from asrl_mlflow.losses import Statistics
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace
+from asrl_mlflow.residuals import NORMAL
 
-# A normal distribution's standard deviation is so many times the median of its distances from the median.
-_CONSISTENT = 1.4826
 # Ends of the interval and where to start, in scales.
 _LOW, _HIGH, _START = 0.01, 10.0, 0.5
 
@@ -54,4 +53,4 @@ class LibraryObjective(Method):
 
 def _scale(target: Statistics) -> float:
     # Where most targets are equal, the distances of the others.
-    return _CONSISTENT * (float(target.quantile_abs(0.5)) or float(target.variance()) ** 0.5)
+    return NORMAL * (float(target.quantile_abs(0.5)) or float(target.variance()) ** 0.5)

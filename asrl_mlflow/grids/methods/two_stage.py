@@ -21,13 +21,13 @@ from asrl_mlflow.grids.methods.method import Boosting, Fitted, weighted_median
 from asrl_mlflow.losses import Bisquare, Statistics
 from asrl_mlflow.losses.regression.weighing import weigh
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace
-from asrl_mlflow.residuals import Residuals, RowCounts, distances, row_counts
+from asrl_mlflow.residuals import NORMAL, Residuals, RowCounts, distances, row_counts
 
 _FIRST = "first_rounds"
 # Limits of the bisquare in scales: with the first a scale that half of the rows cannot spoil, and that is the
 # standard deviation of normal residuals; with the second a loss 95% as efficient as squared error on them.
 _ROBUST, _EFFICIENT = 1.547, 4.685
-_HALF, _NORMAL, _ITERATIONS = 0.5, 1.4826, 50
+_HALF, _ITERATIONS = 0.5, 50
 # The tree to begin with, among those that its authors choose from; and in robust deviations where targets are cut.
 _FIRST_TREE = {"learning_rate": 1.0, "max_depth": 4, "min_child_weight": 10.0, "lambda": 0.0}
 _FAR = 3.0
@@ -84,7 +84,7 @@ class RRBoost(XGBoostMethod):
 def _cut(rows: Rows) -> npt.NDArray[np.float64]:
     """Targets, those that are far out moved to where far begins."""
     middle = weighted_median(rows)
-    far = _FAR * _NORMAL * distances(rows.target, rows.weight).median_abs()
+    far = _FAR * NORMAL * distances(rows.target, rows.weight).median_abs()
     return np.clip(rows.target, middle - far, middle + far) if far else rows.target
 
 
@@ -130,7 +130,7 @@ def m_scale(r: npt.NDArray[np.float64], counts: RowCounts = _EACH_ONCE) -> float
     >>> round(m_scale(three, counts), 6) == round(m_scale(np.repeat([1.0, 2.0], 5)), 6)
     True
     """
-    scale = _NORMAL * Residuals(r, counts).median_abs()
+    scale = NORMAL * Residuals(r, counts).median_abs()
     if not scale:  # more than half of the rows are fitted exactly
         return float(np.average(np.abs(r), weights=counts.values)) or 1.0
     for _ in range(_ITERATIONS):

@@ -34,12 +34,10 @@ from asrl_mlflow.losses.regression.weighing import weigh
 from asrl_mlflow.losses.statistics import Statistics
 from asrl_mlflow.residuals.conformal import Calibration
 from asrl_mlflow.residuals.sample_weights import row_counts
-from asrl_mlflow.residuals.statistics import Residuals, distances
+from asrl_mlflow.residuals.statistics import NORMAL, Residuals, distances
 
 # A threshold or spread this small beside the quantile of |r| it is measured with counts as zero.
 NEGLIGIBLE = 1e-6
-# By which the median of |r| is the standard deviation of normal residuals: 1 / 0.6745.
-NORMAL = 1.4826
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,10 +9,11 @@ from typing import ClassVar, Literal
 
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.losses.checks import is_positive, shorten
-from asrl_mlflow.losses.regression.loss import NORMAL, Loss, widened
+from asrl_mlflow.losses.regression.loss import Loss, widened
 from asrl_mlflow.losses.regression.pointwise import PointwiseLoss
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace
 from asrl_mlflow.losses.statistics import Statistics
+from asrl_mlflow.residuals.statistics import NORMAL
 
 # A parameter that is a number, or that each round's residuals tell.
 Automatic = float | Literal["auto"]
