@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from asrl_mlflow import mlflow as mlflow
     from asrl_mlflow.boosting import predict, train
     from asrl_mlflow.comparisons import compare
+    from asrl_mlflow.diagnosis.labels import which_labels
     from asrl_mlflow.estimators import RobustXGBClassifier, RobustXGBRegressor
     from asrl_mlflow.figures.loss_card import loss_card as loss_card
-    from asrl_mlflow.labels import which_labels
     from asrl_mlflow.rounds import Round
     from asrl_mlflow.tuning import tune
 
@@ -37,7 +37,7 @@ _HOMES = {
     "predict": "asrl_mlflow.boosting",
     "train": "asrl_mlflow.boosting",
     "tune": "asrl_mlflow.tuning",
-    "which_labels": "asrl_mlflow.labels",
+    "which_labels": "asrl_mlflow.diagnosis.labels",
 }
 
 __all__ = [

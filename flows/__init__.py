@@ -1,6 +1,6 @@
 """The entry points of MLproject, one file each, run as `python -m flows.<name>`; `asrl <name>` is the same command.
 
-`asrl_mlflow.commands` has what they do.
+`asrl_mlflow.command_line.commands` has what they do.
 """
 
 import sys

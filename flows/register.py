@@ -1,7 +1,7 @@
 """From a run to a version of a registered model; champion only if it is better on the same rows."""
 
+from asrl_mlflow.command_line.commands.register import command
 from asrl_mlflow.command_line.running import run
-from asrl_mlflow.commands.register import command
 
 if __name__ == "__main__":
     run(command)

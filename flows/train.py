@@ -1,7 +1,7 @@
 """One loss on one table, in one tracked run."""
 
+from asrl_mlflow.command_line.commands.train import command
 from asrl_mlflow.command_line.running import run
-from asrl_mlflow.commands.train import command
 
 if __name__ == "__main__":
     run(command)

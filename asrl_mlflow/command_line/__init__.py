@@ -1,5 +1,5 @@
-"""What all commands share: how their process begins and ends, their options, and the command `asrl` around them.
+"""The command `asrl`, its commands, and what they share: how their process begins and ends, and their options.
 
-Imports `datasets`, `experiments`, `losses`, `system` and `tracking`; this face imports nothing, as a process must
-answer signals before any of them is loaded.
+Imports whatever a command needs; this face imports nothing, as a process must answer signals before any of it is
+loaded.
 """

@@ -35,7 +35,10 @@ def load(name: str) -> click.Command:
     name : str
         One of `COMMANDS`.
     """
-    return cast("click.Command", importlib.import_module(f"asrl_mlflow.commands.{name}").command)
+    return cast(
+        "click.Command",
+        importlib.import_module(f"asrl_mlflow.command_line.commands.{name}").command,
+    )
 
 
 def keys_of(command: click.Command) -> list[str]:

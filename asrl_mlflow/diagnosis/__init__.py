@@ -1,6 +1,7 @@
 """Say what a regression target is like, and which loss suits it, from one quick fit.
 
-Public names: `Diagnosis`, `diagnose`, `draw_diagnosis`.
+`labels` finds which labels are probably wrong, `monitoring` whether a registered model is still right. Imports
+`registry`, `estimators` and what they stand on.
 """
 
 from __future__ import annotations

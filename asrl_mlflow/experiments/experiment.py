@@ -19,10 +19,10 @@ from asrl_mlflow.datasets.contamination import Contamination, contaminate
 from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.datasets.matrices import make_matrix
 from asrl_mlflow.datasets.splits import Rows, Split, join, split
+from asrl_mlflow.diagnosis.labels.keeping import MOST_ROWS, keep_ranking, predict_in_halves
 from asrl_mlflow.errors import InputError
 from asrl_mlflow.experiments.settings import Settings
 from asrl_mlflow.figures.run_figures import draw_run
-from asrl_mlflow.labels.keeping import MOST_ROWS, keep_ranking, predict_in_halves
 from asrl_mlflow.losses import BaseLoss
 from asrl_mlflow.metrics import TASKS
 from asrl_mlflow.records.artifacts import BOOSTER, FEATURES, LOSS, UNSEEN

@@ -1,6 +1,6 @@
 """Keep what a model needs for later use: its record, its columns, its residuals on unseen rows.
 
-Imports `boosting`, `datasets`, `losses` and `trials`.
+Imports `boosting`, `datasets`, `intervals` and `losses`.
 """
 
 from __future__ import annotations

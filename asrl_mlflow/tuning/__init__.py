@@ -1,6 +1,6 @@
 """Tune a loss: Optuna chooses the trials, worker processes judge them, MLflow has a run for each.
 
-Imports `studies`, `trials`, `experiments` and what they stand on.
+Imports `studies`, `experiments` and what they stand on.
 """
 
 from __future__ import annotations

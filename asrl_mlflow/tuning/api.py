@@ -18,6 +18,8 @@ from asrl_mlflow import reports, tracking
 from asrl_mlflow.datasets.splits import Split
 from asrl_mlflow.errors import InputError, StorageError
 from asrl_mlflow.experiments.experiment import prepare_split, refit
+from asrl_mlflow.experiments.trials.pool import Pool
+from asrl_mlflow.experiments.trials.processes import ProcessPool
 from asrl_mlflow.figures.style import png
 from asrl_mlflow.losses import BaseLoss, from_config, import_path, is_built_in, register
 from asrl_mlflow.losses.search_space import Interval, SearchSpace
@@ -27,8 +29,6 @@ from asrl_mlflow.studies.study import FEWEST_TO_PRUNE_BY, JUDGED, Best, Study
 from asrl_mlflow.tracking.keys import BEST_TAG, booster_params, data_params
 from asrl_mlflow.tracking.run_log import RunLog
 from asrl_mlflow.tracking.spool import one_line
-from asrl_mlflow.trials.pool import Pool
-from asrl_mlflow.trials.processes import ProcessPool
 from asrl_mlflow.tuning import figures
 from asrl_mlflow.tuning.coordinator import Coordinator
 from asrl_mlflow.tuning.plan import Plan
@@ -224,7 +224,7 @@ def _pool(client: Client | None) -> tuple[Pool, int]:
     """Where trials are judged, and how many cores there are for them."""
     if client is None:
         return ProcessPool(), int(joblib.cpu_count())
-    from asrl_mlflow.trials.cluster import ClusterPool, count_threads  # noqa: PLC0415 - an extra
+    from asrl_mlflow.experiments.trials.cluster import ClusterPool, count_threads  # noqa: PLC0415 - an extra
 
     return ClusterPool(client), count_threads(client)
 

@@ -17,11 +17,11 @@ from statistics import mean
 import numpy as np
 
 from asrl_mlflow.datasets import Rows, Split, folds, join
+from asrl_mlflow.experiments.trials import Judge
 from asrl_mlflow.losses import BaseLoss
 from asrl_mlflow.metrics import TASKS
 from asrl_mlflow.records.unseen import fold_residuals
 from asrl_mlflow.residuals import FloatArray
-from asrl_mlflow.trials import Judge
 from asrl_mlflow.tuning.plan import FOLDS, Plan
 
 

@@ -19,6 +19,9 @@ from optuna.trial import Trial
 
 from asrl_mlflow import tracking
 from asrl_mlflow.errors import InputError
+from asrl_mlflow.experiments.trials.assignment import Assignment, Message
+from asrl_mlflow.experiments.trials.judging import Contest, Verdict
+from asrl_mlflow.experiments.trials.pool import Pool, Worker
 from asrl_mlflow.losses import BaseLoss, describe_params, to_config
 from asrl_mlflow.losses.search_space import Point
 from asrl_mlflow.studies.leases import ERROR, SECONDS_BETWEEN_LEASES
@@ -28,9 +31,6 @@ from asrl_mlflow.system.signals import hold_signals, stop_repeating
 from asrl_mlflow.tracking.keys import PARTIAL, PRUNED_TAG, REAPED_TAG, TRIAL_TAG
 from asrl_mlflow.tracking.retries import stop_waiting
 from asrl_mlflow.tracking.run_log import RunLog
-from asrl_mlflow.trials.assignment import Assignment, Message
-from asrl_mlflow.trials.judging import Contest, Verdict
-from asrl_mlflow.trials.pool import Pool, Worker
 from asrl_mlflow.tuning.study_runs import OBJECTIVE, StudyRuns, run_tags
 
 _FAILURES_IN_A_ROW = 10

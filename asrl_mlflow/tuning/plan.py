@@ -13,12 +13,12 @@ from asrl_mlflow.datasets.dataset import Dataset
 from asrl_mlflow.datasets.splits import Split, folds, join
 from asrl_mlflow.errors import InputError, did_you_mean
 from asrl_mlflow.experiments.settings import Settings
+from asrl_mlflow.experiments.trials.judging import Contest
 from asrl_mlflow.losses import BaseLoss
 from asrl_mlflow.losses.search_space import Interval, Point, SearchSpace
 from asrl_mlflow.metrics import TASKS, Task
 from asrl_mlflow.residuals.statistics import distances
 from asrl_mlflow.tracking.keys import data_params
-from asrl_mlflow.trials.judging import Contest
 
 # On fewer rows the result of one split is too noisy, and five folds take only seconds a trial.
 ROWS_FOR_ONE_SPLIT = 20_000

@@ -38,6 +38,7 @@ from asrl_mlflow.datasets.roles import Roles
 from asrl_mlflow.datasets.splits import Rows, Split, join
 from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.experiments.settings import Settings
+from asrl_mlflow.experiments.trials.judging import Contest, Judge, Pruned
 from asrl_mlflow.losses import LOSSES, BaseLoss, ContinuousASRL, Statistics, auto
 from asrl_mlflow.losses.regression.scale import AUTO
 from asrl_mlflow.losses.regression.scale import Automatic as Automated
@@ -46,7 +47,6 @@ from asrl_mlflow.metrics import mae
 from asrl_mlflow.residuals.statistics import Residuals
 from asrl_mlflow.studies.showing import LOSS
 from asrl_mlflow.studies.study import ROUNDS, Study
-from asrl_mlflow.trials.judging import Contest, Judge, Pruned
 from asrl_mlflow.tuning.api import Plan
 
 KINDS = {

@@ -26,9 +26,9 @@ from tqdm import tqdm
 from asrl_mlflow.boosting import train
 from asrl_mlflow.datasets import PAPER, join, make_matrix
 from asrl_mlflow.experiments.experiment import prepare_split
+from asrl_mlflow.experiments.trials import Judge
 from asrl_mlflow.losses import BASIC, LOSSES, BaseLoss
 from asrl_mlflow.metrics import mae
-from asrl_mlflow.trials import Judge
 from asrl_mlflow.tuning.choice import candidates_of, choose
 
 TUNED = ("huber", "asrl_c")

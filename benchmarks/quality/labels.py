@@ -40,8 +40,8 @@ from asrl_mlflow import losses
 from asrl_mlflow.datasets import load
 from asrl_mlflow.datasets.contamination import contaminate
 from asrl_mlflow.datasets.splits import Rows, Split
+from asrl_mlflow.diagnosis.labels import predict_in_halves, rank_residuals
 from asrl_mlflow.experiments.settings import Settings
-from asrl_mlflow.labels import predict_in_halves, rank_residuals
 from asrl_mlflow.losses import Loss
 from asrl_mlflow.records.unseen import OutOfFold, predict_out_of_fold
 

@@ -21,9 +21,9 @@ from tqdm import tqdm
 from asrl_mlflow.boosting import predict, train
 from asrl_mlflow.datasets.dataset import load
 from asrl_mlflow.datasets.matrices import make_matrix
+from asrl_mlflow.diagnosis.monitoring import Reference, judge
 from asrl_mlflow.figures.style import CONTEXT_GREY, open_figure, png, style_axes
 from asrl_mlflow.losses import ContinuousASRL
-from asrl_mlflow.monitoring import Reference, judge
 from asrl_mlflow.records.distribution import describe_distribution
 
 TABLES, ROWS, BATCH, RATE = ("power_plant", "california", "gas_turbine"), 2_000, 200, 0.01

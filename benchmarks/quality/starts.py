@@ -31,11 +31,11 @@ from asrl_mlflow.diagnosis import diagnose
 from asrl_mlflow.diagnosis.levels import starting_levels
 from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.experiments.settings import Settings
+from asrl_mlflow.experiments.trials import Judge, Verdict
 from asrl_mlflow.losses import BaseLoss, ContinuousASRL, SquaredError, auto
 from asrl_mlflow.losses.search_space import Point, point_of
 from asrl_mlflow.residuals.outliers import Outliers
 from asrl_mlflow.studies.sampler import SeededTPE
-from asrl_mlflow.trials import Judge, Verdict
 from asrl_mlflow.tuning import Plan
 
 TABLES = ("airfoil", "concrete", "diabetes", "power_plant", "california")

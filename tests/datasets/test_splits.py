@@ -11,6 +11,7 @@ import xgboost
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asrl_mlflow.comparisons.paper.protocol import split_as_the_paper
 from asrl_mlflow.datasets.contamination import (
     CONTAMINATIONS,
     OF_CLASSES,
@@ -23,7 +24,6 @@ from asrl_mlflow.datasets.dataset import load
 from asrl_mlflow.datasets.matrices import make_matrix
 from asrl_mlflow.datasets.splits import Blocks, Rows, folds, join, split
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.paper.protocol import split_as_the_paper
 
 
 def part(codes, *, in_time):

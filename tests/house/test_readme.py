@@ -19,7 +19,7 @@ from packaging.version import Version
 
 import asrl_mlflow.mlflow as flavor
 from asrl_mlflow import losses, tracking
-from asrl_mlflow.commands import main, train
+from asrl_mlflow.command_line.commands import main, train
 from asrl_mlflow.datasets import Contamination
 from asrl_mlflow.losses import catalogue
 from asrl_mlflow.tuning.choice import Candidate, Choice, Errors

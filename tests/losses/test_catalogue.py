@@ -19,8 +19,8 @@ from asrl_mlflow import losses, train
 from asrl_mlflow.boosting import recorded_loss
 from asrl_mlflow.datasets.splits import Rows
 from asrl_mlflow.errors import InputError
-from asrl_mlflow.trials import Assignment, Contest
-from asrl_mlflow.trials.worker import Worker
+from asrl_mlflow.experiments.trials import Assignment, Contest
+from asrl_mlflow.experiments.trials.worker import Worker
 from tests.conftest import PARAMS
 from tests.stores import runs
 

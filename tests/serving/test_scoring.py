@@ -28,7 +28,7 @@ import xgboost
 from mlflow.exceptions import MlflowException
 
 from asrl_mlflow import registry, train
-from asrl_mlflow.commands.train import command as train_command
+from asrl_mlflow.command_line.commands.train import command as train_command
 from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.datasets.dataset import load
 from asrl_mlflow.datasets.splits import join

@@ -20,10 +20,10 @@ from asrl_mlflow import tune
 from asrl_mlflow.datasets import Contamination, from_arrays, split
 from asrl_mlflow.errors import ClusterError
 from asrl_mlflow.experiments.settings import Settings
+from asrl_mlflow.experiments.trials.assignment import ENDS, Assignment
+from asrl_mlflow.experiments.trials.cluster import ClusterPool, count_threads
 from asrl_mlflow.losses import Huber
 from asrl_mlflow.system import clusters
-from asrl_mlflow.trials.assignment import ENDS, Assignment
-from asrl_mlflow.trials.cluster import ClusterPool, count_threads
 from asrl_mlflow.tuning import Plan
 from tests.processes import spawn
 from tests.stores import runs

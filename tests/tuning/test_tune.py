@@ -25,10 +25,10 @@ from asrl_mlflow.datasets.contamination import Contamination
 from asrl_mlflow.datasets.splits import Blocks, folds, join
 from asrl_mlflow.experiments.experiment import prepare_split
 from asrl_mlflow.experiments.settings import Settings
+from asrl_mlflow.experiments.trials.judging import Judge, Pruned
 from asrl_mlflow.residuals.statistics import distances
 from asrl_mlflow.studies.storages import open_storage
 from asrl_mlflow.tracking.run_log import RunLog
-from asrl_mlflow.trials.judging import Judge, Pruned
 from asrl_mlflow.tuning import plan as plan_file
 from tests.processes import spawn
 from tests.stores import artifacts, runs
@@ -277,7 +277,9 @@ def children_of(pid):
     """The worker processes of a process."""
     found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     commands = {int(child): Path(f"/proc/{child}/cmdline").read_text() for child in found}
-    return [child for child, command in commands.items() if "asrl_mlflow.trials" in command]
+    return [
+        child for child, command in commands.items() if "asrl_mlflow.experiments.trials" in command
+    ]
 
 
 def in_work(store):
