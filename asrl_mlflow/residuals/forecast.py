@@ -1,28 +1,28 @@
-"""Where the quantiles of a round's |r| probably lie: near those of the rounds before.
+"""Where the quantiles of a round's |r| probably lie: near those of a sample of its rows.
 
 A pass over the rows that must be made anyway can count the rows below a narrow bracket and collect
 those inside. Where the quantile does lie inside, it is found among the few rows that were collected,
-to the same bits as among all; where it does not, nothing is lost but the forecast.
+to the same bits as among all; where it does not, nothing is lost but the forecast. (Floyd and Rivest,
+Expected time bounds for selection, 1975.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from asrl_mlflow.residuals import kernel
 from asrl_mlflow.residuals.selection import Selection
 
 # Below so many rows a partition of all of them takes no longer than the bookkeeping.
-_FEWEST_ROWS = 2**16
-# Half the width of a bracket, as a share of where its middle lies. A wider one would hold so many rows
-# that a partition of all of them is faster.
-_NARROWEST, _WIDEST = 0.004, 0.04
-# How much of the newest change is in the next one that is expected.
-_NEWS = 0.3
+_FEWEST_ROWS = 5_000
+# A sample has so many times n^(2/3) of n rows: more would take longer to sort, fewer have wider brackets.
+_SAMPLE = 1.5
+# Half the width of a bracket, in standard deviations of the sample's quantile: one in hundreds misses.
+_DEVIATIONS = 3.0
 # As many as the kernel takes; no loss asks for more.
 _MOST = 8
 
@@ -52,7 +52,7 @@ class Bracket:
 
 
 class Forecast:
-    """Remember quantiles from round to round, and say where the next ones will lie.
+    """Say where the quantiles of a round lie that were asked for in the one before, by a sample of its rows.
 
     Parameters
     ----------
@@ -61,55 +61,43 @@ class Forecast:
 
     Examples
     --------
-    >>> forecast = Forecast(100_000)
-    >>> forecast.brackets().shape
-    (0, 2)
-    >>> for round_ in range(8):
-    ...     forecast.learn({0.5: 0.9**round_})
-    >>> bool(forecast.brackets()[0, 0] < 0.9**8 < forecast.brackets()[0, 1])
+    >>> target = np.arange(100_000, dtype=np.float32)
+    >>> forecast = Forecast(target.size)
+    >>> forecast.learn([0.5])
+    >>> brackets = forecast.brackets(target, np.zeros_like(target))
+    >>> bool(np.all((brackets > 45_000) & (brackets < 55_000)))
     True
     """
 
     def __init__(self, rows: int) -> None:
-        self._rows = rows
-        self._trends: dict[float, _Trend] = {}
+        # Without the kernel no pass collects rows.
+        self._is_worth_it = rows >= _FEWEST_ROWS and kernel.native is not None
+        self._levels: Sequence[float] = ()
 
-    def brackets(self) -> npt.NDArray[np.float32]:
-        """The interval [low, high] for each level that was asked for, shape (levels, 2)."""
-        narrow = [trend.bracket() for trend in self._trends.values() if trend.width <= _WIDEST]
-        return np.array(narrow[:_MOST], np.float32).reshape(-1, 2)
+    def learn(self, levels: Iterable[float]) -> None:
+        """Take in which levels a round was asked for."""
+        if self._is_worth_it:
+            self._levels = tuple(levels)[:_MOST]
 
-    def learn(self, quantiles: Mapping[float, float]) -> None:
-        """Take in what a round's quantiles were, by level."""
-        if self._rows < _FEWEST_ROWS:
-            return
-        self._trends = {
-            level: self._trends[level].after(value) if level in self._trends else _Trend(value)
-            for level, value in quantiles.items()
-        }
+    def brackets(
+        self, target: npt.NDArray[np.float32], margin: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """The interval [low, high] of |target - margin| for each of the levels, shape (levels, 2).
 
-
-class _Trend(NamedTuple):
-    """A quantile, by which factor it changes in a round, and how far off forecasts have been."""
-
-    value: float
-    change: float = 1.0
-    off: float = 1.0
-
-    @property
-    def width(self) -> float:
-        return max(1.5 * self.off, _NARROWEST)
-
-    def bracket(self) -> tuple[float, float]:
-        middle = self.value * self.change
-        return middle * (1 - self.width), middle * (1 + self.width)
-
-    def after(self, value: float) -> _Trend:
-        if not (self.value > 0 and value > 0):
-            return _Trend(value)
-        newest = value / self.value
-        if self.off == 1:
-            return _Trend(value, newest, 0.5)
-        change = self.change + (newest - self.change) * _NEWS
-        # A large miss counts at once, and is forgotten by halves.
-        return _Trend(value, change, max(abs(newest / self.change - 1), self.off / 2))
+        Parameters
+        ----------
+        target, margin : float32 arrays of shape (n,)
+            In target units.
+        """
+        if not self._levels:
+            return np.empty((0, 2), np.float32)
+        step = max(1, round(target.size ** (1 / 3) / _SAMPLE))
+        sizes = np.abs(target[::step] - margin[::step])
+        sizes.sort()
+        last = sizes.size - 1
+        levels = np.array(self._levels)
+        spread = _DEVIATIONS * np.sqrt(levels * (1 - levels) * sizes.size) + 1
+        places = np.stack([levels * last - spread, levels * last + spread], axis=1)
+        found = sizes[np.clip(places, 0, last).astype(np.int64)]
+        # Nothing in a sample is as small, or as large, as what lies at the ends.
+        return np.where(places < 0, 0, np.where(places > last, np.inf, found)).astype(np.float32)

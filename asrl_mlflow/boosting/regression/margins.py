@@ -15,6 +15,7 @@ import numpy.typing as npt
 import xgboost
 import xgboost.libpath
 
+from asrl_mlflow.residuals.forecast import Forecast
 from asrl_mlflow.residuals.statistics import Subtracted, subtract
 
 _CONFIG = (
@@ -39,7 +40,7 @@ def residuals(
     *,
     out: npt.NDArray[np.float32],
     scratch: npt.NDArray[np.float32],
-    brackets: npt.NDArray[np.float32] = _NO_BRACKETS,
+    forecast: Forecast | None = None,
     dropout: bool = False,
 ) -> Subtracted:
     """Fill target minus the predictions of all trees, in target units.
@@ -56,8 +57,8 @@ def residuals(
         Filled with the residuals.
     scratch : float32 array of shape (n,)
         Overwritten.
-    brackets : float32 array of shape (k, 2)
-        Intervals of |r| to look into on the way, as `asrl_mlflow.residuals.subtract` says.
+    forecast : Forecast, optional
+        Says into which intervals of |r| to look on the way, as `asrl_mlflow.residuals.subtract` does.
     dropout : bool
         Whether DART leaves some trees out, as it does to build the next one.
 
@@ -95,4 +96,5 @@ def residuals(
         return Subtracted(0.0)
     # XGBoost's own memory, which it writes to or frees when it likes: it does not leave this function.
     margin = np.ctypeslib.as_array(values, shape=(shape[0],))
+    brackets = _NO_BRACKETS if forecast is None else forecast.brackets(target, margin)
     return subtract(target, margin, out, brackets, scratch)

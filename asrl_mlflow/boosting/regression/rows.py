@@ -187,7 +187,7 @@ class TrainingRows:
                 self.target,
                 out=self.r,
                 scratch=self.scratch,
-                brackets=self._forecast.brackets(),
+                forecast=self._forecast,
                 dropout=dropout,
             )
             self._stats = self.rows.statistics(

@@ -184,8 +184,9 @@ class TrainingTargets:
 
     def _stats_of(self, number: int, margin: Float32Array) -> Residuals:
         out, scratch = self.r[number], self.scratch[number]
-        brackets = self._forecasts[number].brackets()
-        seen: Subtracted = subtract(self.targets[number], margin, out, brackets, scratch)
+        target = self.targets[number]
+        brackets = self._forecasts[number].brackets(target, margin)
+        seen: Subtracted = subtract(target, margin, out, brackets, scratch)
 
         def progress() -> Progress:
             return self.pace.progress().of_target(number)
