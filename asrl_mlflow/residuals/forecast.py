@@ -71,13 +71,21 @@ class Forecast:
 
     def __init__(self, rows: int) -> None:
         # Without the kernel no pass collects rows.
-        self._is_worth_it = rows >= _FEWEST_ROWS and kernel.native is not None
+        is_worth_it = rows >= _FEWEST_ROWS and kernel.native is not None
+        self._step = max(1, round(rows ** (1 / 3) / _SAMPLE)) if is_worth_it else 0
+        self._last = (rows - 1) // max(1, self._step)
         self._levels: Sequence[float] = ()
+        self._places = np.empty((0, 2), np.int64)
 
     def learn(self, levels: Iterable[float]) -> None:
         """Take in which levels a round was asked for."""
-        if self._is_worth_it:
-            self._levels = tuple(levels)[:_MOST]
+        levels = tuple(levels)[:_MOST] if self._step else ()
+        if levels != self._levels:
+            self._levels, middle = levels, np.array(levels)
+            spread = _DEVIATIONS * np.sqrt(middle * (1 - middle) * self._last) + 1
+            ends = [middle * self._last - spread, middle * self._last + spread]
+            # Nothing in a sample is as small, or as large, as what lies at the ends.
+            self._places = np.clip(np.stack(ends, axis=1), -1, self._last + 1).astype(np.int64) + 1
 
     def brackets(
         self, target: npt.NDArray[np.float32], margin: npt.NDArray[np.float32]
@@ -91,13 +99,10 @@ class Forecast:
         """
         if not self._levels:
             return np.empty((0, 2), np.float32)
-        step = max(1, round(target.size ** (1 / 3) / _SAMPLE))
-        sizes = np.abs(target[::step] - margin[::step])
-        sizes.sort()
-        last = sizes.size - 1
-        levels = np.array(self._levels)
-        spread = _DEVIATIONS * np.sqrt(levels * (1 - levels) * sizes.size) + 1
-        places = np.stack([levels * last - spread, levels * last + spread], axis=1)
-        found = sizes[np.clip(places, 0, last).astype(np.int64)]
-        # Nothing in a sample is as small, or as large, as what lies at the ends.
-        return np.where(places < 0, 0, np.where(places > last, np.inf, found)).astype(np.float32)
+        sizes = np.empty(self._last + 3, np.float32)
+        sizes[0], sizes[-1] = 0, np.inf
+        sample = sizes[1:-1]
+        np.subtract(target[:: self._step], margin[:: self._step], out=sample)
+        np.abs(sample, out=sample)
+        sample.sort()
+        return sizes[self._places]
