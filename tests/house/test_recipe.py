@@ -67,8 +67,8 @@ def test_its_commands_have_options_and_variables_that_are_known(service, program
     known = {option.envvar for option in command.params if isinstance(option.envvar, str)}
     known |= {variables("tune", str(option.name))[1] for option in load("tune").params}
     known |= {name for name in vars(mlflow.environment_variables) if name.startswith("MLFLOW_")}
-    # Of MLflow's forms, which it reads by itself, and of PostgreSQL's library.
-    known |= {"MLFLOW_FLASK_SERVER_SECRET_KEY", "PGPASSWORD"}
+    # Of MLflow's forms, which it reads by itself, of PostgreSQL's library and of OpenMP.
+    known |= {"MLFLOW_FLASK_SERVER_SECRET_KEY", "PGPASSWORD", "OMP_NUM_THREADS"}
     assert set(SERVICES[service]["environment"]) <= known
     assert context.params.get("trials", 200) == 200
 
