@@ -222,7 +222,12 @@ if Version(xgboost.__version__) < Version("3.2"):
     NAMES.remove("asrl_mlflow.boosting.several_targets.splits")
 # Workers need XGBoost 3.4, and Dask comes with the tests where that can be installed.
 if Version(xgboost.__version__) < Version("3.4"):
-    of_dask = ("distributed", "experiments.cluster", "experiments.trials.cluster", "system.clusters")
+    of_dask = (
+        "distributed",
+        "experiments.cluster",
+        "experiments.trials.cluster",
+        "system.clusters",
+    )
     NAMES = [
         name
         for name in NAMES
